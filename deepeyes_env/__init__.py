@@ -1,0 +1,1 @@
+"""Environments in which a vision-language model learns to think with images."""

@@ -1,0 +1,291 @@
+"""The nouns that everything else passes around: samples, tool calls and their results, turns, trajectories.
+
+All of them are frozen. A trajectory is the one currency between environments, agents, trainers, judges and viewers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from deepeyes_env.images.frames import BBox, Frame, Size
+from deepeyes_env.images.ref import ImageLike, ImageRef
+
+IMAGE_PLACEHOLDER = "<image>"
+"""Stands in a text for one image of the accompanying list, in order."""
+
+CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
+"""What became of a tool call.
+
+``ok``: it ran. ``malformed``: it was not a call in the protocol's format. ``unknown_tool``: no tool has that name.
+``bad_arguments``: the arguments do not fit the tool's schema or rules (a box outside the image, say). ``failed``: the
+tool itself raised. ``skipped``: the protocol runs fewer calls a message than the message held.
+"""
+
+StopReason: TypeAlias = Literal["", "answer", "format_error", "max_turns", "image_budget", "token_budget", "error"]
+"""Why an episode ended; empty while it goes on.
+
+``answer`` and ``format_error`` (a message with neither a call nor an answer) terminate an episode; the others truncate
+it. ``error`` is set by vector environments when an environment itself failed.
+"""
+
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one or more images.
+
+    Attributes:
+        id: Names the sample in errors, records and reports; unique within a data set.
+        question: The question. May place the images with ``<image>``, once per image; otherwise they come first.
+        answer: The right answer; with ``options``, the text of the right option.
+        images: One image or a sequence of them: encoded bytes, a path, a PIL image, an array or an ``ImageRef``. Stored
+            as a tuple of :class:`ImageRef`.
+        options: Texts of the choices of a multiple-choice question. The environment shuffles them by seed.
+        boxes: Ground-truth boxes ``(x1, y1, x2, y2)`` in native pixels of the first image.
+        env_name: Name of the toolbox this sample is played with. ``""`` (default): the environment's own. ``None``:
+            an ordinary question without tools, answered in one message (hybrid training).
+        data_source: Where the sample comes from; rubrics may route by it.
+        metadata: Anything else, JSON-able if the trajectory is to be written to disk.
+
+    Raises:
+        ValueError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
+            box that is not four numbers with x1 < x2 and y1 < y2.
+    """
+
+    id: str
+    question: str
+    answer: str
+    images: tuple[ImageRef, ...]
+    options: tuple[str, ...] = ()
+    boxes: tuple[BBox, ...] = ()
+    env_name: str | None = ""
+    data_source: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = self.images if isinstance(self.images, Sequence) and not isinstance(
+            self.images, str | bytes | bytearray
+        ) else (self.images,)
+        object.__setattr__(self, "images", tuple(_image_ref(image, self.id) for image in images))
+        object.__setattr__(self, "options", tuple(self.options))
+        object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
+        if not self.images:
+            raise ValueError(f"sample {self.id!r}: has no images; give at least one")
+        placeholders = self.question.count(IMAGE_PLACEHOLDER)
+        if placeholders not in (0, len(self.images)):
+            raise ValueError(
+                f"sample {self.id!r}: question has {placeholders} {IMAGE_PLACEHOLDER} placeholders for "
+                f"{len(self.images)} images; write one per image, or none"
+            )
+        if self.options and self.answer not in self.options:
+            raise ValueError(
+                f"sample {self.id!r}: answer {self.answer!r} is not one of the options {list(self.options)!r}; "
+                "give the text of the right option"
+            )
+
+
+def _image_ref(image: ImageLike, sample_id: str) -> ImageRef:
+    return ImageRef.of(image, name=str(image) if isinstance(image, str) else f"of sample {sample_id!r}")
+
+
+def _box(box: Sequence[float], sample_id: str) -> BBox:
+    try:
+        x1, y1, x2, y2 = map(float, box)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample {sample_id!r}: box {box!r} is not four numbers [x1, y1, x2, y2]") from error
+    if not (x1 < x2 and y1 < y2):
+        raise ValueError(f"sample {sample_id!r}: box {box!r} needs x1 < x2 and y1 < y2, in pixels")
+    return (x1, y1, x2, y2)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a policy asks a tool to do.
+
+    Attributes:
+        name: Name of the tool.
+        arguments: Arguments as the policy wrote them, boxes in the policy's coordinate frame.
+        id: Identifier given by an endpoint with native tool calls; empty otherwise.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What became of one tool call.
+
+    Attributes:
+        call: The call; its name is empty if it could not be parsed.
+        status: See :data:`CallStatus`.
+        error: What was wrong and how to write it right, as told to the policy; empty for ``ok``.
+        text: Text that the tool returned.
+        images: Images that the tool returned, as shown to the policy.
+        box: The box that was used, in native pixels of the first image; ``None`` for a tool without a box.
+        seconds: Wall-clock time that the tool took.
+    """
+
+    call: ToolCall
+    status: CallStatus = "ok"
+    error: str = ""
+    text: str = ""
+    images: tuple[ImageRef, ...] = ()
+    box: BBox | None = None
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call ran."""
+        return self.status == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A text with images: what the environment says to the policy.
+
+    Attributes:
+        text: Holds one ``<image>`` placeholder per image.
+        images: The images as shown: fitted to the view budget.
+    """
+
+    text: str
+    images: tuple[ImageRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTokens:
+    """The tokens of one action, where the policy's backend has them; all three have the same length.
+
+    Attributes:
+        ids: Token ids that the policy wrote.
+        logprobs: Log-probability of each token at sampling time.
+        mask: 1 for tokens to train on, 0 for others.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
+    mask: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One assistant message and what the environment did with it.
+
+    Attributes:
+        action: The message, as text in the environment's protocol.
+        answer: The final answer in it; ``None`` if there was none.
+        results: One result for each tool call that was run or refused, in order.
+        skipped: How many further calls of the message were not looked at.
+        observation: What the environment replied; ``None`` when the message ended the episode.
+        tokens: The policy's tokens, where known.
+    """
+
+    action: str
+    answer: str | None = None
+    results: tuple[ToolResult, ...] = ()
+    skipped: int = 0
+    observation: Message | None = None
+    tokens: PolicyTokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardTerm:
+    """One term of a rubric, evaluated.
+
+    Attributes:
+        raw: What the term's function returned.
+        weight: Its weight in the rubric.
+    """
+
+    raw: float
+    weight: float = 1.0
+
+    @property
+    def weighted(self) -> float:
+        """The term's share of the reward: ``weight * raw``."""
+        return self.weight * self.raw
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """An episode, running or finished: a sample, the opening prompt, the turns, and the reward once it is known.
+
+    Attributes:
+        sample: The question, its options in the order shown.
+        prompt: The first user message: the question and the views of its images.
+        system_prompt: The system prompt; may be empty.
+        toolbox: Name of the toolbox that the episode was played with; empty for an ordinary question.
+        frame: Coordinate frame in which the policy writes boxes.
+        native_size: ``(width, height)`` of the first image as stored.
+        turns: The turns so far.
+        reward: Total reward; 0 until the episode ends or when no rubric was set.
+        reward_terms: Every term of the rubric by name; empty when unscored.
+        terminated: The policy ended the episode (an answer, or a message with neither call nor answer).
+        truncated: A limit ended the episode.
+        stop_reason: See :data:`StopReason`.
+        metadata: JSON-able extras: agent, seed, environment id.
+    """
+
+    sample: Sample
+    prompt: Message
+    system_prompt: str = ""
+    toolbox: str = ""
+    frame: Frame = "view"
+    native_size: Size = (0, 0)
+    turns: tuple[Turn, ...] = ()
+    reward: float = 0.0
+    reward_terms: Mapping[str, RewardTerm] = field(default_factory=dict)
+    terminated: bool = False
+    truncated: bool = False
+    stop_reason: StopReason = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode has ended."""
+        return self.terminated or self.truncated
+
+    @property
+    def answer(self) -> str | None:
+        """The final answer, if the last message gave one."""
+        return self.turns[-1].answer if self.turns else None
+
+    @property
+    def results(self) -> tuple[ToolResult, ...]:
+        """The results of all tool calls, in order."""
+        return tuple(result for turn in self.turns for result in turn.results)
+
+    @property
+    def response(self) -> str:
+        """Everything the policy wrote, one message after another."""
+        return "\n".join(turn.action for turn in self.turns)
+
+    @property
+    def view_size(self) -> Size:
+        """``(width, height)`` of the first image as shown."""
+        return self.prompt.images[0].size
+
+    def extended(self, turn: Turn) -> Trajectory:
+        """Return this trajectory with one more turn."""
+        return replace(self, turns=(*self.turns, turn))
+
+    def scored(self, terms: Mapping[str, RewardTerm]) -> Trajectory:
+        """Return this trajectory with the terms of a rubric and their total as its reward."""
+        return replace(self, reward_terms=terms, reward=float(sum(term.weighted for term in terms.values())))
+
+
+class DataError(ValueError):
+    """A data file holds something that cannot be used; the message names file, row and reason."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed; the message names the extra to install."""
+
+
+def missing_extra(package: str, extra: str) -> MissingExtraError:
+    """Return the error for a missing optional package, naming the extra that brings it."""
+    return MissingExtraError(f"{package} is not installed; run: pip install 'deepeyes-env[{extra}]'")

@@ -1,0 +1,165 @@
+"""ImageRef: the name of an image and where its pixels come from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from deepeyes_env.images import codec
+from deepeyes_env.images.frames import Size
+
+Image: TypeAlias = NDArray[np.uint8]
+"""Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
+
+
+@runtime_checkable
+class Renderable(Protocol):
+    """A recipe for an image: small to keep and to pickle, drawn when the pixels are asked for.
+
+    Attributes:
+        key: Text that determines the pixels: equal keys mean equal images.
+        size: ``(width, height)`` in pixels.
+    """
+
+    @property
+    def key(self) -> str:
+        """Text that determines the pixels."""
+        ...
+
+    @property
+    def size(self) -> Size:
+        """``(width, height)`` in pixels."""
+        ...
+
+    def render(self) -> Image:
+        """Draw the image: ``(H, W, 3)`` ``uint8``."""
+        ...
+
+
+ImageSource: TypeAlias = bytes | Path | Image | Renderable
+ImageLike: TypeAlias = "ImageRef | bytes | bytearray | str | Path | PILImage.Image | NDArray[Any] | Renderable"
+
+
+class ImageRef:
+    """An image by content hash, with the place its pixels come from: encoded bytes, a file, an array or a recipe.
+
+    Making one is cheap: nothing is read, hashed or decoded before it is asked for. Two refs are equal when their
+    digests are. :class:`deepeyes_env.images.ImageStore` decodes each ref once per process and shares the result.
+
+    Args:
+        source: Encoded bytes (JPEG, PNG, ...), a ``Path``, an RGB ``uint8`` array or a :class:`Renderable`. Use
+            :meth:`of` for anything else.
+        name: How errors name this image (a sample id, a file name); the path itself for files.
+        digest: The hexadecimal SHA-256, when it is known already.
+    """
+
+    __slots__ = ("_digest", "_size", "name", "source")
+
+    def __init__(self, source: ImageSource, *, name: str = "", digest: str = "") -> None:
+        self.source = source
+        self.name = name or (str(source) if isinstance(source, Path) else "")
+        self._digest = digest
+        self._size: Size | None = None
+
+    @classmethod
+    def of(cls, image: ImageLike, *, name: str = "") -> ImageRef:
+        """Make a ref from whatever names or holds an image.
+
+        Writable arrays are copied, so that nobody can change an image behind a ref's back.
+
+        Raises:
+            TypeError: ``image`` is none of the accepted types.
+            ValueError: An array is not ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or is empty.
+        """
+        if isinstance(image, ImageRef):
+            return image
+        if isinstance(image, bytes | bytearray):
+            return cls(bytes(image), name=name)
+        if isinstance(image, str | Path):
+            return cls(Path(image), name=name or str(image))
+        if isinstance(image, PILImage.Image):
+            return cls(codec.to_rgb_array(image), name=name)
+        if isinstance(image, np.ndarray):
+            return cls(codec.as_rgb_array(image), name=name)
+        if isinstance(image, Renderable):
+            return cls(image, name=name)
+        raise TypeError(
+            f"cannot read an image from {type(image).__name__}: pass encoded bytes, a path, a PIL image, "
+            "a uint8 array of shape (H, W, 3) or an ImageRef"
+        )
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the encoded bytes; of shape and pixels for arrays; of the key for recipes."""
+        if not self._digest:
+            self._digest = self._hash()
+        return self._digest
+
+    @property
+    def size(self) -> Size:
+        """``(width, height)`` in pixels after EXIF rotation, read from the header where the source is encoded."""
+        if self._size is None:
+            if isinstance(self.source, np.ndarray):
+                self._size = (self.source.shape[1], self.source.shape[0])
+            elif isinstance(self.source, bytes | Path):
+                self._size = codec.read_size(self.encoded(), name=self.name)
+            else:
+                self._size = self.source.size
+        return self._size
+
+    def encoded(self) -> bytes:
+        """Return the original encoded bytes.
+
+        Raises:
+            TypeError: The image has no encoded bytes (an array or a recipe).
+            deepeyes_env.images.ImageError: The file cannot be read.
+        """
+        if isinstance(self.source, bytes):
+            return self.source
+        if isinstance(self.source, Path):
+            try:
+                return self.source.read_bytes()
+            except OSError as error:
+                raise codec.ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+        raise TypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the source is encoded bytes or a file, rather than pixels or a recipe."""
+        return isinstance(self.source, bytes | Path)
+
+    def pixels(self) -> Image:
+        """Return the pixels, decoded now: ``(H, W, 3)`` ``uint8``, read-only. An ``ImageStore`` does this only once.
+
+        Raises:
+            deepeyes_env.images.ImageError: The image cannot be decoded; the message names it.
+        """
+        if isinstance(self.source, np.ndarray):
+            return self.source
+        if isinstance(self.source, bytes | Path):
+            return codec.decode(self.encoded(), name=self.name)
+        return codec.as_rgb_array(self.source.render())
+
+    def _hash(self) -> str:
+        if isinstance(self.source, np.ndarray):
+            sha = hashlib.sha256(f"{self.source.shape}".encode())
+            sha.update(np.ascontiguousarray(self.source).data)
+            return sha.hexdigest()
+        if isinstance(self.source, bytes | Path):
+            return hashlib.sha256(self.encoded()).hexdigest()
+        return hashlib.sha256(self.source.key.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageRef) and (self is other or self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        kind = type(self.source).__name__
+        return f"ImageRef({self.name or kind!r}, digest={self._digest[:12] or '?'})"

@@ -1,0 +1,93 @@
+"""View budgets: how large an image the policy gets to see.
+
+The rule is Qwen2-VL's ``smart_resize`` (Qwen2-VL, arXiv 2409.12191; ``transformers``
+``models/qwen2_vl/image_processing_qwen2_vl.py``): both sides become multiples of ``factor``, the number of pixels is
+brought into ``[min_pixels, max_pixels]``, and the aspect ratio is kept as closely as possible.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deepeyes_env.images.frames import Size
+
+MAX_ASPECT_RATIO = 200
+"""Qwen's processors refuse an image whose long side is more than 200 times its short side."""
+
+MIN_SIDE = 28
+"""Shortest side in pixels that Qwen2-VL's processors accept (patch 14, merge 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBudget:
+    """Bounds on the number of pixels of every image that a policy sees.
+
+    Attributes:
+        min_pixels: Smallest number of pixels of a view; smaller images are scaled up.
+        max_pixels: Largest number of pixels of a view; larger images are scaled down.
+        factor: Both sides of a view are multiples of this (patch size times merge size; 28 for Qwen2.5-VL).
+
+    Raises:
+        ValueError: The bounds are not ``factor**2 <= min_pixels <= max_pixels``.
+    """
+
+    min_pixels: int = 56 * 56
+    max_pixels: int = 1280 * 28 * 28
+    factor: int = 28
+
+    def __post_init__(self) -> None:
+        if not self.factor**2 <= self.min_pixels <= self.max_pixels:
+            raise ValueError(
+                f"ViewBudget(min_pixels={self.min_pixels}, max_pixels={self.max_pixels}, factor={self.factor}): "
+                "needs factor**2 <= min_pixels <= max_pixels"
+            )
+
+    def fit(self, size: Size) -> Size:
+        """Return the ``(width, height)`` in pixels at which an image of ``size`` is shown.
+
+        Equal to ``smart_resize`` wherever that is defined. Where it raises (a side ratio above 200), the short side is
+        stretched until the ratio is 200, so that a processor accepts the view.
+        """
+        width, height = bound_aspect_ratio(size)
+        factor = self.factor
+        w = max(factor, round(width / factor) * factor)
+        h = max(factor, round(height / factor) * factor)
+        if w * h > self.max_pixels:
+            shrink = math.sqrt(width * height / self.max_pixels)
+            w = max(factor, math.floor(width / shrink / factor) * factor)
+            h = max(factor, math.floor(height / shrink / factor) * factor)
+        elif w * h < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (width * height))
+            w = math.ceil(width * grow / factor) * factor
+            h = math.ceil(height * grow / factor) * factor
+        return (w, h)
+
+    def visual_tokens(self, size: Size) -> int:
+        """Return how many visual tokens a shown image of ``size`` costs: one for each ``factor x factor`` square."""
+        width, height = size
+        return math.ceil(width / self.factor) * math.ceil(height / self.factor)
+
+
+def bound_aspect_ratio(size: Size) -> Size:
+    """Stretch the short side of ``size`` until the long side is at most :data:`MAX_ASPECT_RATIO` times as long."""
+    width, height = size
+    shortest = math.ceil(max(width, height) / MAX_ASPECT_RATIO)
+    return (max(width, shortest), max(height, shortest))
+
+
+def shown_size(size: Size, budget: ViewBudget | None) -> Size:
+    """Return the ``(width, height)`` at which the environment shows an image of ``size``.
+
+    With a budget this is :meth:`ViewBudget.fit`. Without one the image is shown as it is, unless a side is shorter than
+    :data:`MIN_SIDE` pixels: then it is scaled up (keeping its aspect ratio within Qwen's bound) until a processor
+    accepts it.
+    """
+    if budget is not None:
+        return budget.fit(size)
+    width, height = size
+    if min(width, height) >= MIN_SIDE:
+        return size
+    width, height = bound_aspect_ratio(size)
+    scale = max(1.0, MIN_SIDE / min(width, height))
+    return (max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(height * scale)))
