@@ -1,1 +1,37 @@
-"""Environments in which a vision-language model learns to think with images."""
+"""Environments in which a vision-language model learns to think with images.
+
+Importing this registers ``VisualToolbox-v1`` to ``v5`` with Gymnasium and does nothing else.
+"""
+
+from deepeyes_env.core import Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.envs import Toolbox, VisualToolboxEnv, get_toolbox, register_toolbox
+from deepeyes_env.images import Image, ImageRef, ViewBudget
+from deepeyes_env.images.frames import BBox
+from deepeyes_env.images.store import ImageStore
+from deepeyes_env.rewards import Rubric, Term
+from deepeyes_env.tools import Tool, ToolContext, ToolOutput, tool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BBox",
+    "Image",
+    "ImageRef",
+    "ImageStore",
+    "Rubric",
+    "Sample",
+    "Term",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolOutput",
+    "ToolResult",
+    "Toolbox",
+    "Trajectory",
+    "Turn",
+    "ViewBudget",
+    "VisualToolboxEnv",
+    "get_toolbox",
+    "register_toolbox",
+    "tool",
+]

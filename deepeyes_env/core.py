@@ -31,7 +31,6 @@ it. ``error`` is set by vector environments when an environment itself failed.
 """
 
 
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One question about one or more images.
@@ -65,9 +64,11 @@ class Sample:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        images = self.images if isinstance(self.images, Sequence) and not isinstance(
-            self.images, str | bytes | bytearray
-        ) else (self.images,)
+        images = (
+            self.images
+            if isinstance(self.images, Sequence) and not isinstance(self.images, str | bytes | bytearray)
+            else (self.images,)
+        )
         object.__setattr__(self, "images", tuple(_image_ref(image, self.id) for image in images))
         object.__setattr__(self, "options", tuple(self.options))
         object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
@@ -126,7 +127,7 @@ class ToolResult:
         text: Text that the tool returned.
         images: Images that the tool returned, as shown to the policy.
         box: The box that was used, in native pixels of the first image; ``None`` for a tool without a box.
-        seconds: Wall-clock time that the tool took.
+        seconds: Wall-clock time that the tool took; two results are equal whatever it was.
     """
 
     call: ToolCall
@@ -135,7 +136,7 @@ class ToolResult:
     text: str = ""
     images: tuple[ImageRef, ...] = ()
     box: BBox | None = None
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def ok(self) -> bool:

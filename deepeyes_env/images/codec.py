@@ -1,40 +1,261 @@
-"""Bytes to pixels and back. (Being written.)"""
+"""Bytes to pixels and back: every image becomes ``uint8`` RGB here, once, and nothing else needs to know its mode."""
 
 from __future__ import annotations
 
-from typing import Any
+import io
+import struct
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+
+from deepeyes_env.images.frames import Size
+
+Image: TypeAlias = NDArray[np.uint8]
+"""Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
+
+MAX_PIXELS = 16384 * 12288
+"""Largest image that is decoded, in pixels (201 million): a 200-megapixel phone photo passes, a bomb does not."""
+
+# In the order in which they are tried. Formats without a signature would accept noise, and Pillow hands EPS to
+# Ghostscript: neither belongs in front of files from strangers. HEIF is there once pillow-heif is registered.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
+
+_UPRIGHT = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
 
 
 class ImageError(ValueError):
     """An image cannot be read; the message names it."""
 
 
-def decode(data: bytes, *, name: str = "") -> NDArray[np.uint8]:
-    """Decode encoded bytes to a read-only ``(H, W, 3)`` array."""
-    import io
+def decode(data: bytes, *, name: str = "") -> Image:
+    """Decode an encoded image to RGB; thread-safe.
 
-    return as_rgb_array(np.asarray(PILImage.open(io.BytesIO(data)).convert("RGB")))
+    EXIF orientation is applied, transparency is laid on white, 16-bit samples keep their upper 8 bits, and of an
+    animation the first frame is taken. See :func:`to_rgb_array` for every mode.
+
+    Args:
+        data: A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM file.
+        name: How an error names the image.
+
+    Returns:
+        A read-only, contiguous ``(H, W, 3)`` ``uint8`` array.
+
+    Raises:
+        ImageError: The data is empty, truncated, damaged, no image, or declares more than :data:`MAX_PIXELS` pixels.
+    """
+    image, orientation = _open(data, name)
+    try:
+        pixels = _decode_jpeg(data, image) if orientation == 1 else None
+        return _to_rgb(image, orientation) if pixels is None else pixels
+    except MemoryError:
+        raise
+    except Exception as error:  # Decoders raise whatever a damaged file leads them to.
+        reason = f"cannot be decoded ({error}); the file is truncated or damaged, fetch or write it again"
+        raise _error(name, reason) from error
 
 
-def read_size(data: bytes, *, name: str = "") -> tuple[int, int]:
-    """Read ``(width, height)`` after EXIF rotation from the header."""
-    import io
+def read_size(data: bytes, *, name: str = "") -> Size:
+    """Read ``(width, height)`` in pixels, after EXIF rotation, from the header: nothing is decoded.
 
-    return PILImage.open(io.BytesIO(data)).size
+    Args:
+        data: As for :func:`decode`.
+        name: How an error names the image.
+
+    Raises:
+        ImageError: The data is empty, has no readable header, or declares more than :data:`MAX_PIXELS` pixels.
+    """
+    image, orientation = _open(data, name)
+    width, height = image.size
+    return (height, width) if orientation >= 5 else (width, height)
 
 
-def to_rgb_array(image: PILImage.Image) -> NDArray[np.uint8]:
-    """Convert a PIL image of any mode to a read-only ``(H, W, 3)`` array."""
-    return as_rgb_array(np.asarray(image.convert("RGB")))
+def to_rgb_array(image: PILImage.Image) -> Image:
+    """Convert a PIL image of any mode to a read-only ``(H, W, 3)`` array.
+
+    Transparency (an alpha channel, a transparent palette entry or colour) is laid on white, as ``qwen_vl_utils`` does.
+    16-bit greys, and ``I`` clipped to 16 bits, keep their upper 8 bits; ``F`` is taken as 0 to 255. An image opened
+    from a file is turned upright by its EXIF orientation; one made in memory is taken as it is.
+    """
+    image.load()
+    return _to_rgb(image, _orientation(image) if image.format else 1)
 
 
-def as_rgb_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Check an array and make it read-only ``(H, W, 3)``; copies it if it is writable."""
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
+def as_rgb_array(array: NDArray[Any]) -> Image:
+    """Check an array and make it a read-only ``(H, W, 3)`` one; RGBA is laid on white.
+
+    An RGB array that nobody can write to is shared; any other is copied.
+
+    Raises:
+        ValueError: Not ``uint8``; not of shape ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; or empty.
+    """
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
+        raise ValueError(
+            f"cannot take an array of shape {array.shape}, dtype {array.dtype} for an image; "
+            "pass uint8 values from 0 to 255 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not empty"
+        )
+    if channels == 4:
+        return to_rgb_array(PILImage.fromarray(array))
+    if channels == 1:
+        return _freeze(np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2))
+    return array if _is_frozen(array) else _freeze(array.copy(order="C"))
+
+
+def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 95) -> bytes:
+    """Encode RGB pixels: PNG at a low compression level (lossless, quick), or JPEG without chroma subsampling.
+
+    Args:
+        pixels: ``(H, W, 3)`` ``uint8``.
+        format: ``"png"`` or ``"jpeg"``.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        ValueError: ``format`` is neither.
+    """
+    if format == "jpeg":
+        try:
+            import simplejpeg
+        except ImportError:
+            return _save(pixels, "JPEG", quality=quality, subsampling=0)
+        encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "444")
+        return encoded
+    if format == "png":
+        return _save(pixels, "PNG", compress_level=1)
+    raise ValueError(f"unknown image format {format!r}; write 'png' or 'jpeg'")
+
+
+def _error(name: str, reason: str) -> ImageError:
+    return ImageError(f"image {name}: {reason}" if name else f"image: {reason}")
+
+
+def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
+    """Read the header, check the size, and find the EXIF orientation."""
+    if not data:
+        raise _error(name, "is empty (0 bytes); fetch or write it again")
+    try:
+        image = _identify(data)
+    except Exception as error:
+        raise _error(name, f"has a damaged header ({error}); fetch or write it again") from error
+    if image is None:
+        known = ", ".join(_FORMATS)
+        raise _error(name, f"is not an image: it begins with {data[:12]!r}; pass a file of a known format ({known})")
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _error(
+            name,
+            f"declares {width} x {height} pixels, more than the limit of {MAX_PIXELS} (a decompression bomb?); "
+            "scale it down if it is genuine",
+        )
+    if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data:
+        try:
+            image.load()  # PNG may write its EXIF data behind the pixels.
+        except Exception as error:
+            raise _error(name, f"cannot be decoded ({error}); the file is truncated or damaged") from error
+    return image, _orientation(image)
+
+
+def _identify(data: bytes) -> PILImage.Image | None:
+    """Open an image as ``PIL.Image.open`` does, without its own limit on size.
+
+    That limit lies below today's largest photographs, warns from half of it on, and can only be changed for the whole
+    process.
+    """
+    PILImage.preinit()
+    for format in _FORMATS:
+        if format not in PILImage.OPEN:
+            PILImage.init()
+        factory, accept = PILImage.OPEN.get(format, (None, None))
+        verdict = accept(data[:16]) if accept else False
+        if isinstance(verdict, str):  # The format, in a Pillow built without it.
+            raise ValueError(verdict)
+        if not verdict or factory is None:
+            continue
+        try:
+            return factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error) as error:
+            raise ValueError(f"{format}: {error}") from error
+    return None
+
+
+def _orientation(image: PILImage.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, sizes included.
+    try:
+        # A PNG's own getexif decodes the pixels in search of more.
+        orientation = PILImage.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
+        return orientation if orientation in _UPRIGHT else 1
+    except Exception:  # An image with damaged EXIF data is still an image.
+        return 1
+
+
+def _decode_jpeg(data: bytes, image: PILImage.Image) -> Image | None:
+    """Decode an ordinary JPEG with simplejpeg, bit-identical to Pillow and quicker; ``None`` if it cannot be."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+        return None
+    try:
+        import simplejpeg
+
+        return _freeze(simplejpeg.decode_jpeg(data, "RGB"))
+    except Exception:  # Not installed, or stricter than Pillow: let Pillow read it or say what is wrong.
+        return None
+
+
+def _to_rgb(image: PILImage.Image, orientation: int) -> Image:
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        image = _grey_8bit(image)
+    if image.has_transparency_data:
+        image = _on_white(image.convert("RGBA"))
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    if orientation != 1:
+        image = image.transpose(_UPRIGHT[orientation])
+    return _freeze(np.asarray(image))
+
+
+def _grey_8bit(image: PILImage.Image) -> PILImage.Image:
+    samples = np.asarray(image)
+    if image.mode == "F":
+        grey = np.rint(np.clip(np.nan_to_num(samples), 0, 255))
+    elif image.mode == "I":
+        grey = np.clip(samples, 0, 0xFFFF) >> 8
+    else:
+        grey = samples >> 8
+    return PILImage.fromarray(grey.astype(np.uint8))
+
+
+def _on_white(image: PILImage.Image) -> PILImage.Image:
+    white = PILImage.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def _save(pixels: Image, format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    PILImage.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def _freeze(array: Image) -> Image:
+    array.flags.writeable = False
     return array
+
+
+def _is_frozen(array: NDArray[Any]) -> bool:
+    """Whether neither the array nor one that it is a view of can be written to."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    return True

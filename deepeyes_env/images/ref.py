@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from deepeyes_env.images import codec
+from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
-
-Image: TypeAlias = NDArray[np.uint8]
-"""Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
 
 
 @runtime_checkable
@@ -74,7 +72,8 @@ class ImageRef:
 
         Raises:
             TypeError: ``image`` is none of the accepted types.
-            ValueError: An array is not ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or is empty.
+            ValueError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
+                is empty.
         """
         if isinstance(image, ImageRef):
             return image
@@ -127,6 +126,21 @@ class ImageRef:
             except OSError as error:
                 raise codec.ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
         raise TypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
+
+    def loaded(self) -> ImageRef:
+        """Return a ref to the same image that tells its digest and size without reading a file.
+
+        That is this ref itself, unless it names a file that it has not looked into yet: then the file is read, once,
+        and the returned ref holds the bytes, so that the pixels can be decoded without reading it again.
+
+        Raises:
+            deepeyes_env.images.ImageError: The file cannot be read, or its header cannot.
+        """
+        if not isinstance(self.source, Path) or (self._digest and self._size):
+            return self
+        loaded = ImageRef(self.encoded(), name=self.name, digest=self._digest)
+        self._digest, self._size = loaded.digest, loaded.size
+        return loaded
 
     @property
     def is_encoded(self) -> bool:

@@ -46,22 +46,28 @@ class ViewBudget:
     def fit(self, size: Size) -> Size:
         """Return the ``(width, height)`` in pixels at which an image of ``size`` is shown.
 
-        Equal to ``smart_resize`` wherever that is defined. Where it raises (a side ratio above 200), the short side is
-        stretched until the ratio is 200, so that a processor accepts the view.
+        Equal to ``smart_resize`` wherever that gives a size that it would itself leave alone. For needles it does not:
+        it raises above a side ratio of 200, rounds others to above 200, or exceeds ``max_pixels``, so that a processor
+        would refuse the view or scale it a second time, and boxes written on it would mean other pixels. Here the
+        ratio is brought to 200 and ``max_pixels`` holds.
         """
         width, height = bound_aspect_ratio(size)
         factor = self.factor
         w = max(factor, round(width / factor) * factor)
         h = max(factor, round(height / factor) * factor)
+        if w * h < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (width * height))
+            w = math.ceil(width * grow / factor) * factor
+            h = math.ceil(height * grow / factor) * factor
         if w * h > self.max_pixels:
             shrink = math.sqrt(width * height / self.max_pixels)
             w = max(factor, math.floor(width / shrink / factor) * factor)
             h = max(factor, math.floor(height / shrink / factor) * factor)
-        elif w * h < self.min_pixels:
-            grow = math.sqrt(self.min_pixels / (width * height))
-            w = math.ceil(width * grow / factor) * factor
-            h = math.ceil(height * grow / factor) * factor
-        return (w, h)
+        return (min(w, self._longest(h)), h) if w > h else (w, min(h, self._longest(w)))
+
+    def _longest(self, short: int) -> int:
+        """Return the longest side that may go with a short one."""
+        return min(MAX_ASPECT_RATIO * short, self.max_pixels // short // self.factor * self.factor)
 
     def visual_tokens(self, size: Size) -> int:
         """Return how many visual tokens a shown image of ``size`` costs: one for each ``factor x factor`` square."""
@@ -79,15 +85,12 @@ def bound_aspect_ratio(size: Size) -> Size:
 def shown_size(size: Size, budget: ViewBudget | None) -> Size:
     """Return the ``(width, height)`` at which the environment shows an image of ``size``.
 
-    With a budget this is :meth:`ViewBudget.fit`. Without one the image is shown as it is, unless a side is shorter than
-    :data:`MIN_SIDE` pixels: then it is scaled up (keeping its aspect ratio within Qwen's bound) until a processor
-    accepts it.
+    With a budget this is :meth:`ViewBudget.fit`. Without one the image is shown as it is, unless a processor would
+    refuse it: a side ratio above 200 is brought to 200 by stretching the short side, and an image with a side shorter
+    than :data:`MIN_SIDE` pixels is scaled up.
     """
     if budget is not None:
         return budget.fit(size)
-    width, height = size
-    if min(width, height) >= MIN_SIDE:
-        return size
     width, height = bound_aspect_ratio(size)
     scale = max(1.0, MIN_SIDE / min(width, height))
     return (max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(height * scale)))

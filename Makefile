@@ -1,0 +1,48 @@
+# Everything runs in .venv, which the first target builds. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PHOTOS ?= data/photos
+
+.PHONY: demo test lint types test-slow bench clean
+
+demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
+	$(BIN)/python examples/demo.py --photos $(PHOTOS)
+
+test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/results/env_step.json
+	$(BIN)/python benchmarks/env_step.py
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[cli,data]' scikit-image
+	touch $@
+
+# torch comes first and alone: a resolver that sees it among other packages may choose a build with CUDA.
+$(VENV)/.test: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) --editable '.[test]'
+	touch $@
+
+$(VENV)/.bench: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

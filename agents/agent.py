@@ -1,0 +1,48 @@
+"""Agent: whatever can say the next message of many conversations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from deepeyes_env.core import PolicyTokens, ToolCall, Trajectory
+
+Action: TypeAlias = str | ToolCall | Mapping[str, Any]
+"""What an environment's ``step`` takes: a message, a tool call, or an OpenAI-style assistant message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an agent says next.
+
+    Attributes:
+        message: The next assistant message of a conversation.
+        tokens: The tokens that it was written with, where the agent's backend has them; they end up in the turn.
+    """
+
+    message: Action
+    tokens: PolicyTokens | None = None
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """A policy: given conversations, it says the next message of each.
+
+    A running :class:`~deepeyes_env.core.Trajectory` is the conversation: ``system_prompt``, ``prompt``, then each
+    turn's ``action`` and ``observation``; ``toolbox`` names the tools and the protocol, ``frame`` the coordinates to
+    write boxes in. Whoever runs the episodes puts ``agent``, ``env``, ``episode`` and ``seed`` into ``metadata``;
+    ``episode`` names a conversation over its turns, for agents that keep a cache per conversation.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the agent, for records and reports."""
+        ...
+
+    def act(self, episodes: Sequence[Trajectory]) -> Sequence[Reply]:
+        """Return the next message of each running episode, in the same order.
+
+        What an agent says in an episode must not depend on which other episodes it is asked about at the same time.
+        """
+        ...

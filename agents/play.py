@@ -1,0 +1,156 @@
+"""play: the loop between an agent and a vector environment, an episode a seat."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from agents.agent import Agent, Reply
+from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.vector.base import BatchedVectorEnv
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An episode to be played.
+
+    Attributes:
+        number: Names it within the run.
+        seed: Seed of its environment: decides the sample and the order of its options.
+        index: Index of the sample to play instead of the one that the seed would draw.
+    """
+
+    number: int
+    seed: int
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An episode that could not be played to its end because the environment failed.
+
+    Attributes:
+        episode: Which one.
+        error: What went wrong.
+        trajectory: How far it came; ``None`` if it could not even begin.
+    """
+
+    episode: Episode
+    error: str
+    trajectory: Trajectory | None = None
+
+
+def play(
+    env: BatchedVectorEnv,
+    agent: Agent,
+    episodes: Iterable[Episode],
+    metadata: Mapping[str, Any] | None = None,
+) -> Iterator[Trajectory | Failure]:
+    """Play episodes and give each one as it ends: a finished, scored trajectory, or a failure.
+
+    Lazy: nothing is played that is not asked for, and no more episodes are held than the environment runs at once.
+
+    Args:
+        env: A vector environment of this package (:mod:`deepeyes_env.envs.vector`), with ``AutoresetMode.DISABLED``.
+        agent: Who plays.
+        episodes: What to play, begun in this order.
+        metadata: JSON-able; goes into the metadata of each trajectory, beside ``agent``, ``episode`` and ``seed``.
+
+    Raises:
+        ValueError: ``env`` resets itself, or the agent returned a wrong number of replies.
+    """
+    if env.autoreset_mode is not AutoresetMode.DISABLED:
+        raise ValueError(
+            f"autoreset_mode={env.autoreset_mode}: play() begins episodes itself; use AutoresetMode.DISABLED"
+        )
+    seats = _Seats(env, agent, {**(metadata or {}), "agent": agent.name})
+    pending = iter(episodes)
+    while True:
+        yield from seats.fill(pending)
+        if not seats.running:
+            return
+        yield from seats.advance()
+
+
+class _Seats:
+    """The running episodes of a vector environment, by the index of their environment."""
+
+    def __init__(self, env: BatchedVectorEnv, agent: Agent, metadata: Mapping[str, Any]) -> None:
+        self.running: dict[int, tuple[Episode, Trajectory]] = {}
+        self._env = env
+        self._agent = agent
+        self._metadata = metadata
+        self._ever_reset = False
+
+    def fill(self, pending: Iterator[Episode]) -> Iterator[Failure]:
+        """Begin an episode in every free seat while there are any pending."""
+        while free := [seat for seat in range(self._env.num_envs) if seat not in self.running]:
+            begun = dict(zip(free, pending, strict=False))
+            if not begun:
+                return
+            infos = self._reset(begun)
+            for seat, episode in begun.items():
+                if error := _of_seat(infos, "error", seat):
+                    yield _failed(Failure(episode, str(error)))
+                else:
+                    self.running[seat] = (episode, self._labelled(_of_seat(infos, "trajectory", seat), episode))
+
+    def advance(self) -> Iterator[Trajectory | Failure]:
+        """Let the agent say the next message of every running episode."""
+        seats = sorted(self.running)
+        replies = self._agent.act([self.running[seat][1] for seat in seats])
+        if len(replies) != len(seats):
+            raise ValueError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(seats)} episodes")
+        actions: list[Any] = [None] * self._env.num_envs
+        for seat, reply in zip(seats, replies, strict=True):
+            actions[seat] = reply.message
+        _, _, terminated, truncated, infos = self._env.step(actions)
+        done = np.logical_or(terminated, truncated)
+        for seat, reply in zip(seats, replies, strict=True):
+            ended = self._after(seat, reply, infos, bool(done[seat]))
+            if ended is not None:
+                del self.running[seat]
+                yield ended
+
+    def _after(self, seat: int, reply: Reply, infos: Mapping[str, Any], done: bool) -> Trajectory | Failure | None:
+        episode, trajectory = self.running[seat]
+        if error := _of_seat(infos, "error", seat):
+            broken = _of_seat(infos, "trajectory", seat) or trajectory
+            return _failed(Failure(episode, str(error), self._labelled(broken, episode)))
+        trajectory = trajectory.extended(replace(_of_seat(infos, "turn", seat), tokens=reply.tokens))
+        self.running[seat] = (episode, trajectory)
+        if not done:
+            return None
+        finished: Trajectory = _of_seat(infos, "trajectory", seat)
+        return self._labelled(replace(finished, turns=trajectory.turns), episode)
+
+    def _reset(self, begun: Mapping[int, Episode]) -> Mapping[str, Any]:
+        episodes = [begun.get(seat) for seat in range(self._env.num_envs)]
+        options: dict[str, Any] = {"index": [episode.index if episode else None for episode in episodes]}
+        if self._ever_reset:  # the first reset is one of all, whether or not there are episodes for all
+            options["reset_mask"] = np.array([episode is not None for episode in episodes])
+        self._ever_reset = True
+        _, infos = self._env.reset(seed=[episode.seed if episode else None for episode in episodes], options=options)
+        return infos
+
+    def _labelled(self, trajectory: Trajectory, episode: Episode) -> Trajectory:
+        label = {**trajectory.metadata, **self._metadata, "episode": episode.number, "seed": episode.seed}
+        return replace(trajectory, metadata=label)
+
+
+def _of_seat(infos: Mapping[str, Any], key: str, seat: int) -> Any:
+    """Return one environment's value from the infos of a vector environment; ``None`` if it gave none."""
+    present = infos.get(f"_{key}")
+    return infos[key][seat] if present is not None and present[seat] else None
+
+
+def _failed(failure: Failure) -> Failure:
+    logger.warning("episode %d (seed %d) failed: %s", failure.episode.number, failure.episode.seed, failure.error)
+    return failure

@@ -1,0 +1,106 @@
+"""A run folder: the trajectories of one run, what the run was, and which episodes failed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from agents.play import Failure
+from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
+from deepeyes_env.trajectories.files import IMAGES, RECORDS, written_beside
+
+IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
+"""What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
+
+SETTINGS = "run.json"
+FAILURES = "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is recorded.
+
+    Attributes:
+        path: The folder.
+        finished: Numbers of the episodes that an earlier run recorded.
+    """
+
+    path: Path
+    finished: frozenset[int] = frozenset()
+
+    @classmethod
+    def prepare(cls, path: str | Path, settings: Mapping[str, Any], if_exists: IfExists = "error") -> RunFolder:
+        """Make a folder ready for a run of these settings.
+
+        Args:
+            path: The folder; made if it does not exist.
+            settings: What the run is. Kept in ``run.json``; a run is resumed only with the settings it began with.
+            if_exists: See :data:`IfExists`.
+
+        Raises:
+            FileExistsError: The folder is not empty and ``if_exists`` is ``"error"``, or it holds no run.
+            ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
+        """
+        folder = Path(path)
+        if if_exists not in get_args(IfExists):
+            raise ValueError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
+        stored = json.loads(json.dumps(dict(settings), default=_describe))
+        finished: frozenset[int] = frozenset()
+        if folder.is_dir() and any(folder.iterdir()):
+            if if_exists == "error":
+                raise FileExistsError(f"{folder}: is not empty; give another folder, or resume or overwrite its run")
+            _check_is_run(folder)
+            if if_exists == "resume":
+                finished = _resume(folder, stored)
+            else:
+                _clear(folder)
+        with written_beside(folder / SETTINGS) as temporary:
+            temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        (folder / FAILURES).unlink(missing_ok=True)
+        return cls(folder, finished)
+
+    def record_failure(self, failure: Failure) -> None:
+        """Append a failed episode to ``failures.jsonl``; a resumed run plays it again and begins that file anew."""
+        played = failure.trajectory
+        record = {
+            **asdict(failure.episode),
+            "error": failure.error,
+            "sample": played.sample.id if played else None,
+            "actions": [turn.action for turn in played.turns] if played else [],
+        }
+        with (self.path / FAILURES).open("a", encoding="ascii") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _describe(value: Any) -> str:
+    """Name a setting that JSON cannot hold so that two runs of one program agree on it."""
+    return str(value) if isinstance(value, Path) else type(value).__qualname__
+
+
+def _check_is_run(folder: Path) -> None:
+    if not (folder / SETTINGS).is_file():
+        raise FileExistsError(f"{folder}: holds no run (there is no {SETTINGS}) but other files; give another folder")
+
+
+def _resume(folder: Path, settings: dict[str, Any]) -> frozenset[int]:
+    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    for name in sorted(before.keys() | settings.keys()):
+        if before.get(name) != settings.get(name):
+            raise ValueError(
+                f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
+                "use the same settings, overwrite the run, or give another folder"
+            )
+    TrajectoryWriter(folder).close()  # cuts off a line that a killed run left torn
+    return frozenset(int(trajectory.metadata["episode"]) for trajectory in read_trajectories(folder))
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a run wrote, and nothing else that may lie in its folder."""
+    for name in (RECORDS, FAILURES, SETTINGS):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / IMAGES).is_dir():
+        shutil.rmtree(folder / IMAGES)

@@ -1,0 +1,179 @@
+"""rollout: play many episodes, record them, and say how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode
+
+from agents.agent import Agent
+from agents.play import Episode, Failure, play
+from agents.progress import Report, progress_bar
+from agents.registry import make_agent
+from agents.run_folder import IfExists, RunFolder
+from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.toolbox import ENTRY_POINT
+from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv
+from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A run, played.
+
+    Attributes:
+        summary: The run in a dozen numbers, over all finished episodes (a resumed run's earlier ones included).
+        failures: Episodes that the environment could not play to their end.
+        folder: Where the run is recorded; ``None`` if it is not.
+        kept: The trajectories of a run that is not recorded, in the order of episodes.
+    """
+
+    summary: Summary
+    failures: tuple[Failure, ...] = ()
+    folder: Path | None = None
+    kept: tuple[Trajectory, ...] = field(default=(), repr=False)
+
+    @property
+    def trajectories(self) -> tuple[Trajectory, ...]:
+        """The finished episodes in order; read anew from the run folder if the run is recorded."""
+        return self.kept if self.folder is None else _sorted(read_trajectories(self.folder))
+
+
+def rollout(
+    env: str | BatchedVectorEnv,
+    agent: str | Agent,
+    *,
+    episodes: int,
+    seed: int = 0,
+    in_order: bool = False,
+    num_envs: int = 8,
+    ray: bool = False,
+    out: str | Path | None = None,
+    if_exists: IfExists = "error",
+    progress: bool = True,
+    **env_kwargs: Any,
+) -> Rollout:
+    """Let an agent play episodes.
+
+    Episode ``e`` is played with seed ``seed + e``, whatever ``num_envs`` is. An environment that fails costs its
+    episode only: it is logged and listed among the failures.
+
+    Args:
+        env: Environment id, or a vector environment with ``AutoresetMode.DISABLED``, which stays open.
+        agent: An agent, or the name of one, made with ``seed``.
+        episodes: How many episodes.
+        seed: Seed of episode 0.
+        in_order: Episode ``e`` plays sample ``e`` of the data set (beginning again at its end), instead of the one that
+            its seed draws.
+        num_envs: How many environments to make.
+        ray: Make them in Ray actors instead of threads.
+        out: Run folder to record trajectories in as they end: then only the running ones are held in memory.
+        if_exists: What to do about an ``out`` that holds a run.
+        progress: Show a progress bar where standard error is a terminal.
+        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`.
+
+    Raises:
+        ValueError, KeyError, TypeError: An argument is wrong; the message names it and the remedy.
+        FileExistsError: ``out`` is not empty; see ``if_exists``.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes={episodes}: must be at least 1")
+    player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
+    with ExitStack() as stack:
+        vector = stack.enter_context(_opened(env, min(num_envs, episodes), ray, env_kwargs))
+        name = env if isinstance(env, str) else vector.spec.id if vector.spec else type(vector).__name__
+        settings = {"env": name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
+        folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
+        done = folder.finished if folder else frozenset()
+        plan = [
+            episode for episode in _plan(episodes, seed, vector if in_order else None) if episode.number not in done
+        ]
+        report = stack.enter_context(progress_bar(len(plan), f"{player.name} on {name}", shown=progress))
+        ended = _counted(play(vector, player, plan, {"env": name}), report)
+        return _recorded(ended, folder) if folder else _kept(ended)
+
+
+def _agent(name: str, seed: int, env_kwargs: Mapping[str, Any]) -> Agent:
+    limit = {"max_turns": env_kwargs["max_turns"]} if "max_turns" in env_kwargs else {}
+    return make_agent(name, seed=seed, **limit)
+
+
+@contextmanager
+def _opened(
+    env: str | BatchedVectorEnv, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]
+) -> Iterator[BatchedVectorEnv]:
+    """Make a vector environment and close it afterwards; one that was given stays open."""
+    if not isinstance(env, str):
+        if env_kwargs or ray:
+            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'ray'} has no effect; give an id")
+        yield env
+        return
+    vector = _make(env, num_envs, ray, env_kwargs)
+    try:
+        yield vector
+    finally:
+        vector.close()
+
+
+def _make(env: str, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]) -> BatchedVectorEnv:
+    if gym.spec(env).entry_point != ENTRY_POINT:
+        raise ValueError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
+    if ray:
+        return RayVectorEnv(num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, toolbox=env, **env_kwargs)
+    return cast(
+        BatchedVectorEnv, gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
+    )
+
+
+def _plan(episodes: int, seed: int, in_order: BatchedVectorEnv | None) -> Iterator[Episode]:
+    samples = len(in_order.call("dataset")[0]) if in_order is not None else 0
+    for number in range(episodes):
+        yield Episode(number, seed + number, number % samples if samples else None)
+
+
+def _counted(ended: Iterable[Trajectory | Failure], report: Report) -> Iterator[Trajectory | Failure]:
+    for end in ended:
+        report(None if isinstance(end, Failure) else end)
+        yield end
+
+
+def _kept(ended: Iterable[Trajectory | Failure]) -> Rollout:
+    failures: list[Failure] = []
+    trajectories = _sorted(_without_failures(ended, failures.append))
+    return Rollout(summarise(trajectories), tuple(failures), kept=trajectories)
+
+
+def _recorded(ended: Iterable[Trajectory | Failure], folder: RunFolder) -> Rollout:
+    failures: list[Failure] = []
+
+    def note(failure: Failure) -> None:
+        failures.append(replace(failure, trajectory=None))
+        folder.record_failure(failure)
+
+    def write() -> Iterator[Trajectory]:
+        for trajectory in _without_failures(ended, note):
+            writer.write(trajectory)
+            yield trajectory
+
+    earlier = read_trajectories(folder.path) if folder.finished else ()
+    with TrajectoryWriter(folder.path) as writer:
+        summary = summarise(chain(earlier, write()))
+    return Rollout(summary, tuple(failures), folder.path)
+
+
+def _without_failures(ended: Iterable[Trajectory | Failure], note: Callable[[Failure], None]) -> Iterator[Trajectory]:
+    for end in ended:
+        if isinstance(end, Failure):
+            note(end)
+        else:
+            yield end
+
+
+def _sorted(trajectories: Iterable[Trajectory]) -> tuple[Trajectory, ...]:
+    return tuple(sorted(trajectories, key=lambda trajectory: int(trajectory.metadata["episode"])))

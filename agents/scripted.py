@@ -1,0 +1,172 @@
+"""Agents that know the ground truth or ignore the image, and write what they do in the toolbox's own protocol.
+
+They draw from a generator seeded by the agent's seed, the episode's seed, the sample and the turn. So what they say
+depends neither on the order of episodes nor on which ones are played at the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar
+
+from agents.agent import Reply
+from agents.looking import find_zoom, padded, toolbox_of, written
+from deepeyes_env.core import Sample, ToolCall, Trajectory
+from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.images.frames import BBox
+
+
+class ScriptedAgent(ABC):
+    """Base of the agents that follow a script.
+
+    Args:
+        seed: Seed of all that the agent draws.
+        max_turns: The agent answers at the latest in its message of this number; the environment's own limit.
+
+    Raises:
+        ValueError: ``max_turns`` is less than 1.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, seed: int = 0, max_turns: int = 6) -> None:
+        if max_turns < 1:
+            raise ValueError(f"max_turns={max_turns}: must be at least 1")
+        self.seed = seed
+        self.max_turns = max_turns
+
+    def act(self, episodes: Sequence[Trajectory]) -> list[Reply]:
+        """Return the next message of each episode."""
+        return [Reply(self.message(episode, self._random(episode))) for episode in episodes]
+
+    @abstractmethod
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Return the next message of an episode, with all that is drawn drawn from ``random``."""
+
+    def must_answer(self, episode: Trajectory) -> bool:
+        """Whether the next message is the last one that the agent may write."""
+        return len(episode.turns) + 1 >= self.max_turns
+
+    def _random(self, episode: Trajectory) -> Random:
+        key = (self.seed, episode.metadata.get("seed"), episode.sample.id, len(episode.turns))
+        return Random(repr(key))
+
+
+class BlindAgent(ScriptedAgent):
+    """Answers at once without looking: a uniformly random option. Its accuracy is chance."""
+
+    name = "blind"
+
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Answer."""
+        return answering(episode, guess(episode.sample, random), "I do not look; I guess.")
+
+
+class OracleAgent(ScriptedAgent):
+    """Zooms to each ground-truth box, one call a message, then gives the right answer.
+
+    It answers at once where there are no boxes or no tool takes one, and stops looking when a call fails.
+
+    Args:
+        seed: Not used; all agents have one.
+        max_turns: See :class:`ScriptedAgent`; boxes for which no message is left are not looked at.
+        margin: Share of a box's sides that is added to them.
+    """
+
+    name = "oracle"
+
+    def __init__(self, seed: int = 0, max_turns: int = 6, margin: float = 0.1) -> None:
+        super().__init__(seed, max_turns)
+        self.margin = margin
+
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Zoom to the next box; answer when all are seen."""
+        looked = len(episode.turns)
+        failed = not all(result.ok for result in episode.results)
+        places = self.places(episode)
+        if looked >= len(places) or failed or self.must_answer(episode):
+            return answering(episode, right_answer(episode.sample), "I have seen enough.")
+        return zooming(episode, places[looked], self.margin)
+
+    def places(self, episode: Trajectory) -> tuple[BBox, ...]:
+        """Return the native boxes to look at: the ground truth, or none where no tool takes a box."""
+        return episode.sample.boxes if find_zoom(toolbox_of(episode)) else ()
+
+
+class NoisyAgent(OracleAgent):
+    """An oracle with a shaky hand: misplaced boxes, malformed calls that it writes again, wrong answers.
+
+    Args:
+        noise: From 0 (the oracle) to 1. A box is moved by a normal deviate of ``noise`` of its sides and scaled by the
+            exponential of another; a call is malformed with probability ``noise / 2``; the answer is a guess with
+            probability ``noise``.
+        seed: See :class:`ScriptedAgent`.
+        max_turns: See :class:`ScriptedAgent`.
+        margin: See :class:`OracleAgent`.
+
+    Raises:
+        ValueError: ``noise`` is not between 0 and 1.
+    """
+
+    name = "noisy"
+
+    def __init__(self, noise: float = 0.3, seed: int = 0, max_turns: int = 6, margin: float = 0.1) -> None:
+        super().__init__(seed, max_turns, margin)
+        if not 0 <= noise <= 1:
+            raise ValueError(f"noise={noise}: must be between 0 and 1")
+        self.noise = noise
+
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Zoom to the next box or its neighbourhood; answer when all are seen."""
+        sample, places = episode.sample, self.places(episode)
+        looked = sum(any(result.ok for result in turn.results) for turn in episode.turns)
+        if looked >= len(places) or self.must_answer(episode):
+            answer = guess(sample, random) if random.random() < self.noise else right_answer(sample)
+            return answering(episode, answer, "I think I have seen enough.")
+        message = zooming(episode, self._shaken(places[looked], random), self.margin)
+        return message.replace("{", "", 1) if random.random() < self.noise / 2 else message
+
+    def _shaken(self, box: BBox, random: Random) -> BBox:
+        width, height = box[2] - box[0], box[3] - box[1]
+        x = (box[0] + box[2]) / 2 + random.gauss(0, self.noise) * width
+        y = (box[1] + box[3]) / 2 + random.gauss(0, self.noise) * height
+        half = math.exp(random.gauss(0, self.noise)) / 2
+        return (x - width * half, y - height * half, x + width * half, y + height * half)
+
+
+def right_answer(sample: Sample) -> str:
+    """Return the letter of the right option; the answer itself where there are no options."""
+    letters = [letter for letter, option in letter_options(sample.options) if option == sample.answer]
+    return letters[0] if letters else sample.answer
+
+
+def guess(sample: Sample, random: Random) -> str:
+    """Return the letter of a uniformly random option; ``unknown`` where there are no options."""
+    letters = [letter for letter, _ in letter_options(sample.options)]
+    return random.choice(letters) if letters else "unknown"
+
+
+def answering(episode: Trajectory, answer: str, thought: str) -> str:
+    r"""Write a message that answers, in the episode's protocol, and in ``\boxed{}`` if the prompt speaks of it."""
+    if "\\boxed" in episode.system_prompt or "\\boxed" in episode.prompt.text:
+        answer = f"\\boxed{{{answer}}}"
+    return f"<think>{thought}</think>{toolbox_of(episode).protocol.format_answer(answer)}"
+
+
+def zooming(episode: Trajectory, box: BBox, margin: float) -> str:
+    """Write a message that zooms to a native box, in the episode's protocol and coordinate frame.
+
+    Raises:
+        LookupError: No tool of the episode's toolbox takes a box.
+    """
+    toolbox = toolbox_of(episode)
+    zoom = find_zoom(toolbox)
+    if zoom is None:
+        raise LookupError(f"toolbox {toolbox.name!r} has no tool that takes a box of four numbers")
+    name, parameter = zoom
+    place = written(padded(box, episode.native_size, margin), episode)
+    call = toolbox.protocol.format_call(ToolCall(name, {parameter: place}))
+    return f"<think>I look closer at place {len(episode.turns) + 1}.</think>{call}"

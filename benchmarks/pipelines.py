@@ -1,0 +1,105 @@
+"""A batch of rollouts to model-ready pixels in three ways: raw library calls, the environment, the naive pipeline."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+
+import gymnasium as gym
+import numpy as np
+from PIL import Image
+
+import deepeyes_env  # noqa: F401 - registers the environments
+from deepeyes_env import ImageStore, Sample, ViewBudget
+
+Boxes = list[tuple[int, int, int, int]]
+ROLLOUTS, ZOOMS = 16, 2
+
+
+def random_boxes(size: tuple[int, int], n: int, seed: int) -> Boxes:
+    """Boxes of 1 to 30 % of the image's area."""
+    rng = np.random.default_rng(seed)
+    boxes = []
+    for _ in range(n):
+        side = float(np.sqrt(rng.uniform(0.01, 0.30)))
+        w, h = int(size[0] * side), int(size[1] * side)
+        x, y = int(rng.integers(0, size[0] - w)), int(rng.integers(0, size[1] - h))
+        boxes.append((x, y, x + w, y + h))
+    return boxes
+
+
+def floor(encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget) -> int:
+    """Decode once with simplejpeg, resize the view and every crop with torch: nothing else."""
+    import simplejpeg
+    import torch
+
+    total = 0
+
+    def resize(pixels: np.ndarray) -> int:
+        width, height = budget.fit((pixels.shape[1], pixels.shape[0]))
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+        out = torch.nn.functional.interpolate(
+            tensor, size=(height, width), mode="bicubic", antialias=True, align_corners=False
+        )
+        return out[0].permute(1, 2, 0).contiguous().numpy().nbytes
+
+    for data, crops in zip(encoded, boxes, strict=True):
+        image = simplejpeg.decode_jpeg(data)
+        total += resize(image)
+        total += sum(resize(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in crops)
+    return total
+
+
+class EnvironmentBatch:
+    """The same through ``gym.make_vec``: a group of rollouts for each prompt, two zooms in each."""
+
+    def __init__(self, encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget) -> None:
+        self.encoded, self.boxes = encoded, boxes
+        self.kwargs = {"view": budget, "resize": "fast", "frame": "native", "rubric": None}
+
+    def __call__(self) -> int:
+        """Play the batch with an empty store; returns the bytes of all observations."""
+        samples = [Sample(f"p{n}", "What?", "a", data) for n, data in enumerate(self.encoded)]
+        envs = gym.make_vec(
+            "VisualToolbox-v2",
+            num_envs=len(samples) * ROLLOUTS,
+            vectorization_mode="vector_entry_point",
+            group_size=ROLLOUTS,
+            dataset=samples,
+            store=ImageStore(),
+            **self.kwargs,
+        )
+        index = [n for n in range(len(samples)) for _ in range(ROLLOUTS)]
+        obs, _ = envs.reset(seed=0, options={"index": index})
+        total = sum(images[0].nbytes for images in obs["images"][::ROLLOUTS])
+        for zoom in range(ZOOMS):
+            actions = [zoom_text(self.boxes[n // ROLLOUTS][n % ROLLOUTS * ZOOMS + zoom]) for n in range(len(index))]
+            obs, *_ = envs.step(actions)
+            total += sum(images[0].nbytes for images in obs["images"])
+        envs.close()
+        return total
+
+
+def naive(encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget, rollouts: int) -> int:
+    """Decode for each rollout, PNG round trip for each crop, Hugging Face's slow processor for each image."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    processor = Qwen2VLImageProcessorPil(size={"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels})
+    total = 0
+    for data, crops in zip(encoded, boxes, strict=True):
+        for rollout in range(rollouts):
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+            total += processor(image, return_tensors="np")["pixel_values"].nbytes
+            for box in crops[rollout * ZOOMS : (rollout + 1) * ZOOMS]:
+                buffer = io.BytesIO()
+                image.crop(box).save(buffer, "PNG")
+                crop = Image.open(buffer).convert("RGB")
+                total += processor(crop, return_tensors="np")["pixel_values"].nbytes
+    return total
+
+
+def zoom_text(box: Sequence[float]) -> str:
+    """An assistant message that zooms."""
+    call = json.dumps({"name": "image_zoom_in_tool", "arguments": {"bbox_2d": list(box)}})
+    return f"<think>Look closer.</think>\n<tool_call>\n{call}\n</tool_call>"

@@ -1,0 +1,139 @@
+"""What a data set is, and ``load``, which makes one of whatever names it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+from deepeyes_env.core import DataError, Sample
+from deepeyes_env.data.jsonl import JSONLDataset
+from deepeyes_env.data.parquet import ParquetDataset
+from deepeyes_env.data.rows import OnError
+from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
+
+VISUAL_SEARCH = "visual_search"
+"""Name of the built-in procedural task."""
+
+_READERS: Mapping[str, Callable[..., Dataset]] = {
+    ".parquet": ParquetDataset,
+    ".tsv": TSVDataset,
+    ".jsonl": JSONLDataset,
+}
+
+_ACCEPTED = (
+    f"the built-in {VISUAL_SEARCH!r}; a .parquet file or a folder of them (DeepEyes format); a .tsv file (VLMEvalKit); "
+    f"a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); or a sequence of Samples"
+)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Samples by number.
+
+    A data set may have an attribute ``view``, the :class:`~deepeyes_env.images.ViewBudget` or ``None`` that it
+    recommends for showing its images; files have none.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return one sample; raises ``IndexError`` past the end and ``DataError`` for a bad row of a file."""
+        ...
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Go through the samples in order."""
+        ...
+
+
+def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError = "raise", **options: Any) -> Dataset:
+    """Make a data set of whatever names or holds one.
+
+    Args:
+        source: The name ``"visual_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder of parquet files or
+            in the layout of V*; a data set; or a sequence of samples.
+        on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
+            whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
+        options: Passed to the built-in task; nothing else takes any.
+
+    Raises:
+        DataError: There is no such data set (the message says what is accepted and what has a similar name), a file
+            cannot be read, or there are no samples in it.
+        TypeError: ``source`` is of another type, or does not take ``options``.
+    """
+    dataset = _open(source, on_error, options)
+    if not len(dataset):
+        skipped = len(getattr(dataset, "skipped", ()))
+        raise DataError(f"{_named(source)}: has no samples" + (f"; all {skipped} rows were bad" if skipped else ""))
+    return dataset
+
+
+def _open(source: str | Path | Dataset | Sequence[Sample], on_error: OnError, options: dict[str, Any]) -> Dataset:
+    if source == VISUAL_SEARCH:
+        from deepeyes_env.data.visual_search import VisualSearch
+
+        return VisualSearch(**options)
+    if options:
+        raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+    if isinstance(source, str | Path):
+        return _open_path(Path(source).expanduser(), on_error)
+    if isinstance(source, Sequence):
+        return _samples(cast(Sequence[object], source))
+    if isinstance(source, Dataset) and not isinstance(source, Mapping):
+        return source
+    raise TypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
+
+
+def _named(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else type(source).__name__
+
+
+def _samples(items: Sequence[object]) -> tuple[Sample, ...]:
+    samples = tuple(item for item in items if isinstance(item, Sample))
+    if len(samples) < len(items):
+        index, item = next((index, item) for index, item in enumerate(items) if not isinstance(item, Sample))
+        raise TypeError(f"item {index} of the sequence is {type(item).__name__}, not Sample")
+    return samples
+
+
+def _open_path(path: Path, on_error: OnError) -> Dataset:
+    if path.is_dir():
+        return _folder_reader(path)(path, on_error=on_error)
+    if not path.exists():
+        raise DataError(
+            f"no data set {str(path)!r}: there is no such file or folder.{_hint(path)} Accepted: {_ACCEPTED}"
+        )
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"cannot read {str(path)!r}: unknown kind {path.suffix!r}.{_hint(path)} Accepted: {_ACCEPTED}")
+    return reader(path, on_error=on_error)
+
+
+def _folder_reader(folder: Path) -> Callable[..., Dataset]:
+    if any((folder / category).is_dir() for category in CATEGORIES):
+        return VStarDataset
+    if any(folder.glob("*.parquet")):
+        return ParquetDataset
+    inside = [str(path) for path in sorted(folder.iterdir()) if _is_loadable(path)]
+    hint = f" Did you mean {' or '.join(inside[:3])}?" if inside else ""
+    raise DataError(
+        f"folder {str(folder)!r} holds no .parquet file and is not a V* folder.{hint} Accepted: {_ACCEPTED}"
+    )
+
+
+def _is_loadable(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.glob("*.parquet")) or any((path / category).is_dir() for category in CATEGORIES)
+    return path.suffix.lower() in _READERS
+
+
+def _hint(path: Path) -> str:
+    """Name what is near ``path`` in name and can be loaded."""
+    beside = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    found = {other.name: str(other) for other in beside if _is_loadable(other)}
+    near = difflib.get_close_matches(path.name, [*found, VISUAL_SEARCH], n=3)
+    return f" Did you mean {' or '.join(found.get(name, name) for name in near)}?" if near else ""

@@ -1,0 +1,64 @@
+"""What the writers share: files that appear whole or not at all, and images as encoded bytes."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image as PILImage
+
+from deepeyes_env.core import DataError, Sample
+from deepeyes_env.data.rows import check_sample
+from deepeyes_env.images import codec
+from deepeyes_env.images.ref import ImageRef
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, moved onto it when the block succeeds and removed when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def checked_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Yield samples on their way to a file.
+
+    Raises:
+        DataError: A sample could not be read back: a blank or invalid text, a box that is not finite, an id twice.
+    """
+    seen = set()
+    for sample in samples:
+        try:
+            check_sample(sample)
+            if sample.id in seen:
+                raise ValueError("another sample has the same id")
+        except ValueError as error:
+            raise DataError(f"cannot write sample {sample.id!r}: {error}") from error
+        seen.add(sample.id)
+        yield sample
+
+
+def encoded_image(image: ImageRef) -> bytes:
+    """Return an image's own encoded bytes, untouched, or a PNG of its pixels if it has none."""
+    if image.is_encoded:
+        return image.encoded()
+    return codec.encode(image.pixels())
+
+
+def image_suffix(data: bytes) -> str:
+    """Return the file name suffix for encoded bytes, with its dot: ``.jpg``, ``.png``, ...
+
+    Raises:
+        OSError: Pillow does not recognise the bytes as an image.
+    """
+    with PILImage.open(io.BytesIO(data)) as image:
+        name = str(image.format)
+    return {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}.get(name, f".{name.lower()}")

@@ -1,0 +1,240 @@
+"""Rows of the DeepEyes-Datasets-47k format, to samples and back.
+
+A row has ``data_source``, ``prompt`` (``{role, content}`` messages, ``<image>`` in the user's), ``images`` (``{bytes,
+path}``), ``ability``, ``env_name`` (text or null), ``reward_model`` (``{ground_truth, style}``) and ``extra_info``
+(``{question, answer, index, ...}``). Our own rows add to ``extra_info`` what the format has no place for: ``id``,
+``options``, ``boxes``, ``env_name`` (which tells "the environment's own" from "none") and ``metadata`` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
+from deepeyes_env.data.fields import box_list_field, parse_object, text_list_field
+from deepeyes_env.data.files import encoded_image
+from deepeyes_env.images.ref import ImageRef
+
+if TYPE_CHECKING:
+    import pyarrow
+
+COLUMNS = ("data_source", "prompt", "images", "ability", "env_name", "reward_model", "extra_info")
+REQUIRED_COLUMNS = ("prompt", "images", "reward_model")
+
+_CONSUMED = {"id", "question", "answer", "options", "boxes", "bbox", "env_name", "metadata"}
+
+
+def arrow_schema() -> pyarrow.Schema:
+    """Return the Arrow schema of the rows we write."""
+    import pyarrow as pa
+
+    text = pa.string()
+    extra_info = {
+        "question": text,
+        "answer": text,
+        "index": pa.int64(),
+        "id": text,
+        "options": pa.list_(text),
+        "boxes": pa.list_(pa.list_(pa.float64())),
+        "env_name": text,
+        "metadata": text,
+    }
+    return pa.schema(
+        {
+            "data_source": text,
+            "prompt": pa.list_(pa.struct({"role": text, "content": text})),
+            "images": pa.list_(pa.struct({"bytes": pa.binary(), "path": text})),
+            "ability": text,
+            "env_name": text,
+            "reward_model": pa.struct({"ground_truth": text, "style": text}),
+            "extra_info": pa.struct(extra_info),
+        }
+    )
+
+
+def check_schema(schema: pyarrow.Schema) -> None:
+    """Check that a file's columns have the shape of the format, so that rows need only be checked for nulls.
+
+    Raises:
+        ValueError: A column is missing, with those there are; or it has another type.
+    """
+    missing = [column for column in REQUIRED_COLUMNS if column not in schema.names]
+    if missing:
+        raise ValueError(f"lacks the columns {', '.join(missing)}; it has {', '.join(schema.names)}")
+    for column, (is_right, wanted) in _column_rules().items():
+        if column in schema.names and not is_right(schema.field(column).type):
+            raise ValueError(f"column {column!r} is {schema.field(column).type}, must be {wanted}")
+
+
+def _column_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
+    from pyarrow import types
+
+    def is_text(kind: Any) -> bool:
+        return types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+
+    def is_bytes(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind)
+
+    def has(kind: Any, **fields: Callable[[Any], bool]) -> bool:
+        return types.is_struct(kind) and all(
+            kind.get_field_index(name) >= 0 and is_right(kind.field(name).type) for name, is_right in fields.items()
+        )
+
+    def is_list(kind: Any, **fields: Callable[[Any], bool]) -> bool:
+        return (types.is_list(kind) or types.is_large_list(kind)) and has(kind.value_type, **fields)
+
+    return {
+        "prompt": (lambda kind: is_list(kind, role=is_text, content=is_text), "a list of {role, content}"),
+        "images": (lambda kind: is_list(kind, bytes=is_bytes, path=is_text), "a list of {bytes, path}"),
+        "reward_model": (types.is_struct, "a struct with ground_truth"),
+        "extra_info": (lambda kind: types.is_struct(kind) or types.is_null(kind), "a struct"),
+        "data_source": (is_text, "text"),
+        "ability": (is_text, "text"),
+        "env_name": (is_text, "text or null"),
+    }
+
+
+def sample_of_row(row: Mapping[str, Any], *, default_id: str, folder: Path) -> Sample:
+    """Make a sample of a row.
+
+    A row with a toolbox (``env_name``, or the format's column missing altogether) asks ``extra_info.question``, since
+    its prompt spells out tools that the environment's protocol writes anew; the user turn stands in if that is absent.
+    A row without one is an ordinary question: it asks the user turn word for word, and the system prompt is kept as
+    ``metadata["system_prompt"]``.
+
+    Args:
+        row: The row as Python objects.
+        default_id: The id of a row that has none.
+        folder: What relative image paths are relative to.
+
+    Raises:
+        ValueError: The row is bad; the message says why.
+    """
+    extra = row.get("extra_info") or {}
+    prompt = {message["role"]: message["content"] for message in row["prompt"] or () if message}
+    env_name = _env_name(row, extra)
+    images = tuple(_image(entry, folder) for entry in row["images"] or ())
+    return Sample(
+        id=extra["id"] if isinstance(extra.get("id"), str) else default_id,
+        question=_question(extra, prompt, plain=env_name is None, images=len(images)),
+        answer=_answer(row, extra),
+        images=images,
+        options=text_list_field(_present(extra), "options"),
+        boxes=box_list_field(_present(extra), "boxes") or box_list_field(_present(extra), "bbox"),
+        env_name=env_name,
+        data_source=row.get("data_source") or "",
+        metadata=_metadata(row, extra, prompt, plain=env_name is None),
+    )
+
+
+def _present(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out nulls: in a struct column every row has every key."""
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _env_name(row: Mapping[str, Any], extra: Mapping[str, Any]) -> str | None:
+    if "env_name" not in row:
+        return ""
+    # The column wins, so that a file can be moved to another toolbox by editing it alone.
+    return row["env_name"] or extra.get("env_name")
+
+
+def _question(extra: Mapping[str, Any], prompt: Mapping[str, str], *, plain: bool, images: int) -> str:
+    question = extra.get("question")
+    user = prompt.get("user")
+    if user is None and question is None:
+        raise ValueError("has neither extra_info.question nor a user turn in prompt")
+    if user is None or (question is not None and not plain):
+        return str(question)
+    if question is not None and _is_ours(extra) and user == _user_turn(question, images):
+        return str(question)
+    return user
+
+
+def _is_ours(extra: Mapping[str, Any]) -> bool:
+    return isinstance(extra.get("id"), str) and isinstance(extra.get("metadata"), str)
+
+
+def _user_turn(question: str, images: int) -> str:
+    return question if IMAGE_PLACEHOLDER in question else f"{IMAGE_PLACEHOLDER}\n" * images + question
+
+
+def _answer(row: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
+    answer = (row["reward_model"] or {}).get("ground_truth")
+    answer = extra.get("answer") if answer is None else answer
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        return str(answer)
+    if not isinstance(answer, str):
+        raise ValueError(
+            f"has no answer: neither reward_model.ground_truth nor extra_info.answer is text, got {answer!r}"
+        )
+    return answer
+
+
+def _image(entry: Mapping[str, Any] | None, folder: Path) -> ImageRef:
+    entry = entry or {}
+    if entry.get("bytes"):
+        return ImageRef(entry["bytes"], name=entry.get("path") or "")
+    if entry.get("path"):
+        return ImageRef(folder / entry["path"])
+    raise ValueError("an image has neither bytes nor a path")
+
+
+def _metadata(
+    row: Mapping[str, Any], extra: Mapping[str, Any], prompt: Mapping[str, str], *, plain: bool
+) -> dict[str, Any]:
+    if _is_ours(extra):
+        return parse_object(extra["metadata"].encode())
+    metadata = {key: value for key, value in extra.items() if key not in _CONSUMED and _is_plain(value)}
+    metadata["ability"] = row.get("ability")
+    metadata["style"] = (row["reward_model"] or {}).get("style")
+    if plain:
+        metadata["system_prompt"] = prompt.get("system")
+    return _present(metadata)
+
+
+def _is_plain(value: Any) -> bool:
+    # Structs are plumbing of trainers (verl's tools_kwargs holds the image again), not facts about the question.
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | float | bool)
+
+
+def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
+    """Make a row of a sample; the inverse of :func:`sample_of_row`.
+
+    Args:
+        sample: The sample.
+        index: The number of the row in the file.
+
+    Raises:
+        TypeError: ``metadata`` is not JSON-able.
+        ValueError: ``metadata`` is not JSON-able, or an image cannot be read.
+    """
+    texts = {key: value for key, value in sample.metadata.items() if isinstance(value, str)}
+    prompt = [
+        # Readers of the format take the user turn to be the second message.
+        {"role": "system", "content": texts.get("system_prompt", "")},
+        {"role": "user", "content": _user_turn(sample.question, len(sample.images))},
+    ]
+    return {
+        "data_source": sample.data_source,
+        "prompt": prompt,
+        "images": [{"bytes": encoded_image(image), "path": None} for image in sample.images],
+        "ability": texts.get("ability", "vl"),
+        "env_name": sample.env_name or None,
+        "reward_model": {"ground_truth": sample.answer, "style": texts.get("style", "rule")},
+        "extra_info": {
+            "question": sample.question,
+            "answer": sample.answer,
+            "index": index,
+            "id": sample.id,
+            "options": sample.options,
+            "boxes": sample.boxes,
+            "env_name": sample.env_name,
+            "metadata": json.dumps(dict(sample.metadata), allow_nan=False),
+        },
+    }

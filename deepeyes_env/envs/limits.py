@@ -1,0 +1,63 @@
+"""Limits of an episode: turns, images, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deepeyes_env.core import Message, StopReason, Trajectory, Turn
+from deepeyes_env.images import ViewBudget
+
+DEFAULT_FACTOR = 28
+"""Side in pixels of the square that costs one visual token (Qwen2.5-VL: patch 14, merge 2)."""
+
+
+def approximate_tokens(text: str) -> int:
+    """Estimate the tokens of a text without a tokenizer: one for every four bytes of UTF-8, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ends an episode early.
+
+    Attributes:
+        max_turns: Most assistant messages.
+        max_images: Most images in the whole conversation, the sample's own included.
+        max_tokens: Most tokens in the whole conversation, visual ones included; ``None`` for no limit.
+        count_tokens: Counts the tokens of a text; :func:`approximate_tokens` by default, a tokenizer's if exactness
+            matters.
+        factor: Side in pixels of the square that costs one visual token.
+    """
+
+    max_turns: int = 6
+    max_images: int = 32
+    max_tokens: int | None = None
+    count_tokens: Callable[[str], int] = approximate_tokens
+    factor: int = DEFAULT_FACTOR
+
+    def __post_init__(self) -> None:
+        for name in ("max_turns", "max_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+
+    def message_tokens(self, message: Message) -> int:
+        """Return the tokens of a message: its text, and one for every ``factor`` x ``factor`` square of its images."""
+        budget = ViewBudget(factor=self.factor, min_pixels=self.factor**2)
+        return self.count_tokens(message.text) + sum(budget.visual_tokens(image.size) for image in message.images)
+
+    def turn_tokens(self, turn: Turn) -> int:
+        """Return the tokens of a turn: the policy's own if known, and the observation's."""
+        written = len(turn.tokens.ids) if turn.tokens else self.count_tokens(turn.action)
+        return written + (self.message_tokens(turn.observation) if turn.observation else 0)
+
+    def tokens(self, trajectory: Trajectory) -> int:
+        """Return the tokens of a conversation, system prompt included; chat-template marks are not counted."""
+        opening = self.count_tokens(trajectory.system_prompt) + self.message_tokens(trajectory.prompt)
+        return opening + sum(map(self.turn_tokens, trajectory.turns))
+
+    def reached(self, trajectory: Trajectory) -> StopReason:
+        """Return which limit of turns or tokens a running trajectory has reached; empty if none."""
+        if self.max_tokens is not None and self.tokens(trajectory) >= self.max_tokens:
+            return "token_budget"
+        return "max_turns" if len(trajectory.turns) >= self.max_turns else ""

@@ -1,0 +1,32 @@
+"""The environment ids that ship with the package; importing it registers them with Gymnasium."""
+
+from __future__ import annotations
+
+import warnings
+
+from deepeyes_env import protocols
+from deepeyes_env.envs.toolbox import register_toolbox
+from deepeyes_env.tools import RotateTool, ZoomTool
+from deepeyes_env.tools.zoom import ImagePathZoomTool
+
+MIN_SIDE_V2 = 31
+"""The original's v2 accepts a box only if its shorter side exceeds 30 pixels."""
+
+ENLARGE_TO = 28
+"""The original's v3 to v5 enlarge smaller boxes to this side, the smallest that Qwen2-VL's processors accept."""
+
+
+def register_builtin() -> None:
+    """Register ``VisualToolbox-v1`` to ``v5``, and ``VisualToolboxNative-v0`` for native tool calls."""
+    # To Gymnasium a higher version supersedes a lower one; these are variants of equal standing, and v2 is the default.
+    warnings.filterwarnings("ignore", r".*VisualToolbox-v\d is out of date", DeprecationWarning)
+    rotate = RotateTool()
+    enlarging = ZoomTool(enlarge_to=ENLARGE_TO)
+    register_toolbox(
+        "VisualToolbox-v1", tools=[ImagePathZoomTool(), rotate], protocol=protocols.V1, rubric="deepeyes_v1"
+    )
+    register_toolbox("VisualToolbox-v2", tools=[ZoomTool(min_side=MIN_SIDE_V2), rotate], protocol=protocols.V2)
+    register_toolbox("VisualToolbox-v3", tools=[enlarging], protocol=protocols.V3)
+    register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol=protocols.V4)
+    register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol=protocols.V5)
+    register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol=protocols.NativeProtocol())

@@ -1,0 +1,190 @@
+"""What an episode looks like: ``rgb_array`` for videos and notebooks, ``ansi`` for terminals."""
+
+from __future__ import annotations
+
+import string
+import textwrap
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageDraw
+
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolResult, Trajectory, Turn
+from deepeyes_env.envs.canvas import (
+    INK,
+    MUTED,
+    PAPER,
+    Area,
+    Tile,
+    colour_of,
+    draw_text,
+    draw_tiles,
+    fitted,
+    mark_box,
+    split,
+)
+from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.images import Image
+from deepeyes_env.images.frames import BBox, from_native
+
+FRAME_SIZE = (1280, 720)
+"""``(width, height)`` of every rendered frame, in pixels; fixed, so that frames make a video."""
+
+MAX_MESSAGE = 2000
+"""How many characters of one message a transcript shows at most."""
+
+_MARGIN = 16
+_HEADER = 48
+_FOOTER = 48
+_SEPARATOR = "  ·  "
+_SPACES = {ord(c): " " for c in string.whitespace}
+
+
+def rgb_array(trajectory: Trajectory) -> Image:
+    """Draw an episode: the view with every box that was used, numbered, and beside it what each call brought back.
+
+    Above stands the question, below the state of the episode. Calls are numbered over the whole episode; a call and its
+    crops have one colour. A call that failed has a tile that says why.
+
+    Returns:
+        ``(720, 1280, 3)`` ``uint8``, whatever the episode holds.
+    """
+    canvas = PILImage.new("RGB", FRAME_SIZE, PAPER)
+    draw = ImageDraw.Draw(canvas)
+    inner = Area(_MARGIN, _MARGIN, FRAME_SIZE[0] - _MARGIN, FRAME_SIZE[1] - _MARGIN)
+    draw_text(draw, inner.top_strip(_HEADER), _heading(trajectory), INK)
+    draw_text(draw, inner.bottom_strip(_FOOTER), _state(trajectory), MUTED)
+    middle = Area(inner.left, inner.top + _HEADER + 8, inner.right, inner.bottom - _FOOTER - 8)
+    shown, beside = split(middle, trajectory.view_size)
+    _draw_view(canvas, trajectory, shown)
+    draw_tiles(canvas, beside, _tiles(trajectory))
+    return np.asarray(canvas)
+
+
+def _draw_view(canvas: PILImage.Image, trajectory: Trajectory, area: Area) -> None:
+    view = fitted(trajectory.prompt.images[0].pixels(), area)
+    left, top = area.left, area.top
+    canvas.paste(view, (left, top))
+    scale_x, scale_y = view.width / trajectory.view_size[0], view.height / trajectory.view_size[1]
+    frame = Area(left, top, left + view.width, top + view.height)
+    for number, result in enumerate(trajectory.results, 1):
+        if result.box is not None:
+            x1, y1, x2, y2 = from_native(result.box, "view", trajectory.native_size, trajectory.view_size)
+            box: BBox = (left + x1 * scale_x, top + y1 * scale_y, left + x2 * scale_x, top + y2 * scale_y)
+            mark_box(canvas, box, str(number), colour_of(number), frame)
+
+
+def _tiles(trajectory: Trajectory) -> list[Tile]:
+    others = enumerate(trajectory.prompt.images[1:], 2)
+    tiles = [Tile(f"image {number}", MUTED, image.pixels()) for number, image in others]
+    for number, result in enumerate(trajectory.results, 1):
+        name = printable(result.call.name, 40)
+        if not result.ok:
+            note = f"{result.status.replace('_', ' ')}: {printable(result.error, 160)}"
+            tiles.append(Tile(f"{number} {name}", MUTED, None, note))
+        elif not result.images:
+            tiles.append(Tile(f"{number} {name}", colour_of(number), None, printable(result.text, 160)))
+        else:
+            tiles += [Tile(f"{number} {name}", colour_of(number), image.pixels()) for image in result.images]
+    return tiles
+
+
+def _heading(trajectory: Trajectory) -> str:
+    return printable(_SEPARATOR.join([_question(trajectory), *_options(trajectory)]), 400)
+
+
+def _state(trajectory: Trajectory) -> str:
+    turns = len(trajectory.turns)
+    parts = [f"turn {turns}" if turns else "the episode begins"]
+    if trajectory.done:
+        reason = trajectory.stop_reason.replace("_", " ")
+        parts.append(reason if trajectory.answer is None else f"answer: {printable(trajectory.answer, 120)}")
+        parts.append(f"right answer: {printable(trajectory.sample.answer, 120)}")
+        if trajectory.reward_terms:
+            parts.append(f"reward {trajectory.reward:g}")
+    return _SEPARATOR.join(parts)
+
+
+def ansi(trajectory: Trajectory) -> str:
+    r"""Write an episode as text: question and options, each message with what became of its calls, reward terms.
+
+    Messages of more than :data:`MAX_MESSAGE` characters are cut; control characters are shown as ``\xNN``.
+    """
+    sample = trajectory.sample
+    images = ", ".join(f"{image.size[0]} x {image.size[1]}" for image in trajectory.prompt.images)
+    native = f"{trajectory.native_size[0]} x {trajectory.native_size[1]}"
+    lines = [
+        f"{trajectory.toolbox or 'ordinary question'}, sample {printable(sample.id, 80)}",
+        f"images shown: {images} (the first is stored as {native}; boxes are written in frame {trajectory.frame!r})",
+        _indented(_question(trajectory)),
+        *map(_indented, _options(trajectory)),
+    ]
+    for number, turn in enumerate(trajectory.turns, 1):
+        lines += ["", f"--- turn {number} ---", _indented(turn.action), *_outcome(turn)]
+    return "\n".join(lines + _ending(trajectory)) + "\n"
+
+
+def _outcome(turn: Turn) -> list[str]:
+    lines = [f"=> {_result_line(result)}" for result in turn.results]
+    if turn.skipped:
+        lines.append(f"=> {turn.skipped} more calls were not run")
+    if turn.answer is not None:
+        lines.append(f"=> answer: {printable(turn.answer, 200)}")
+    elif not turn.results:
+        lines.append("=> neither a call nor an answer")
+    return lines
+
+
+def _result_line(result: ToolResult) -> str:
+    name = printable(result.call.name, 40) or "call"
+    if not result.ok:
+        return f"{name}: {result.status.replace('_', ' ')}: {printable(result.error, 400)}"
+    parts = [f"{name}: ok"]
+    if result.box is not None:
+        parts.append("box [" + ", ".join(f"{x:g}" for x in result.box) + "] in native pixels")
+    parts += [f"image {image.size[0]} x {image.size[1]}" for image in result.images]
+    if result.text:
+        parts.append(printable(result.text, 400))
+    return ", ".join(parts)
+
+
+def _ending(trajectory: Trajectory) -> list[str]:
+    if not trajectory.done:
+        return []
+    kind = "terminated" if trajectory.terminated else "truncated"
+    lines = ["", f"--- {kind}: {trajectory.stop_reason.replace('_', ' ')} ---"]
+    lines.append(f"right answer: {printable(trajectory.sample.answer, 200)}")
+    if trajectory.reward_terms:
+        lines.append(f"reward {trajectory.reward:g}")
+        lines += [
+            f"  {name} {term.weighted:g} = {term.weight:g} x {term.raw:g}"
+            for name, term in trajectory.reward_terms.items()
+        ]
+    return lines
+
+
+def _question(trajectory: Trajectory) -> str:
+    return " ".join(trajectory.sample.question.replace(IMAGE_PLACEHOLDER, " ").split())
+
+
+def _options(trajectory: Trajectory) -> list[str]:
+    return [f"({letter}) {option}" for letter, option in letter_options(trajectory.sample.options)]
+
+
+def _indented(text: str) -> str:
+    lines = text[:MAX_MESSAGE].split("\n")
+    shown = "\n".join(printable(line, MAX_MESSAGE) for line in lines)
+    if len(text) > MAX_MESSAGE:
+        shown += f" ... ({len(text) - MAX_MESSAGE} more characters)"
+    return textwrap.indent(shown, "    ", lambda line: True)
+
+
+def printable(text: str, limit: int) -> str:
+    """Return one line of at most ``limit`` characters that any terminal and any font can be given.
+
+    Line breaks and tabs become spaces; control characters and lone surrogates are written as escapes.
+    """
+    shown = text[:limit].translate(_SPACES)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return shown + "..." if len(text) > limit else shown

@@ -1,0 +1,111 @@
+"""Toolbox: tools, a protocol and a rubric under one name; every environment variant is one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from deepeyes_env.protocols import V2, PlainProtocol, Protocol
+from deepeyes_env.rewards import RubricLike
+from deepeyes_env.tools import Tool, ToolLike, get_tool
+
+ENTRY_POINT = "deepeyes_env.envs.visual_toolbox:VisualToolboxEnv"
+VECTOR_ENTRY_POINT = "deepeyes_env.envs.vector.thread:ThreadVectorEnv"
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """What makes one variant of the environment.
+
+    Attributes:
+        name: Its environment id, such as ``VisualToolbox-v2``; empty for ordinary questions.
+        tools: Tools, or tool classes of which each environment gets instances of its own.
+        protocol: How the policy writes calls and answers.
+        rubric: What scores the trajectory: a preset's name, a rubric, or ``None`` for no reward.
+    """
+
+    name: str
+    tools: tuple[Tool | type[Tool], ...]
+    protocol: Protocol = V2
+    rubric: RubricLike | None = "deepeyes"
+
+    def make_tools(self) -> dict[str, Tool]:
+        """Return the tools by name, with an instance of each tool class."""
+        return {tool.name: tool() if isinstance(tool, type) else tool for tool in self.tools}
+
+
+PLAIN = Toolbox("", (), PlainProtocol())
+"""The toolbox of ordinary questions: none."""
+
+_TOOLBOXES: dict[str, Toolbox] = {}
+
+
+def register_toolbox(
+    id: str,
+    *,
+    tools: Sequence[ToolLike],
+    protocol: Protocol = V2,
+    rubric: RubricLike | None = "deepeyes",
+    **kwargs: Any,
+) -> Toolbox:
+    """Make a new environment variant, known to ``gym.make`` and to data sets (``Sample.env_name``) by its id.
+
+    Args:
+        id: Environment id in Gymnasium's form, such as ``"MyToolbox-v0"``.
+        tools: Names of registered tools, tools, or tool classes.
+        protocol: How the policy writes calls and answers; by default ``<tool_call>`` JSON, as in the original's v2.
+        rubric: A preset's name, a rubric, or ``None``.
+        **kwargs: Default keyword arguments of :class:`VisualToolboxEnv` for this id.
+
+    Raises:
+        KeyError: A tool's name is not registered.
+        ValueError: Two tools have the same name.
+    """
+    resolved = tuple(get_tool(tool) for tool in tools)
+    names = [tool.name for tool in resolved]
+    if len(set(names)) < len(names):
+        raise ValueError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
+    toolbox = Toolbox(id, resolved, protocol, rubric)
+    add_toolbox(toolbox)
+    gym.register(
+        id,
+        entry_point=ENTRY_POINT,
+        vector_entry_point=VECTOR_ENTRY_POINT,
+        kwargs={"toolbox": id, **kwargs},
+        disable_env_checker=None,
+    )
+    return toolbox
+
+
+def add_toolbox(toolbox: Toolbox) -> None:
+    """Make a toolbox known by name in this process, without registering an environment id."""
+    _TOOLBOXES[_key(toolbox.name)] = toolbox
+
+
+def get_toolbox(name: str | Toolbox) -> Toolbox:
+    """Look a toolbox up by name; the original's spelling (``visual_toolbox_v2``) means the same as ours.
+
+    Raises:
+        KeyError: No toolbox has that name; the message names the nearest ones.
+    """
+    if isinstance(name, Toolbox):
+        return name
+    toolbox = _TOOLBOXES.get(_key(name))
+    if toolbox is None:
+        known = {toolbox.name: key for key, toolbox in _TOOLBOXES.items()}
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        raise KeyError(f"no toolbox named {name!r}; known: {', '.join(near)}; add one with register_toolbox")
+    return toolbox
+
+
+def registered_toolboxes() -> tuple[Toolbox, ...]:
+    """Return all toolboxes known in this process."""
+    return tuple(_TOOLBOXES.values())
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")

@@ -1,0 +1,296 @@
+"""What all vector environments of this package have in common: groups, seeds, autoreset, failures."""
+
+from __future__ import annotations
+
+import operator
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+from numpy.typing import NDArray
+
+from deepeyes_env.core import Sample, ToolCall, Trajectory
+from deepeyes_env.envs.vector.local import Command, EnvDescription, Outcome, Reset, Step
+from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
+from deepeyes_env.envs.visual_toolbox import Observation
+
+BatchedObservation = dict[str, tuple[Any, ...]]
+
+
+class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]]):
+    """Many :class:`~deepeyes_env.envs.VisualToolboxEnv` with Gymnasium's vector interface.
+
+    Observation: ``{"text": tuple of str, "images": tuple of tuples of (H, W, 3) uint8 arrays}``, one entry for each
+    environment, read-only and never overwritten. Actions: one for each environment, as ``VisualToolboxEnv`` takes them;
+    ``None`` leaves an environment as it is (its policy is still thinking, or its episode is over and is not to be reset
+    yet): its observation comes again with reward 0.
+
+    Groups: environment i belongs to group ``i // group_size``. All members of a group play the same samples in the same
+    order, with the options of a question in the same order (GRPO). See :class:`SeedPlan`.
+
+    Autoreset works as in Gymnasium: on the next step (default), in the same step, or not at all
+    (``reset(options={"reset_mask": mask})``).
+
+    Failures: an environment that raises is truncated with an empty observation and ``info["error"]``, its
+    ``info["stop_reason"]`` is ``"error"`` and ``info["trajectory"]`` holds what was played; the others go on. Where a
+    *reset* raises, the episode is over before its first step: the next step truncates it whatever the action is, or
+    the same one does if the reset was an automatic one. The reset after that moves on to the next seed.
+
+    Attributes:
+        group_size: How many consecutive environments make a group.
+        groups: Group of each environment: ``(num_envs,)`` ``int64``.
+
+    Args:
+        description: What the environments have in common.
+        num_envs: Number of environments.
+        group_size: How many consecutive environments make a group.
+        autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
+    """
+
+    def __init__(
+        self, description: EnvDescription, num_envs: int, group_size: int, autoreset_mode: str | AutoresetMode
+    ) -> None:
+        self.num_envs = num_envs
+        self.group_size = group_size
+        self.groups: NDArray[np.int64] = np.arange(num_envs) // group_size
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**description.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = description.render_mode
+        self.single_observation_space = description.observation_space
+        self.single_action_space = description.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._num_samples = description.num_samples
+        self._plan = SeedPlan(num_envs, group_size)
+        self._observations: list[Observation | None] = [None] * num_envs
+        self._running: list[Trajectory | None] = [None] * num_envs
+        self._stillborn: dict[int, Outcome] = {}
+        self._terminated = np.zeros(num_envs, dtype=np.bool_)
+        self._truncated = np.zeros(num_envs, dtype=np.bool_)
+        self._done = np.zeros(num_envs, dtype=np.bool_)
+
+    @abstractmethod
+    def _execute(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
+        """Execute one command for each of some environments, preferably beginning them in the order given."""
+
+    @abstractmethod
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
+        """Return an attribute of each environment, or call it."""
+
+    # --- Gymnasium's interface -----------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: Seeds = None, options: dict[str, Any] | None = None
+    ) -> tuple[BatchedObservation, dict[str, Any]]:
+        """Begin an episode in all environments, or in those of a mask.
+
+        Args:
+            seed: One seed for all, one for each environment, or none to go on to the next episodes; see
+                :class:`SeedPlan`. ``info["seed"]`` holds the seed that each episode got.
+            options: ``{"reset_mask": (num_envs,) bool array}`` for some environments only; ``{"index": ...}`` or
+                ``{"sample": ...}`` as in ``VisualToolboxEnv``, one for all environments or a sequence with one for
+                each (``None``: drawn by seed).
+
+        Raises:
+            ValueError: An option is unknown or has the wrong length; the mask is empty.
+            TypeError: The mask is not a boolean array, or a sample is not a ``Sample``.
+            IndexError: An index is outside the data set.
+            gymnasium.error.ResetNeeded: A mask leaves out an environment that was never reset.
+        """
+        options = dict(options or {})
+        mask = self._mask(options.pop("reset_mask", None))
+        per_env = self._per_env(options)
+        chosen = [int(i) for i in np.flatnonzero(mask)]
+        seeds = self._plan.start(chosen, seed)
+        outcomes = self._run({i: Reset(seeds[i], per_env[i]) for i in chosen})
+        infos: dict[str, Any] = {}
+        for i in chosen:
+            self._begin(i, outcomes[i])
+            infos = self._add_info(infos, outcomes[i].info, i)
+        return self._batched(), infos
+
+    def step(
+        self, actions: Sequence[Any]
+    ) -> tuple[BatchedObservation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Take one message of each policy.
+
+        Args:
+            actions: One action for each environment; not looked at where an episode is about to begin.
+
+        Returns:
+            Observations, rewards ``(num_envs,)`` ``float64``, terminations and truncations ``(num_envs,)`` ``bool``,
+            and infos in Gymnasium's form: an array for each key, and a mask of who has it under ``"_" + key``.
+
+        Raises:
+            ValueError: There is not one action for each environment.
+            TypeError: An action is none of those that ``VisualToolboxEnv.step`` takes.
+            gymnasium.error.ResetNeeded: There is an action for an episode that has ended, and no autoreset.
+        """
+        commands, outcomes = self._commands(actions)
+        outcomes |= self._run(commands)
+        self._terminated[~self._done] = self._truncated[~self._done] = False
+        rewards = np.zeros(self.num_envs)
+        infos: dict[str, Any] = {}
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        restart = {i for i, outcome in outcomes.items() if outcome.done and same_step}
+        for i in sorted(outcomes):
+            outcome = outcomes[i]
+            self._observations[i], rewards[i] = outcome.observation, outcome.reward
+            self._terminated[i], self._truncated[i] = outcome.terminated, outcome.truncated
+            info = {"final_obs": outcome.observation, "final_info": outcome.info} if i in restart else outcome.info
+            infos = self._add_info(infos, info, i)
+            self._done[i] = outcome.done and not same_step
+        for i, outcome in self._run({i: Reset(self._plan.next(i)) for i in sorted(restart)}).items():
+            self._observations[i] = outcome.observation
+            self._keep_stillborn(i, outcome)
+            infos = self._add_info(infos, outcome.info, i)
+        return self._batched(), rewards, self._terminated.copy(), self._truncated.copy(), infos
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
+        values = self._call(name, args, kwargs)
+        return tuple(values[i] for i in range(self.num_envs))
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return what each environment renders."""
+        return self.call("render")
+
+    # --- episodes ------------------------------------------------------------------------------------------------
+
+    def _commands(self, actions: Sequence[Any]) -> tuple[dict[int, Command], dict[int, Outcome]]:
+        """Return what to execute, and what is known already of episodes that failed before they began."""
+        commands: dict[int, Command] = {}
+        outcomes: dict[int, Outcome] = {}
+        autoreset = self.autoreset_mode is AutoresetMode.NEXT_STEP
+        for i, action in enumerate(self._checked(actions)):
+            if self._done[i] and autoreset:
+                commands[i] = Reset(self._plan.next(i))
+            elif i in self._stillborn:
+                outcomes[i] = self._stillborn.pop(i)
+            elif action is not None:
+                commands[i] = Step(action)
+        return commands, outcomes
+
+    def _run(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
+        # One member of each group goes first: it decodes the image while no other waits for the same one.
+        ordered = {i: commands[i] for i in sorted(commands, key=lambda i: (i % self.group_size, i))}
+        outcomes = self._execute(ordered) if ordered else {}
+        return {i: self._completed(i, command, outcomes[i]) for i, command in ordered.items()}
+
+    def _completed(self, i: int, command: Command, outcome: Outcome) -> Outcome:
+        """Follow the trajectory of an environment, and add to ``info`` what the environment itself cannot."""
+        info = dict(outcome.info)
+        running = self._running[i]
+        if isinstance(command, Reset):
+            info["seed"] = command.seed
+            running = info.get("trajectory")
+        elif running is not None and "turn" in info:
+            running = running.extended(info["turn"])
+        if outcome.error:
+            info |= {"error": outcome.error, "stop_reason": "error"}
+            if running is not None:
+                metadata = {**running.metadata, "error": outcome.error}
+                info["trajectory"] = replace(running, truncated=True, stop_reason="error", metadata=metadata)
+        self._running[i] = None if outcome.done else running
+        return replace(outcome, info=info)
+
+    def _begin(self, i: int, outcome: Outcome) -> None:
+        self._observations[i] = outcome.observation
+        self._terminated[i] = self._truncated[i] = self._done[i] = False
+        self._keep_stillborn(i, outcome)
+
+    def _keep_stillborn(self, i: int, outcome: Outcome) -> None:
+        self._stillborn.pop(i, None)
+        if outcome.error:
+            self._stillborn[i] = outcome
+
+    def _batched(self) -> BatchedObservation:
+        space = self.single_observation_space
+        return concatenate(space, self._observations, create_empty_array(space, self.num_envs))  # type: ignore
+
+    # --- what the caller gave ------------------------------------------------------------------------------------
+
+    def _checked(self, actions: Sequence[Any]) -> list[Any]:
+        if isinstance(actions, str | Mapping) or not isinstance(actions, Iterable):
+            raise TypeError(f"step: got one {type(actions).__name__}; give a sequence of {self.num_envs} actions")
+        listed = list(actions)
+        if len(listed) != self.num_envs:
+            raise ValueError(f"step: got {len(listed)} actions for {self.num_envs} environments; give one for each")
+        if any(observation is None for observation in self._observations):
+            raise gym.error.ResetNeeded("call reset() before step()")
+        given = [i for i, action in enumerate(listed) if action is not None]
+        for i in given:
+            if not self._done[i] and not isinstance(listed[i], str | ToolCall | Mapping):
+                raise TypeError(
+                    f"step: the action of environment {i} is {type(listed[i]).__name__}; give the policy's message "
+                    "(str), a ToolCall, an assistant message (dict), or None to leave the environment as it is"
+                )
+        over = [i for i in given if self._done[i]]
+        if over and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise gym.error.ResetNeeded(
+                f"step: the episodes of environments {over} have ended; reset them with options={{'reset_mask': mask}} "
+                "or give None as their actions"
+            )
+        return listed
+
+    def _mask(self, mask: Any) -> NDArray[np.bool_]:
+        if mask is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"reset: options['reset_mask'] must have shape ({self.num_envs},) and a True in it, got {mask!r}"
+            )
+        never = [int(i) for i in np.flatnonzero(~mask) if self._observations[i] is None]
+        if never:
+            raise gym.error.ResetNeeded(f"reset: environments {never} were never reset; begin with a reset of all")
+        return mask
+
+    def _per_env(self, options: Mapping[str, Any]) -> list[dict[str, Any] | None]:
+        """Return the reset options of each environment, checked here because its own error would only end it."""
+        checks = {"index": self._checked_index, "sample": _checked_sample}
+        per_env: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for key, given in options.items():
+            if key not in checks:
+                raise ValueError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
+            each = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+            values = list(given) if each else [given] * self.num_envs
+            if len(values) != self.num_envs:
+                raise ValueError(
+                    f"reset: options[{key!r}] has {len(values)} entries for {self.num_envs} environments; give one for "
+                    "each, or one for all"
+                )
+            for i, value in enumerate(values):
+                if value is not None:
+                    per_env[i][key] = checks[key](value)
+        return [choice or None for choice in per_env]
+
+    def _checked_index(self, index: Any) -> int:
+        number = operator.index(index)
+        if not 0 <= number < self._num_samples:
+            raise IndexError(f"reset: index {number} is outside the data set of {self._num_samples} samples")
+        return number
+
+
+def _checked_sample(sample: Any) -> Sample:
+    if not isinstance(sample, Sample):
+        raise TypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
+    return sample
+
+
+def check_groups(num_envs: int, group_size: int) -> None:
+    """Raise unless a number of environments can be divided into groups.
+
+    Raises:
+        ValueError: ``num_envs`` is no positive multiple of ``group_size``.
+    """
+    if group_size < 1 or num_envs < 1 or num_envs % group_size:
+        raise ValueError(
+            f"num_envs={num_envs}, group_size={group_size}: num_envs must be a positive multiple of group_size"
+        )

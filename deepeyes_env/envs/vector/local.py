@@ -1,0 +1,207 @@
+"""Environments of this process, run by threads; one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+
+from deepeyes_env.core import Turn
+from deepeyes_env.data import load
+from deepeyes_env.data.dataset import VISUAL_SEARCH
+from deepeyes_env.envs.vector.samples import SharedSamples
+from deepeyes_env.envs.visual_toolbox import Observation, VisualToolboxEnv
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Begin an episode.
+
+    Attributes:
+        seed: Seed of the episode.
+        options: Options of ``VisualToolboxEnv.reset``.
+    """
+
+    seed: int
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Take the policy's next message.
+
+    Attributes:
+        action: The message.
+    """
+
+    action: Any
+
+
+Command: TypeAlias = Reset | Step
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a command.
+
+    Attributes:
+        observation: The observation; empty if the environment failed.
+        reward: The reward.
+        terminated: The policy ended the episode.
+        truncated: A limit ended the episode, or the environment failed.
+        info: The environment's ``info``.
+        error: Type and message of the exception by which the environment failed; empty if it did not.
+    """
+
+    observation: Observation
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+    @classmethod
+    def failed(cls, error: Exception, info: dict[str, Any]) -> Outcome:
+        """Return the outcome of a command that raised: the episode is over, with an empty observation."""
+        return cls({"text": "", "images": ()}, truncated=True, info=info, error=f"{type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True)
+class EnvDescription:
+    """What a vector environment needs to know of the environments it holds.
+
+    Attributes:
+        observation_space: Space of one environment's observations.
+        action_space: Space of one environment's actions.
+        metadata: The environments' metadata.
+        render_mode: How they render.
+        num_samples: Number of samples in their data set.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    metadata: Mapping[str, Any]
+    render_mode: str | None
+    num_samples: int
+
+
+class LocalEnvs:
+    """Environments of this process, by number.
+
+    Args:
+        numbers: Their numbers in the vector environment.
+        make: Makes one.
+        num_threads: How many threads run them, the calling one included.
+
+    Raises:
+        Exception: Whatever ``make`` raises: a wrong configuration is the user's to mend.
+    """
+
+    def __init__(self, numbers: range, make: Callable[[], VisualToolboxEnv], num_threads: int) -> None:
+        self._make = make
+        self._envs: dict[int, VisualToolboxEnv | None] = {i: make() for i in numbers}
+        self._helpers = min(num_threads, len(numbers)) - 1
+        self._pool = ThreadPoolExecutor(self._helpers, thread_name_prefix="envs") if self._helpers else None
+
+    @classmethod
+    def open(cls, numbers: range, kwargs: Mapping[str, Any], *, group_size: int, num_threads: int) -> LocalEnvs:
+        """Make environments that share one data set.
+
+        Args:
+            numbers: Their numbers in the vector environment.
+            kwargs: Keyword arguments of :class:`VisualToolboxEnv`.
+            group_size: How many of them play the same sample.
+            num_threads: How many threads run them.
+        """
+        dataset = load(kwargs.get("dataset", VISUAL_SEARCH))
+        shared = SharedSamples(dataset, keep=2 * len(numbers) // group_size) if group_size > 1 else dataset
+        return cls(numbers, lambda: VisualToolboxEnv(**{**kwargs, "dataset": shared}), num_threads)
+
+    def describe(self) -> EnvDescription:
+        """Return what all of these environments have in common."""
+        env = next(env for env in self._envs.values() if env is not None)
+        return EnvDescription(
+            env.observation_space, env.action_space, env.metadata, env.render_mode, num_samples=len(env.dataset)
+        )
+
+    def run(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
+        """Execute one command for each of some environments, beginning them in the order given."""
+        outcomes: dict[int, Outcome] = {}
+        pending = deque(commands.items())
+
+        def work() -> None:
+            while True:
+                try:
+                    i, command = pending.popleft()
+                except IndexError:
+                    return
+                outcomes[i] = self._execute(i, command)
+
+        helpers = min(self._helpers, len(commands) - 1)
+        running = [self._pool.submit(work) for _ in range(helpers)] if self._pool else []
+        work()
+        for helper in running:
+            helper.result()
+        return outcomes
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> dict[int, Any]:
+        """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
+        return {i: _call(env, name, args, kwargs) if env else None for i, env in self._envs.items()}
+
+    def close(self) -> None:
+        """Close the environments and end the threads."""
+        if self._pool:
+            self._pool.shutdown()
+        for i in self._envs:
+            self._discard(i)
+
+    def _execute(self, i: int, command: Command) -> Outcome:
+        turns: tuple[Turn, ...] = ()
+        try:
+            if isinstance(command, Reset):
+                env = self._envs[i] = self._envs[i] or self._make()
+                observation, info = env.reset(seed=command.seed, options=command.options)
+                return Outcome(observation, info=info)
+            stepped = self._envs[i]
+            if stepped is None:
+                raise gym.error.ResetNeeded("the environment failed and was not reset")
+            turns = stepped.trajectory.turns
+            return Outcome(*stepped.step(command.action))
+        except Exception as error:
+            logger.exception("environment %d failed in %s", i, type(command).__name__.lower())
+            new_turn = self._new_turn(i, turns) if isinstance(command, Step) else {}
+            self._discard(i)
+            return Outcome.failed(error, new_turn)
+
+    def _new_turn(self, i: int, turns: tuple[Turn, ...]) -> dict[str, Any]:
+        """Return as ``info`` the turn that was taken before the failure: a judge that failed can be asked again."""
+        env = self._envs[i]
+        after = env.trajectory.turns if env is not None else turns
+        return {"turn": after[-1]} if len(after) > len(turns) else {}
+
+    def _discard(self, i: int) -> None:
+        """Let go of an environment; the next reset makes a new one."""
+        env, self._envs[i] = self._envs[i], None
+        if env is None:
+            return
+        try:
+            env.close()
+        except Exception:
+            logger.exception("environment %d failed in close", i)
+
+
+def _call(env: VisualToolboxEnv, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    attribute = env.get_wrapper_attr(name)
+    return attribute(*args, **kwargs) if callable(attribute) else attribute

@@ -1,0 +1,57 @@
+"""ThreadVectorEnv: many environments in the threads of one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
+from deepeyes_env.envs.vector.local import Command, LocalEnvs, Outcome
+
+
+class ThreadVectorEnv(BatchedVectorEnv):
+    """Many environments in the threads of one process, sharing one ``ImageStore`` and one data set.
+
+    An image is decoded once, however many environments show it. Decoding and resizing run in parallel; everything else
+    is Python and does not, so threads beyond the number of cores help only with tools or judges that wait for a
+    network. ``gym.make_vec(id, num_envs=n)`` makes one. See :class:`BatchedVectorEnv` for how it behaves.
+
+    Args:
+        num_envs: Number of environments.
+        group_size: How many consecutive environments play the same samples; see :class:`BatchedVectorEnv`.
+        num_threads: How many environments run at a time; by default as many as there are cores.
+        autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
+        **env_kwargs: Keyword arguments of :class:`~deepeyes_env.envs.VisualToolboxEnv`.
+
+    Raises:
+        ValueError: ``num_envs`` is no positive multiple of ``group_size``, or there is no thread.
+        Exception: Whatever the environments' configuration raises.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        group_size: int = 1,
+        num_threads: int | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        **env_kwargs: Any,
+    ) -> None:
+        check_groups(num_envs, group_size)
+        threads = (os.cpu_count() or 1) if num_threads is None else num_threads
+        if threads < 1:
+            raise ValueError(f"num_threads={threads}: must be at least 1")
+        self._envs = LocalEnvs.open(range(num_envs), env_kwargs, group_size=group_size, num_threads=threads)
+        super().__init__(self._envs.describe(), num_envs, group_size, autoreset_mode)
+
+    def _execute(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
+        return self._envs.run(commands)
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
+        return self._envs.call(name, *args, **kwargs)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the environments and end the threads."""
+        self._envs.close()

@@ -1,0 +1,63 @@
+"""Worker: the end of a Ray vector environment that lives in an actor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepeyes_env.envs.toolbox import Toolbox, add_toolbox
+from deepeyes_env.envs.vector.local import Command, EnvDescription, LocalEnvs
+from deepeyes_env.envs.vector.transport import Parcel, pack, strip
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker needs to make its environments.
+
+    Attributes:
+        env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
+        toolboxes: All toolboxes known to the driver, which samples may name.
+        group_size: How many environments play the same sample.
+        num_threads: How many environments run at a time.
+    """
+
+    env_kwargs: Mapping[str, Any]
+    toolboxes: Sequence[Toolbox]
+    group_size: int
+    num_threads: int
+
+
+class Worker:
+    """Holds whole groups of environments; answers each vector step in one parcel."""
+
+    def start(self, config: WorkerConfig, numbers: range) -> tuple[int, EnvDescription]:
+        """Make the environments; not in ``__init__``, where Ray would hide the type of what they raise.
+
+        Returns:
+            The id of this process, and what the environments have in common.
+        """
+        for toolbox in config.toolboxes:
+            add_toolbox(toolbox)
+        self._envs = LocalEnvs.open(
+            numbers, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
+        )
+        return os.getpid(), self._envs.describe()
+
+    def replay(self, logs: Mapping[int, Sequence[Command]]) -> None:
+        """Bring environments to where those of a worker that died were: what follows from seeds and actions."""
+        for turn in range(max(map(len, logs.values()), default=0)):
+            self._envs.run({i: log[turn] for i, log in logs.items() if turn < len(log)})
+
+    def run(self, commands: Mapping[int, Command]) -> Parcel:
+        """Execute commands; returns the outcomes by environment."""
+        return pack({i: strip(outcome) for i, outcome in self._envs.run(commands).items()})
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parcel:
+        """Return an attribute of each environment, or call it."""
+        return pack(self._envs.call(name, *args, **kwargs))
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._envs.close()

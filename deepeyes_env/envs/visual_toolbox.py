@@ -1,0 +1,388 @@
+"""VisualToolboxEnv: the interleaved multimodal chain of thought as a Markov decision process."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import gymnasium as gym
+
+from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.data import Dataset, load
+from deepeyes_env.envs.handout import Handout
+from deepeyes_env.envs.limits import Limits, approximate_tokens
+from deepeyes_env.envs.opening import Kit, opening_text, shuffle_options
+from deepeyes_env.envs.snapshot import Snapshot
+from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.images import ImageRef, ViewBudget, shown_size
+from deepeyes_env.images.frames import FRAMES, Frame
+from deepeyes_env.images.ops import FitMode, fit
+from deepeyes_env.images.store import ImageStore, shared_store
+from deepeyes_env.judges import Judge
+from deepeyes_env.protocols import MalformedCall, ParsedCall, ParsedMessage, quote, read_message
+from deepeyes_env.rewards import RubricLike, get_rubric
+from deepeyes_env.spaces import RGBImage, UnicodeText
+from deepeyes_env.tools import ArgumentError, ToolContext, ToolError
+
+logger = logging.getLogger(__name__)
+
+Observation = dict[str, Any]
+
+
+class VisualToolboxEnv(gym.Env[Observation, Any]):
+    """A policy answers a question about images, and may look closer before it does.
+
+    The action is the next assistant message. Its tool calls run on the full-resolution image and come back as new
+    images; an answer ends the episode. Nothing that a policy writes raises: mistakes become observations that say what
+    was wrong.
+
+    Observation: ``{"text": str, "images": tuple of (H, W, 3) uint8 arrays}``, read-only; the text holds one
+    ``<image>`` per image. After the last step both are empty.
+    Reward: 0 until the episode ends, then the rubric's total.
+    ``info`` at reset: ``system_prompt``, ``tools`` (OpenAI-style schemas), ``sample_id``, ``trajectory`` (so far only the
+    prompt). At each step: ``calls`` (a ``ToolResult`` each), ``skipped_calls``, ``turn``. At the end also:
+    ``reward_terms``, ``stop_reason``, ``trajectory`` (finished and scored).
+
+    Args:
+        toolbox: Tools, protocol and rubric: a :class:`Toolbox` or its name. ``gym.make`` fills this in.
+        dataset: A data set, or whatever :func:`deepeyes_env.data.load` makes one of; by default the built-in task.
+        rubric: A preset's name, a rubric, ``"auto"`` for the toolbox's own, or ``None`` for reward 0.
+        judge: Decides whether an answer is right; by default rules that need nothing.
+        view: Bounds on the size of every image that the policy sees. ``"auto"``: what the data set recommends, or
+            ``ViewBudget()``. ``None``: native pixels, as in the original.
+        frame: Coordinate frame in which the policy writes boxes; ``"view"`` for Qwen2.5-VL.
+        max_turns: Most assistant messages in an episode.
+        max_images: Most images in an episode.
+        max_tokens: Most tokens in an episode; ``None`` for no limit.
+        count_tokens: Counts the tokens of a text; an estimate by default.
+        resize: ``"exact"`` equals Pillow's bicubic; ``"fast"`` needs torch and is within 2 grey levels.
+        store: Where images are decoded and shared; by default one store for the process.
+        render_mode: ``"rgb_array"``, ``"ansi"`` or ``None``.
+
+    Raises:
+        ValueError, KeyError: A configuration value is wrong; the message names it and the remedy.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(
+        self,
+        toolbox: str | Toolbox = "VisualToolbox-v2",
+        dataset: Any = "visual_search",
+        *,
+        rubric: RubricLike | None = "auto",
+        judge: Judge | None = None,
+        view: ViewBudget | Literal["auto"] | None = "auto",
+        frame: Frame = "view",
+        max_turns: int = 6,
+        max_images: int = 32,
+        max_tokens: int | None = None,
+        count_tokens: Callable[[str], int] = approximate_tokens,
+        resize: FitMode = "exact",
+        store: ImageStore | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if frame not in FRAMES:
+            raise ValueError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={render_mode!r}: must be one of {self.metadata['render_modes']} or None")
+        self.dataset: Dataset = load(dataset)
+        if len(self.dataset) == 0:
+            raise ValueError(f"dataset={dataset!r}: holds no samples")
+        self.view = _resolve_view(view, self.dataset)
+        self.frame: Frame = frame
+        self.resize: FitMode = resize
+        self.limits = Limits(
+            max_turns, max_images, max_tokens, count_tokens, **({"factor": self.view.factor} if self.view else {})
+        )
+        self.store = store if store is not None else shared_store()
+        self.render_mode = render_mode
+        self.action_space = UnicodeText()
+        self.observation_space = gym.spaces.Dict(text=UnicodeText(), images=gym.spaces.Sequence(RGBImage()))
+        self._rubric, self._judge = rubric, judge
+        self._scorers: dict[str, Any] = {}
+        self._kits: dict[str, Kit] = {}
+        self.toolbox = get_toolbox(toolbox)
+        self._kit = self._get_kit("")
+        self._scorer(self._kit.toolbox)
+        self._handout = Handout()
+        self._index: int | None = None
+        self._context: ToolContext | None = None
+        self._trajectory: Trajectory | None = None
+
+    # --- the episode ---------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Decides the sample and the order of its options, now and in all later episodes.
+            options: ``{"index": i}`` for the i-th sample of the data set, or ``{"sample": Sample(...)}``.
+
+        Raises:
+            ValueError: An unknown option.
+            IndexError: The index is outside the data set.
+            deepeyes_env.core.DataError, deepeyes_env.images.ImageError: The sample cannot be read; names it.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        unknown = set(options) - {"index", "sample"}
+        if unknown:
+            raise ValueError(f"reset: unknown option {sorted(unknown)[0]!r}; known: 'index', 'sample'")
+        drawn = int(self.np_random.integers(len(self.dataset)))
+        sample = options.get("sample")
+        self._index = None if sample is not None else int(options.get("index", drawn))
+        if self._index is not None and not 0 <= self._index < len(self.dataset):
+            raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
+        chosen: Sample = sample if self._index is None else self.dataset[self._index]
+        trajectory = self._begin(shuffle_options(chosen, self.np_random))
+        info = {
+            "system_prompt": trajectory.system_prompt,
+            "tools": copy.deepcopy(self._kit.schemas),
+            "sample_id": trajectory.sample.id,
+            "trajectory": trajectory,
+        }
+        observation = _observe(trajectory.prompt)
+        return {**observation, "images": self._handout(observation["images"])}, info
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take the policy's next message and reply to it.
+
+        Args:
+            action: What the policy wrote; or a ``ToolCall``; or an OpenAI-style assistant message with ``tool_calls``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode has ended, or none was begun.
+            TypeError: The action is none of the three.
+            deepeyes_env.judges.JudgeError: The judge could not be reached.
+        """
+        trajectory = self.trajectory
+        if trajectory.done:
+            raise gym.error.ResetNeeded("the episode has ended; call reset() before the next step()")
+        text, parsed = self._read(action)
+        if parsed.answer is not None:
+            return self._finish(Turn(text, answer=parsed.answer), "answer")
+        if not parsed.calls:
+            return self._finish(Turn(text), "format_error")
+        results, stop = self._run_all(parsed.calls)
+        reply = Message(
+            self._kit.protocol.reply(results, parsed.skipped),
+            tuple(image for result in results for image in result.images),
+        )
+        turn = Turn(text, results=results, skipped=parsed.skipped, observation=reply)
+        self._trajectory = trajectory = trajectory.extended(turn)
+        stop = stop or self.limits.reached(trajectory)
+        if stop:
+            self._end(stop)
+        return self._report(turn, _observe(reply))
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The episode so far.
+
+        Raises:
+            gymnasium.error.ResetNeeded: No episode was begun.
+        """
+        if self._trajectory is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        return self._trajectory
+
+    def snapshot(self) -> Snapshot:
+        """Return the current state, to branch from with :meth:`restore`."""
+        trajectory = self.trajectory
+        return Snapshot(
+            index=self._index,
+            sample=trajectory.sample if self._index is None else None,
+            options=trajectory.sample.options,
+            actions=tuple(turn.action for turn in trajectory.turns),
+            rng=dict(self.np_random.bit_generator.state),
+            trajectory=trajectory,
+        )
+
+    def restore(self, state: Snapshot) -> Observation:
+        """Go back to a state of this or an equally configured environment; returns its last observation."""
+        sample = state.sample if state.index is None else self.dataset[state.index]
+        if sample is None:
+            raise ValueError("restore: the snapshot holds neither an index nor a sample")
+        self._index = state.index
+        self._begin(replace(sample, options=state.options))
+        if state.trajectory is not None and not self._kit.stateful:
+            self._trajectory = state.trajectory
+        else:
+            for action in state.actions:
+                self.step(action)
+        self.np_random.bit_generator.state = state.rng
+        turns = self.trajectory.turns
+        last = turns[-1].observation if turns else self.trajectory.prompt
+        return _observe(last or Message(""))
+
+    def render(self) -> Any:
+        """Return the episode as an image (``rgb_array``) or as text (``ansi``)."""
+        from deepeyes_env.envs import render
+
+        if self.render_mode is None:
+            return None
+        return render.ansi(self.trajectory) if self.render_mode == "ansi" else render.rgb_array(self.trajectory)
+
+    def close(self) -> None:
+        """Close the tools."""
+        self._close_tools()
+        super().close()
+
+    # --- beginning and ending ------------------------------------------------------------------------------------
+
+    def _begin(self, sample: Sample) -> Trajectory:
+        self._close_tools()
+        self._trajectory = None
+        kit = self._kit = self._get_kit(sample.env_name)
+        views = tuple(self._view_of(ref) for ref in sample.images)
+        self._context = ToolContext(
+            store=self.store,
+            refs=sample.images,
+            frame=self.frame,
+            native_size=sample.images[0].size,
+            view_size=views[0].size,
+            budget=self.view,
+            mode=self.resize,
+        )
+        for tool in kit.tools.values():
+            tool.open(sample)
+        self._trajectory = Trajectory(
+            sample=sample,
+            prompt=Message(opening_text(sample, kit.instructions), views),
+            system_prompt=kit.system_prompt_for(sample),
+            toolbox=kit.toolbox.name,
+            frame=self.frame,
+            native_size=self._context.native_size,
+        )
+        return self._trajectory
+
+    def _finish(self, turn: Turn, stop: StopReason) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        self._trajectory = self.trajectory.extended(turn)
+        self._end(stop)
+        return self._report(turn, _observe(Message("")))
+
+    def _end(self, stop: StopReason) -> None:
+        terminated = stop in ("answer", "format_error")
+        trajectory = replace(self.trajectory, terminated=terminated, truncated=not terminated, stop_reason=stop)
+        self._trajectory = trajectory
+        scorer = self._scorer(self._kit.toolbox)
+        if scorer is not None:
+            self._trajectory = scorer(trajectory)
+        self._close_tools()
+
+    def _report(self, turn: Turn, observation: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        trajectory = self.trajectory
+        info: dict[str, Any] = {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
+        if trajectory.done:
+            info["reward_terms"] = dict(trajectory.reward_terms)
+            info["stop_reason"] = trajectory.stop_reason
+            info["trajectory"] = trajectory
+        return observation, trajectory.reward, trajectory.terminated, trajectory.truncated, info
+
+    def _close_tools(self) -> None:
+        if self._context is not None:
+            self._context = None
+            for tool in self._kit.tools.values():
+                tool.close()
+
+    # --- reading and running -------------------------------------------------------------------------------------
+
+    def _read(self, action: Any) -> tuple[str, ParsedMessage]:
+        protocol = self._kit.protocol
+        if isinstance(action, str):
+            return action, protocol.parse(action)
+        if isinstance(action, ToolCall):
+            return protocol.format_call(action), ParsedMessage(calls=(action,))
+        if isinstance(action, Mapping):
+            return read_message(action, protocol)
+        raise TypeError(
+            f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
+            f"not {type(action).__name__}"
+        )
+
+    def _run_all(self, calls: tuple[ParsedCall, ...]) -> tuple[tuple[ToolResult, ...], StopReason]:
+        left = self.limits.max_images - _count_images(self.trajectory)
+        results: list[ToolResult] = []
+        stop: StopReason = ""
+        for call in calls:
+            result = self._run(call)
+            left -= len(result.images)
+            if left < 0:
+                stop = "image_budget"
+                error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
+                result = replace(result, status="skipped", error=error, text="", images=())
+            results.append(result)
+        return tuple(results), stop
+
+    def _run(self, call: ParsedCall) -> ToolResult:
+        if isinstance(call, MalformedCall):
+            return ToolResult(ToolCall("", {}), "malformed", call.error)
+        tool = self._kit.tools.get(call.name)
+        if tool is None or self._context is None:
+            known = ", ".join(self._kit.tools) or "none"
+            return ToolResult(
+                call, "unknown_tool", f"there is no tool named {quote(call.name)}; the tools are: {known}"
+            )
+        start = time.perf_counter()
+        try:
+            output = tool.run(call.arguments, self._context)
+            images = tuple(map(self._shown, output.images))
+        except ArgumentError as error:
+            return ToolResult(call, "bad_arguments", str(error), seconds=time.perf_counter() - start)
+        except ToolError as error:
+            return ToolResult(call, "failed", str(error), seconds=time.perf_counter() - start)
+        except Exception as error:  # what a policy writes must not end a training run
+            logger.exception("tool %s failed on sample %s", call.name, self.trajectory.sample.id)
+            message = f"{call.name} failed: {type(error).__name__}: {str(error)[:200]}"
+            return ToolResult(call, "failed", message, seconds=time.perf_counter() - start)
+        return ToolResult(call, "ok", "", output.text, images, output.box, time.perf_counter() - start)
+
+    def _view_of(self, ref: ImageRef) -> ImageRef:
+        return ImageRef(self.store.view(ref, self.view, self.resize), name=ref.name)
+
+    def _shown(self, ref: ImageRef) -> ImageRef:
+        pixels = ref.pixels()
+        size = (pixels.shape[1], pixels.shape[0])
+        shown = shown_size(size, self.view)
+        return ref if shown == size else ImageRef(fit(pixels, shown, self.resize))
+
+    def _get_kit(self, env_name: str | None) -> Kit:
+        toolbox = PLAIN if env_name is None else get_toolbox(env_name) if env_name else self.toolbox
+        if toolbox.name not in self._kits:
+            self._kits[toolbox.name] = Kit.of(toolbox)
+        return self._kits[toolbox.name]
+
+    def _scorer(self, toolbox: Toolbox) -> Any:
+        rubric = self._rubric
+        if rubric == "auto":
+            rubric = self.toolbox.rubric if toolbox is PLAIN else toolbox.rubric
+        if rubric is None:
+            return None
+        if toolbox.name not in self._scorers:
+            self._scorers[toolbox.name] = get_rubric(rubric, judge=self._judge)
+        return self._scorers[toolbox.name]
+
+
+def _observe(message: Message) -> Observation:
+    return {"text": message.text, "images": tuple(image.pixels() for image in message.images)}
+
+
+def _count_images(trajectory: Trajectory) -> int:
+    return len(trajectory.prompt.images) + sum(
+        len(turn.observation.images) for turn in trajectory.turns if turn.observation
+    )
+
+
+def _resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -> ViewBudget | None:
+    if view is None or isinstance(view, ViewBudget):
+        return view
+    if view == "auto":
+        return getattr(dataset, "view", None) or ViewBudget()
+    raise ValueError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

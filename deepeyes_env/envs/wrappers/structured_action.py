@@ -1,0 +1,153 @@
+"""StructuredAction: zoom, rotate and answer as numbers instead of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.images.frames import PixelBox, Size, from_native
+from deepeyes_env.tools.context import MAX_BOX_RATIO
+
+ROTATIONS = (90, 180, 270)
+"""Degrees clockwise among which the rotate action chooses."""
+
+MIN_BOX_SIDE = 32
+"""Shortest side of a zoomed box in native pixels: the least, in even numbers, that all built-in variants accept."""
+
+WIDEST = MAX_BOX_RATIO - 1
+"""How many times as long as the other a side of a zoomed box may be; less than the tools allow, against rounding."""
+
+NO_SUCH_OPTION = "?"
+"""What is answered for an option that the question does not have: wrong, whatever the right answer is."""
+
+
+class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.RecordConstructorArgs):
+    """Let a policy act in numbers: ``OneOf((zoom, rotate, answer))``.
+
+    - zoom: ``Box(0, 1, (4,))``, ``(centre x, centre y, width, height)`` as fractions of the first image. Every such box
+      is one that the tool accepts: it is enlarged to :data:`MIN_BOX_SIDE` native pixels and to the tool's widest shape
+      where it is smaller or narrower, moved inside the image, and rounded to whole native pixels.
+    - rotate: ``Discrete(3)``, by 90, 180 or 270 degrees clockwise.
+    - answer: ``Discrete(max_options)``, the option in the order shown. One that the question does not have is a wrong
+      answer; a question without options is answered with the letter.
+
+    ``kinds`` names the choices in order. Zoom is there if a tool of the environment takes a box, rotate if one takes an
+    ``angle``. A row of the data set that brings its own toolbox is played with that toolbox's names.
+
+    Args:
+        env: A :class:`VisualToolboxEnv`, possibly wrapped.
+        max_options: How many options there are to choose among.
+
+    Raises:
+        TypeError: The environment inside is no :class:`VisualToolboxEnv`.
+        ValueError: ``max_options`` is less than 1.
+    """
+
+    def __init__(self, env: gym.Env[dict[str, Any], Any], max_options: int = 4) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, max_options=max_options)
+        gym.ActionWrapper.__init__(self, env)
+        inner = env.unwrapped
+        if not isinstance(inner, VisualToolboxEnv):
+            raise TypeError(f"StructuredAction wraps a VisualToolboxEnv, not {type(inner).__name__}")
+        if max_options < 1:
+            raise ValueError(f"StructuredAction(max_options={max_options}): must be at least 1")
+        self._env = inner
+        self._own = Dialect.of(inner.toolbox)
+        self._dialects = {inner.toolbox.name: self._own}
+        spaces: dict[str, gym.Space[Any]] = {
+            "zoom": gym.spaces.Box(0.0, 1.0, (4,), np.float32),
+            "rotate": gym.spaces.Discrete(len(ROTATIONS)),
+            "answer": gym.spaces.Discrete(max_options),
+        }
+        spaces = {kind: space for kind, space in spaces.items() if kind == "answer" or kind in self._own.targets}
+        self.kinds = tuple(spaces)
+        self.action_space = gym.spaces.OneOf(tuple(spaces.values()))
+
+    def action(self, action: tuple[int, Any]) -> ToolCall | str:
+        """Turn ``(index of the kind, value)`` into a call or an answer.
+
+        Raises:
+            ValueError: The index names no kind, or a zoom is not four finite numbers; others are clipped to 0 and 1.
+        """
+        index, value = int(action[0]), action[1]
+        if not 0 <= index < len(self.kinds):
+            raise ValueError(f"action {action!r}: the kinds are numbered 0 to {len(self.kinds) - 1}: {self.kinds}")
+        kind, trajectory = self.kinds[index], self._env.trajectory
+        dialect = self._dialect(trajectory.toolbox)
+        if kind == "answer":
+            return dialect.format_answer(option_letter(trajectory.sample.options, int(value)))
+        tool, parameter = dialect.targets.get(kind) or self._own.targets[kind]
+        return ToolCall(tool, {parameter: _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]})
+
+    def _dialect(self, toolbox: str) -> Dialect:
+        if toolbox not in self._dialects:
+            self._dialects[toolbox] = Dialect.of(get_toolbox(toolbox) if toolbox else PLAIN)
+        return self._dialects[toolbox]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How calls and answers are written in one toolbox.
+
+    Attributes:
+        targets: For ``"zoom"`` and ``"rotate"`` the name of the tool and of its parameter, where there is one.
+        format_answer: Writes an answer.
+    """
+
+    targets: Mapping[str, tuple[str, str]]
+    format_answer: Callable[[str], str]
+
+    @classmethod
+    def of(cls, toolbox: Toolbox) -> Dialect:
+        """Look a toolbox's tools over."""
+        targets: dict[str, tuple[str, str]] = {}
+        for tool in toolbox.make_tools().values():
+            for name, schema in tool.schema["function"]["parameters"].get("properties", {}).items():
+                if schema.get("type") == "array" and schema.get("minItems") == schema.get("maxItems") == 4:
+                    targets.setdefault("zoom", (tool.name, name))
+                elif name == "angle":
+                    targets.setdefault("rotate", (tool.name, name))
+        return cls(targets, toolbox.protocol.format_answer)
+
+
+def option_letter(options: tuple[str, ...], index: int) -> str:
+    """Return the letter of an option, or :data:`NO_SUCH_OPTION`; any letter is one where no options are known."""
+    lettered = letter_options(options or ("",) * (index + 1))
+    return lettered[index][0] if index < len(lettered) else NO_SUCH_OPTION
+
+
+def _box(values: Any, trajectory: Trajectory) -> list[float]:
+    shares = np.asarray(values, np.float64)
+    if shares.shape != (4,) or not np.isfinite(shares).all():
+        raise ValueError(f"zoom {values!r}: must be four finite numbers (centre x, centre y, width, height)")
+    native = valid_box(np.clip(shares, 0.0, 1.0).tolist(), trajectory.native_size)
+    box = from_native(native, trajectory.frame, trajectory.native_size, trajectory.view_size)
+    return [round(x, 6) for x in box]
+
+
+def valid_box(values: Sequence[float], size: Size) -> PixelBox:
+    """Return the native box that ``(centre x, centre y, width, height)`` in unit coordinates stands for.
+
+    It lies inside the image; its sides are at least :data:`MIN_BOX_SIDE` pixels where the image has as many, and differ
+    by a factor of less than 100.
+
+    Args:
+        values: Four numbers in ``[0, 1]``.
+        size: ``(width, height)`` of the image in pixels.
+    """
+    width, height = (min(size[i], max(MIN_BOX_SIDE, ceil(values[2 + i] * size[i]))) for i in range(2))
+    width = max(width, min(size[0], ceil(height / WIDEST)))
+    height = max(height, min(size[1], ceil(width / WIDEST)))
+    width, height = min(width, WIDEST * height), min(height, WIDEST * width)
+    left = min(max(0, round(values[0] * size[0] - width / 2)), size[0] - width)
+    top = min(max(0, round(values[1] * size[1] - height / 2)), size[1] - height)
+    return (left, top, left + width, top + height)

@@ -1,0 +1,160 @@
+"""ImageStore: each image decoded once per process, its pixels shared by everyone who asks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from deepeyes_env.images.codec import Image
+from deepeyes_env.images.frames import Size
+from deepeyes_env.images.ops import FitMode, fit
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.views import ViewBudget, shown_size
+
+_Key: TypeAlias = tuple[str | int, ...]
+
+
+class ImageStore:
+    """Decodes images and fits views, once each, and shares the read-only results; thread-safe.
+
+    The least recently used results are dropped when all together exceed a budget: the image is then decoded again from
+    its compressed source when it is next asked for. An array that someone still holds stays valid.
+
+    Pickling or copying a store, or forking a process, gives the other side an empty store with the same budget (and
+    :func:`shared_store` gives the other side's shared store).
+
+    Args:
+        max_bytes: How many bytes of pixels are kept. A single result above it is handed out and not kept.
+    """
+
+    def __init__(self, max_bytes: int = 2 * 2**30) -> None:
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes={max_bytes}: must not be negative")
+        self.max_bytes = max_bytes
+        self._clear()
+        if sys.platform != "win32":
+            # The thread that holds the lock, or decodes what others wait for, does not live on in the child.
+            os.register_at_fork(after_in_child=functools.partial(_clear_after_fork, weakref.ref(self)))
+
+    def _clear(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Key, Image] = OrderedDict()
+        self._pending: dict[_Key, Future[Image]] = {}
+        self._nbytes = 0
+        self._decodes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of pixels kept now."""
+        return self._nbytes
+
+    @property
+    def decodes(self) -> int:
+        """How many images have been decoded or drawn so far, those that failed included."""
+        return self._decodes
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def pixels(self, ref: ImageRef) -> Image:
+        """Return the pixels of an image in native size: ``(H, W, 3)`` ``uint8``, read-only.
+
+        A ref that holds an array costs nothing: the array is passed through.
+
+        Raises:
+            deepeyes_env.images.ImageError: The image cannot be decoded. Nothing is kept of it: the next call tries
+                again.
+        """
+        if isinstance(ref.source, np.ndarray):
+            return ref.source
+        loaded = ref.loaded()
+        return self._get((loaded.digest,), lambda: self._decode(loaded))
+
+    def view(self, ref: ImageRef, budget: ViewBudget | None, mode: FitMode = "exact") -> Image:
+        """Return an image as the environment shows it: at :func:`~deepeyes_env.images.shown_size`, read-only.
+
+        Views are kept by content, size and mode, so a group of episodes shares one. Naming an array by content costs a
+        hash of its pixels: a crop that nobody else will ask for is better fitted with ``ops.fit``.
+
+        Raises:
+            deepeyes_env.images.ImageError: The image cannot be decoded.
+            deepeyes_env.core.MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
+        """
+        loaded = ref.loaded()
+        size = shown_size(loaded.size, budget)
+        if size == loaded.size:
+            return self.pixels(loaded)
+        return self._get((loaded.digest, *size, mode), lambda: fit(self.pixels(loaded), size, mode))
+
+    def size(self, ref: ImageRef) -> Size:
+        """Return ``(width, height)`` of an image in native pixels, without decoding it.
+
+        Raises:
+            deepeyes_env.images.ImageError: The header cannot be read.
+        """
+        return ref.loaded().size
+
+    def _decode(self, ref: ImageRef) -> Image:
+        with self._lock:
+            self._decodes += 1
+        return ref.pixels()
+
+    def _get(self, key: _Key, make: Callable[[], Image]) -> Image:
+        """Return what is kept under ``key``, or make it, while others who ask for it wait for the one who makes it."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+                return kept
+            others = self._pending.get(key)
+            if others is None:
+                mine = self._pending[key] = Future()
+        if others is not None:
+            return others.result()
+        try:
+            pixels = make()
+        except BaseException as error:
+            with self._lock:
+                self._pending.pop(key, None)
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            self._pending.pop(key, None)
+            self._keep(key, pixels)
+        mine.set_result(pixels)
+        return pixels
+
+    def _keep(self, key: _Key, pixels: Image) -> None:
+        if pixels.nbytes > self.max_bytes:
+            return
+        self._kept[key] = pixels
+        self._nbytes += pixels.nbytes
+        while self._nbytes > self.max_bytes:
+            _, dropped = self._kept.popitem(last=False)
+            self._nbytes -= dropped.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (shared_store, ()) if self is _SHARED else (ImageStore, (self.max_bytes,))
+
+
+def _clear_after_fork(this: weakref.ref[ImageStore]) -> None:
+    store = this()
+    if store is not None:
+        store._clear()
+
+
+_SHARED = ImageStore()
+
+
+def shared_store() -> ImageStore:
+    """Return this process's default store."""
+    return _SHARED

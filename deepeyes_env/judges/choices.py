@@ -1,0 +1,175 @@
+"""Multiple choice: which options an answer names, by letter or by text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepeyes_env.core import Sample
+from deepeyes_env.judges.quantities import read_quantity
+from deepeyes_env.judges.text import key, polarity, tidy, without_lead
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LONE_LETTER = re.compile(r"[(\[{]?([a-z])[)\]}.:]{0,2}")
+_LETTER_AND_TEXT = re.compile(r"(?:[(\[{]([a-z])[)\]}][.:]?|([a-z])[)\].:]{1,2}) ?(?=\S)|([a-z])(?: -)? ")
+_TEXT_AND_LETTER = re.compile(r"(.+) [(\[]([a-z])[)\]]")
+_ANSWER_LETTER = re.compile(r"(?:\(([A-Z])\)|([A-Z])(?=[).:]|$))[).:]?(?: .*)?", re.DOTALL)
+_MARKER = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Z])\)|([A-Z])[).:](?=\s))[.:]?\s*")
+_CAPITAL = re.compile(r"(?<![\w'-])(?!A (?!or\b|and\b)[a-z]|I\b)([A-Z])(?![\w'-])")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The options of a question, and which of them are right.
+
+    Attributes:
+        texts: Texts of the options, A first; empty strings where only letters are known.
+        right: Indices of the right options (several when the right text appears twice).
+    """
+
+    texts: tuple[str, ...]
+    right: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The options that an answer names.
+
+    Attributes:
+        indices: Their indices; empty if the answer names an option that does not exist.
+        certain: Whether the answer is nothing but a choice, rather than a choice with an explanation.
+    """
+
+    indices: frozenset[int]
+    certain: bool = True
+
+
+def choices_of(sample: Sample) -> Choices | None:
+    """Return the options of a sample, from ``options`` or from its question; ``None`` if it is not multiple choice.
+
+    A sample whose answer is a lone capital letter, and whose question lists no options, has 26 without texts.
+    """
+    if sample.options:
+        right = frozenset(i for i, text in enumerate(sample.options) if text == sample.answer)
+        return Choices(sample.options, right)
+    texts = options_in(sample.question)
+    match = _ANSWER_LETTER.fullmatch(sample.answer.strip())
+    if match is not None:
+        index = ord(match[1] or match[2]) - ord("A")
+        if index < len(texts):
+            return Choices(texts, frozenset(i for i, text in enumerate(texts) if text == texts[index]))
+        if not texts and len(sample.answer.strip()) <= 3:
+            return Choices(("",) * len(_LETTERS), frozenset([index]))
+    matching = _by_text(key(sample.answer), tidy(sample.answer), texts, sample.question)
+    return Choices(texts, matching) if matching else None
+
+
+def options_in(question: str) -> tuple[str, ...]:
+    """Return the options that a question lists as ``A. red``, ``(A) red`` or ``A) red``, in lines or in a row.
+
+    The last list counts; a list starts at A, goes on in order, and has at least two options.
+    """
+    best: list[re.Match[str]] = []
+    run: list[re.Match[str]] = []
+    for match in _MARKER.finditer(question):
+        letter = match[1] or match[2]
+        if letter == "A":
+            run = [match]
+        elif run and ord(letter) - ord("A") == len(run):
+            run.append(match)
+        if len(run) >= 2:
+            best = run
+    ends = [match.start() for match in best[1:]]
+    texts = [question[match.end() : end] for match, end in zip(best, ends, strict=False)]
+    if best:
+        texts.append(question[best[-1].end() :].lstrip().partition("\n")[0])
+    return tuple(text.strip().rstrip(",;").rstrip() for text in texts)
+
+
+def pick(prediction: str, choices: Choices, question: str) -> Pick | None:
+    """Return which options an answer names; ``None`` if it cannot be read as a choice.
+
+    A lone letter is read as a letter even where it is the text of an option as well.
+    """
+    raw = tidy(prediction)
+    text = key(prediction)
+    for form in dict.fromkeys((text, without_lead(text))):
+        found = _read(form, raw, choices.texts, question)
+        if found is not None:
+            return found
+    mentioned = _mentioned(raw, choices.texts)
+    if len({choices.texts[i] or i for i in mentioned}) > 1:
+        return Pick(mentioned)
+    return None
+
+
+def _read(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
+    letter = _LONE_LETTER.fullmatch(text)
+    if letter is not None and _LETTERS.index(letter[1]) < len(texts):
+        return Pick(frozenset([_LETTERS.index(letter[1])]))
+    by_text = _by_text(text, raw, texts, question)
+    if by_text:
+        return Pick(by_text)
+    if letter is not None:
+        return Pick(frozenset())
+    return _read_letter_and_text(text, raw, texts, question)
+
+
+def _agreeing(index: int, named: frozenset[int]) -> Pick:
+    """Return the option of a letter if the text beside it is that option's; else all that are named."""
+    return Pick(frozenset([index]) if index in named else named | {index})
+
+
+def _read_letter_and_text(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
+    after = _TEXT_AND_LETTER.fullmatch(text)
+    if after is not None and _LETTERS.index(after[2]) < len(texts):
+        named = _by_text(without_lead(after[1]), after[1], texts, question)
+        if named:
+            return _agreeing(_LETTERS.index(after[2]), named)
+    match = _LETTER_AND_TEXT.match(text)
+    if match is None:
+        return None
+    index = _LETTERS.index(match[1] or match[2] or match[3])
+    if index >= len(texts):
+        return None
+    tail = text[match.end() :]
+    named = _by_text(without_lead(key(tail)), tail, texts, question)
+    if named:
+        return _agreeing(index, named)
+    if match[3]:
+        return None
+    mentioned = _mentioned(raw, texts) | {index}
+    return Pick(mentioned, certain=len(mentioned) > 1)
+
+
+def _by_text(text: str, raw: str, texts: Sequence[str], question: str) -> frozenset[int]:
+    """Return the options whose text is the answer, by the strictest reading under which there are any."""
+    options = [(i, tidy(option)) for i, option in enumerate(texts) if option]
+    exact = frozenset(i for i, option in options if option == raw)
+    if exact or not options:
+        return exact
+    equal = frozenset(i for i, option in options if key(option) == text)
+    if equal:
+        return equal
+    quantity = read_quantity(text)
+    if quantity is not None:
+        read = [(i, read_quantity(key(option))) for i, option in options]
+        return frozenset(i for i, other in read if other is not None and quantity.equals(other, question.casefold()))
+    said = polarity(text)
+    return frozenset(i for i, option in options if said and polarity(key(option)) == said)
+
+
+def _mentioned(raw: str, texts: Sequence[str]) -> frozenset[int]:
+    """Return the options that a text mentions anywhere, by capital letter or by a text of two characters or more."""
+    letters = {ord(letter) - ord("A") for letter in _CAPITAL.findall(raw)}
+    words = _words(raw)
+    named = {i: own for i, option in enumerate(texts) if len(option) > 1 and (own := _words(option)) in words}
+    # "dark red" does not mention "red".
+    whole = {i for i, own in named.items() if not any(own != other and own in other for other in named.values())}
+    return frozenset({i for i in letters if i < len(texts)} | whole)
+
+
+def _words(text: str) -> str:
+    return f" {_NOT_WORD.sub(' ', key(text)).strip()} "

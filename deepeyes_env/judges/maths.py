@@ -1,0 +1,184 @@
+"""MathJudge: are two mathematical expressions equal, by math-verify (the extra ``math``)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+from deepeyes_env.core import Sample, missing_extra
+from deepeyes_env.judges.base import JudgeError, Verdict
+
+logger = logging.getLogger(__name__)
+
+_LONGEST = 500  # characters; math-verify takes seconds for deeply nested expressions beyond
+_WORKER = Path(__file__).with_name("math_worker.py")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_MATHEMATICAL = re.compile(r"[0-9\\+*/^=<>]")
+_CHOICE = re.compile(r"\s*\(?[A-Z][).:]")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_FUNCTIONS = {"sqrt", "frac"}
+_UNITS = {"mm", "cm", "km", "ft", "in", "inches", "feet", "meters", "kg", "units", "degrees", "square"}
+
+
+def math_verify_installed() -> bool:
+    """Whether the extra ``math`` is installed; imports nothing."""
+    return importlib.util.find_spec("math_verify") is not None
+
+
+class MathJudge:
+    r"""Compares mathematical expressions, LaTeX or plain: ``\frac{24}{2}`` is ``12``.
+
+    Abstains on what it cannot judge: multiple choice, words (for the parser ``felt`` and ``left`` are equal products of
+    letters), expressions that do not parse, that are longer than 500 characters, or that take too long.
+
+    math-verify's own time limits work in the main thread only, and cannot stop an expression such as ``9^{9^9}``, or
+    one that crashes the interpreter. So it runs in one process beside, started on first use (about a second), shared by
+    all threads, and replaced when an expression ends it. Pickles without the process. POSIX only.
+
+    Args:
+        seconds: Time for one comparison; beyond it the judge abstains.
+
+    Raises:
+        ValueError: ``seconds`` is not positive.
+    """
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        if not seconds > 0:
+            raise ValueError(f"MathJudge(seconds={seconds!r}): must be positive")
+        self.seconds = seconds
+        self._worker: _Worker | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
+        """Judge an answer.
+
+        Raises:
+            deepeyes_env.core.MissingExtraError: math-verify is not installed.
+            JudgeError: The process that runs math-verify cannot be started.
+        """
+        given, expected = unboxed(prediction), unboxed(sample.answer)
+        if sample.options or not comparable(given, expected):
+            return None
+        equal = self._ask(given, expected)
+        return None if equal is None else Verdict(float(equal), "math", "equal" if equal else "not equal")
+
+    def _ask(self, prediction: str, answer: str) -> bool | None:
+        with self._lock:
+            if self._worker is None or self._worker.pid != os.getpid():
+                self._worker = _Worker(self.seconds)
+            try:
+                return self._worker.ask(prediction, answer)
+            except EOFError:
+                self._worker = None
+                logger.debug("math-verify was ended by %r against %r", prediction, answer)
+                return None
+
+    def __getstate__(self) -> float:
+        return self.seconds
+
+    def __setstate__(self, seconds: float) -> None:
+        self.__init__(seconds)  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"MathJudge(seconds={self.seconds})"
+
+
+def unboxed(text: str) -> str:
+    r"""Return the content of a text that is one ``\boxed{...}``, any other text without the spaces around it."""
+    text = text.strip()
+    return text[len("\\boxed{") : -1] if text.startswith("\\boxed{") and text.endswith("}") else text
+
+
+def comparable(prediction: str, answer: str) -> bool:
+    """Whether both texts can be read as mathematics: signs or digits on both sides, and no words that would matter.
+
+    The same words on both sides are fine, and so is a unit of measurement on one.
+    """
+    if len(prediction) > _LONGEST or len(answer) > _LONGEST or "\n" in prediction:
+        return False
+    if "\\boxed" in prediction or not _braces_match(prediction):
+        return False
+    if not (_MATHEMATICAL.search(prediction) and _MATHEMATICAL.search(answer)) or _CHOICE.match(prediction):
+        return False
+    given, expected = (
+        [word for word in _WORD.findall(text) if word not in _FUNCTIONS] for text in (prediction, answer)
+    )
+    return given == expected or (not (given and expected) and _UNITS.issuperset(given + expected))
+
+
+def _braces_match(text: str) -> bool:
+    depth = 0
+    for brace in _BRACE.findall(text):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+class _Worker:
+    """One process of ``math_worker.py``; belongs to the process that started it."""
+
+    def __init__(self, seconds: float) -> None:
+        if not math_verify_installed():
+            raise missing_extra("math-verify", "math")
+        # The script does not import this package, and finds math-verify wherever this process does.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(_WORKER), repr(seconds)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise JudgeError(f"MathJudge: cannot start {sys.executable} to run math-verify: {error}") from error
+        self.pid = os.getpid()
+        self._stop = weakref.finalize(self, _stop, self._process, self.pid)
+        problem: object
+        try:
+            problem = self._read()
+        except EOFError:
+            problem = f"it ended with status {self._process.wait()}"
+        if problem is not None:
+            self._stop()
+            raise JudgeError(f"MathJudge: math-verify does not start: {problem}")
+
+    def ask(self, prediction: str, answer: str) -> bool | None:
+        """Compare two expressions; ``None`` if one does not parse. Raises EOFError if they ended the process."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([prediction, answer]) + "\n")
+            self._process.stdin.flush()
+            return self._read()
+        except (BrokenPipeError, EOFError):
+            self._stop()
+            raise EOFError from None
+
+    def _read(self) -> bool | None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line.endswith("\n"):
+            raise EOFError
+        return json.loads(line)
+
+
+def _stop(process: subprocess.Popen[str], owner: int) -> None:
+    if os.getpid() != owner:  # a fork of the owner must leave the process alone
+        return
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    process.kill()
+    process.wait()

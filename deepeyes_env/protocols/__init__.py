@@ -1,0 +1,33 @@
+"""Protocols: how a model writes calls and answers, and how the environment writes back.
+
+The numbered ones follow the original's toolboxes: what they read and how many calls of a message they run.
+"""
+
+from deepeyes_env.protocols.native import NativeProtocol, read_message
+from deepeyes_env.protocols.plain import PlainProtocol
+from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
+from deepeyes_env.protocols.tagged import TaggedProtocol
+
+V1 = TaggedProtocol(keep="first")
+V2 = TaggedProtocol(keep="last")
+V3 = TaggedProtocol(opening="```json", closing="```", style="flat", keep="last", explain=False)
+V4 = TaggedProtocol(style="flat", keep="last", explain=False)
+V5 = TaggedProtocol(keep="first", max_calls=3)
+
+__all__ = [
+    "V1",
+    "V2",
+    "V3",
+    "V4",
+    "V5",
+    "MalformedCall",
+    "NativeProtocol",
+    "ParsedCall",
+    "ParsedMessage",
+    "PlainProtocol",
+    "Protocol",
+    "TaggedProtocol",
+    "neutral",
+    "quote",
+    "read_message",
+]

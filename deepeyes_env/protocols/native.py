@@ -1,0 +1,97 @@
+"""Native tool calls: OpenAI-style assistant messages, and models whose chat template writes the calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deepeyes_env.core import ToolCall, ToolResult
+from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
+from deepeyes_env.protocols.scan import read_json
+from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
+
+
+class NativeProtocol(TaggedProtocol):
+    """For endpoints with function calling: the schemas travel beside the messages.
+
+    As text the calls are written in the Hermes format, ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``. A
+    message without a call is the answer: the content of its last ``<answer>`` tags, else all that follows
+    ``</think>``.
+    """
+
+    def __init__(self, max_calls: int = 3) -> None:
+        super().__init__(max_calls=max_calls, keep="first", explain=False)
+
+    def parse(self, message: str) -> ParsedMessage:
+        """Take an assistant message apart; text without a call is the answer."""
+        parsed = super().parse(message)
+        if parsed.answer is not None or parsed.calls:
+            return parsed
+        return ParsedMessage(answer=message.rpartition("</think>")[2].strip() or None)
+
+    def format_answer(self, answer: str) -> str:
+        """Write the answer as it is."""
+        return answer
+
+    def instructions(self, schemas: Sequence[dict[str, Any]]) -> str:
+        """Say nothing: the endpoint explains the tools."""
+        return ""
+
+    def reply(self, results: Sequence[ToolResult], skipped: int) -> str:
+        """Write one result a line; agents send each as a ``tool`` message of its own."""
+        lines = [response_text(result) for result in results]
+        if skipped:
+            lines.append(f"{skipped} more calls were not run: only the first {self.max_calls} of a message.")
+        return "\n".join(lines)
+
+
+def read_message(message: Mapping[str, Any], protocol: Protocol) -> tuple[str, ParsedMessage]:
+    """Read an OpenAI-style assistant message in any protocol.
+
+    Args:
+        message: ``{"role": "assistant", "content": str | list | None, "tool_calls": [{"id", "type": "function",
+            "function": {"name", "arguments": JSON text}}]}``. Without ``tool_calls`` the content is parsed by the
+            protocol.
+        protocol: The protocol of the environment.
+
+    Returns:
+        The message as text in the protocol, and the same taken apart. Calls keep their ids.
+    """
+    content = _content(message.get("content"))
+    written = message.get("tool_calls")
+    if not written or not isinstance(written, Sequence) or isinstance(written, str):
+        return content, protocol.parse(content)
+    calls = [_read_call(call) for call in written]
+    text = "\n".join([content, *(_as_text(call, raw, protocol) for call, raw in zip(calls, written, strict=True))])
+    kept = protocol.select(calls)
+    return text.lstrip("\n"), ParsedMessage(calls=tuple(kept), skipped=len(calls) - len(kept))
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return ""
+
+
+def _read_call(call: Any) -> ParsedCall:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        return MalformedCall("the tool call has no function name")
+    arguments = function.get("arguments") or {}
+    if isinstance(arguments, str):
+        try:
+            arguments = read_json(arguments)
+        except ValueError as error:
+            return MalformedCall(f"the arguments of {quote(function['name'])} are not valid JSON ({str(error)[:200]})")
+    if not isinstance(arguments, Mapping):
+        return MalformedCall(f"the arguments of {quote(function['name'])} must be a JSON object")
+    return ToolCall(function["name"], arguments, id=str(call.get("id") or ""))
+
+
+def _as_text(call: ParsedCall, raw: Any, protocol: Protocol) -> str:
+    if isinstance(call, ToolCall):
+        return protocol.format_call(call)
+    return f"<tool_call>\n{json.dumps(raw, default=str)}\n</tool_call>"

@@ -1,0 +1,25 @@
+"""No protocol: an ordinary question, answered in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deepeyes_env.protocols.protocol import ParsedMessage
+from deepeyes_env.protocols.tagged import TaggedProtocol, last_answer
+
+
+class PlainProtocol(TaggedProtocol):
+    """For samples without a toolbox (hybrid training): whatever the model writes is its answer."""
+
+    def parse(self, message: str) -> ParsedMessage:
+        """Take the last ``<answer>``, or else the whole message, as the answer."""
+        return ParsedMessage(answer=last_answer(message) or message.strip() or None)
+
+    def system_prompt(self, schemas: Sequence[dict[str, Any]]) -> str:
+        """Return nothing: the sample brings its own."""
+        return ""
+
+    def instructions(self, schemas: Sequence[dict[str, Any]]) -> str:
+        """Return nothing: the question says what it wants."""
+        return ""

@@ -1,0 +1,147 @@
+"""Protocols that write each call as JSON between two marks: the original's v1 to v5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
+from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
+from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between, read_json
+
+Style = Literal["named", "flat"]
+"""``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
+
+_FLAT_NAMES = {"zoom_in": "image_zoom_in_tool", "rotate": "image_rotate_tool"}
+_FLAT_NAMES_BACK = {name: short for short, name in _FLAT_NAMES.items()}
+
+
+@dataclass(frozen=True)
+class TaggedProtocol(Protocol):
+    """Calls as JSON between an opening and a closing mark, answers in ``<answer>`` tags.
+
+    Attributes:
+        opening: Mark before a call.
+        closing: Mark after a call.
+        style: How the JSON names its tool; see :data:`Style`.
+        max_calls: How many calls of one message are run.
+        keep: Which calls are run if there are more.
+        explain: Whether the tools are explained in the system prompt (``True``) or after the question.
+    """
+
+    opening: str = "<tool_call>"
+    closing: str = "</tool_call>"
+    style: Style = "named"
+    max_calls: int = 1
+    keep: Literal["first", "last"] = "last"
+    explain: bool = True
+
+    def parse(self, message: str) -> ParsedMessage:
+        """Take an assistant message apart; the last non-empty answer outside the calls wins."""
+        spans = find_json_spans(message, self.opening, self.closing)
+        answer = last_answer(cut_out(message, spans))
+        if answer is not None:
+            return ParsedMessage(answer=answer)
+        kept = self.select(spans)
+        calls = tuple(self._read(message, span) for span in kept)
+        return ParsedMessage(calls=calls, skipped=len(spans) - len(kept))
+
+    def select(self, calls: Sequence[T]) -> Sequence[T]:
+        """Return the first or the last ``max_calls`` calls."""
+        return calls[: self.max_calls] if self.keep == "first" else calls[-self.max_calls :]
+
+    def _read(self, message: str, span: Span) -> ParsedCall:
+        written = message[span.inner : span.outer].strip()
+        try:
+            value = read_json(written)
+        except ValueError as error:
+            reason = getattr(error, "msg", None) or str(error)[:200]
+            return MalformedCall(f"the tool call is not valid JSON ({reason}): {quote(written)}; {self._usage()}")
+        if self.style == "flat" and isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, dict):
+            return MalformedCall(f"the tool call must be one JSON object, not {quote(written)}; {self._usage()}")
+        if self.style == "flat":
+            name, arguments = value.pop("function", None), value
+        else:
+            name, arguments = value.get("name"), value.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return MalformedCall(f"the tool call lacks a name or an object of arguments; {self._usage()}")
+        return ToolCall(_FLAT_NAMES.get(name, name) if self.style == "flat" else name, arguments)
+
+    def _usage(self) -> str:
+        if self.style == "flat":
+            return f'write {self.opening}{{"function": "zoom_in", "bbox_2d": [x1, y1, x2, y2]}}{self.closing}'
+        return f'write {self.opening}{{"name": <function-name>, "arguments": <object>}}{self.closing}'
+
+    def format_call(self, call: ToolCall) -> str:
+        """Write a call as JSON between the marks."""
+        body: Mapping[str, Any]
+        if self.style == "flat":
+            body = {"function": _FLAT_NAMES_BACK.get(call.name, call.name), **call.arguments}
+        else:
+            body = {"name": call.name, "arguments": dict(call.arguments)}
+        return f"{self.opening}\n{json.dumps(body)}\n{self.closing}"
+
+    def system_prompt(self, schemas: Sequence[dict[str, Any]]) -> str:
+        """Explain the tools in the Hermes format that Qwen's chat models were trained on."""
+        return hermes_prompt(schemas, several=self.max_calls > 1) if self.explain and schemas else ""
+
+    def instructions(self, schemas: Sequence[dict[str, Any]]) -> str:
+        """Say how to reply: think, then call or answer."""
+        if not schemas:
+            return "\nThink first, then answer: <think>...</think><answer>...</answer>"
+        if self.explain:
+            calls = " one or more times" if self.max_calls > 1 else ""
+            names = ", ".join(schema["function"]["name"] for schema in schemas)
+            return (
+                f"\nThink first. If you need to look closer, call a tool ({names}){calls}; otherwise answer. Write "
+                "<think>...</think> and then either <tool_call>...</tool_call> or <answer>...</answer>."
+            )
+        return (
+            "\nIf you can answer from the images you have seen, write <answer>...</answer>. If not, ask to see a part "
+            f"of the image larger:\n{self.opening}\n"
+            '{"function": "zoom_in", "bbox_2d": [x1, y1, x2, y2], "label": "what is there"}'
+            f"\n{self.closing}\nThe enlarged part is shown to you next."
+        )
+
+    def reply(self, results: Sequence[ToolResult], skipped: int) -> str:
+        """Write each result in ``<tool_response>`` tags, then what to do next."""
+        parts = [f"<tool_response>{response_text(result)}</tool_response>" for result in results]
+        if skipped:
+            which = "last" if self.keep == "last" else f"first {self.max_calls}"
+            parts.append(f"{skipped} more calls were not run: only the {which} of a message.")
+        parts.append(
+            "Think again: call another tool if you need to see more, or give the final answer in <answer></answer>."
+            if self.explain
+            else "If this is enough, write <answer>...</answer>; otherwise ask for another part in the same way."
+        )
+        return "\n".join(parts)
+
+
+def response_text(result: ToolResult) -> str:
+    """Write one result: its text, then a placeholder per image; or the error."""
+    if not result.ok:
+        return f"Error: {neutral(result.error)}"
+    return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
+
+
+def last_answer(text: str) -> str | None:
+    """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty."""
+    return (last_between(text, "<answer>", "</answer>") or "").strip() or None
+
+
+def hermes_prompt(schemas: Sequence[dict[str, Any]], *, several: bool) -> str:
+    """Return a system prompt that lists function signatures within ``<tools>`` tags."""
+    tools = "\n".join(json.dumps(schema) for schema in schemas)
+    how_many = "one or more tools in a message" if several else "one tool in a message"
+    return (
+        "You are a helpful assistant that can look at images closely.\n\n"
+        "# Tools\n\n"
+        f"You can call {how_many}. Their signatures stand within <tools></tools>:\n"
+        f"<tools>\n{tools}\n</tools>\n\n"
+        "To call a tool, write a JSON object with its name and arguments within <tool_call></tool_call>:\n"
+        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    )

@@ -1,0 +1,31 @@
+"""Rewards: rubrics, their terms, and the papers' formulas as presets."""
+
+from deepeyes_env.rewards.answers import (
+    AnswerRule,
+    Extraction,
+    answer_after_thinking,
+    boxed_answer,
+    last_answer,
+    thought_and_answer,
+)
+from deepeyes_env.rewards.evidence import Evidence
+from deepeyes_env.rewards.presets import RubricLike, get_rubric, register_rubric
+from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, ScoringError, Term
+
+__all__ = [
+    "AnswerRule",
+    "BaseRubric",
+    "Evidence",
+    "Extraction",
+    "RoutedRubric",
+    "Rubric",
+    "RubricLike",
+    "ScoringError",
+    "Term",
+    "answer_after_thinking",
+    "boxed_answer",
+    "get_rubric",
+    "last_answer",
+    "register_rubric",
+    "thought_and_answer",
+]

@@ -1,0 +1,67 @@
+"""Evidence: what the terms of a rubric are computed from, each fact found at most once."""
+
+from __future__ import annotations
+
+from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, JudgeError, Verdict
+from deepeyes_env.rewards.answers import AnswerRule
+
+
+class Evidence:
+    """A trajectory and what is to be known about it for a reward.
+
+    The judge is asked when :attr:`correct` or :attr:`verdict` is first read, and only once; not at all if there is no
+    answer. One evidence belongs to one thread.
+
+    Attributes:
+        trajectory: The finished episode.
+        prediction: The answer; ``None`` if there is none, or if it has :data:`MAX_ANSWER_LENGTH` characters or more.
+        format_error: Whether the policy broke the format; an answer that is too long does.
+    """
+
+    __slots__ = ("_judge", "_verdict", "format_error", "prediction", "trajectory")
+
+    def __init__(self, trajectory: Trajectory, answer_rule: AnswerRule, judge: Judge) -> None:
+        found = answer_rule(trajectory)
+        too_long = found.prediction is not None and len(found.prediction) >= MAX_ANSWER_LENGTH
+        self.trajectory = trajectory
+        self.prediction = None if too_long else found.prediction
+        self.format_error = found.format_error or too_long
+        self._judge = judge
+        self._verdict: Verdict | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """The question."""
+        return self.trajectory.sample
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The judge's verdict; ``None`` if there is no answer to judge.
+
+        Raises:
+            JudgeError: The judge could not be reached or understood, or it abstained.
+        """
+        if self._verdict is None and self.prediction is not None:
+            self._verdict = self._judge(self.prediction, self.sample)
+            if self._verdict is None:
+                raise JudgeError(
+                    f"sample {self.sample.id!r}: {self._judge!r} abstained; end a chain with a judge that always "
+                    "decides, such as RuleJudge()"
+                )
+        return self._verdict
+
+    @property
+    def correct(self) -> float:
+        """How right the answer is, from 0 to 1; 0 without an answer. Raises what :attr:`verdict` raises."""
+        verdict = self.verdict
+        return verdict.score if verdict is not None else 0.0
+
+    @property
+    def used_tool(self) -> bool:
+        """Whether at least one tool call returned an image."""
+        return any(result.ok and result.images for turn in self.trajectory.turns for result in turn.results)
+
+    def called(self, *names: str) -> bool:
+        """Whether the policy called a tool of one of these names, successfully or not."""
+        return any(result.call.name in names for turn in self.trajectory.turns for result in turn.results)

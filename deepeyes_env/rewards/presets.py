@@ -1,0 +1,118 @@
+r"""The papers' reward formulas by name.
+
+=====================  ====================================================================================
+``deepeyes``           0.8 acc + 0.2 format + 1.2 tool; format is -1 or 0, tool needs a right answer.
+                       ``geoguessr``: the answer counts only after the last ``</think>``.
+                       ``thinklite_eureka``, ``xince``: 1.2 acc + 0.4 format, the answer in ``\boxed{}``.
+``deepeyes_v1``        0.8 acc + 0.2 format + 0.4 tool, whatever the answer: the original's first version.
+``paper``              acc + format + tool if acc > 0 (DeepEyes, arXiv 2505.14362), all of weight 1.
+``no_tool``            ``deepeyes`` without the tool term (its weight is 0): ablation.
+``unconditional_tool`` ``deepeyes`` with the tool term whatever the answer: ablation.
+``deepeyes_v2``        0.8 acc + 0.2 format - 0.1 search; format is 1 or 0 and demands a thought and an answer;
+                       search is 1 if a search tool was called on search data (DeepEyesV2, arXiv 2511.05271).
+=====================  ====================================================================================
+
+All but ``deepeyes_v2`` read the answer by data source, as ``deepeyes`` does. Every preset has the same terms on every
+route, with weight 0 where a route has no such reward, so that tables line up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TypeAlias
+
+from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge
+from deepeyes_env.judges.maths import math_verify_installed
+from deepeyes_env.rewards import terms
+from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, last_answer, thought_and_answer
+from deepeyes_env.rewards.evidence import Evidence
+from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
+
+RubricLike: TypeAlias = str | BaseRubric
+"""A preset's name, or a rubric."""
+
+_registered: dict[str, BaseRubric] = {}
+
+
+def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
+    r"""Return a rubric by name, or the given one, with another judge where one is given.
+
+    Rubrics are immutable and shared: the same name gives the same object. Presets judge by :class:`RuleJudge`, and
+    answers in ``\boxed{}`` by :class:`MathJudge` first where math-verify is installed.
+
+    Args:
+        rubric: Name of a preset or of a registered rubric; or a rubric.
+        judge: Judges all answers instead of the rubric's own judges.
+
+    Raises:
+        ValueError: No rubric has that name.
+        TypeError: ``rubric`` is neither a name nor a rubric.
+    """
+    if isinstance(rubric, str):
+        known = {**_presets(), **_registered}
+        if rubric not in known:
+            raise ValueError(f"unknown rubric {rubric!r}; known rubrics: {', '.join(sorted(known))}")
+        rubric = known[rubric]
+    if not isinstance(rubric, BaseRubric):
+        raise TypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
+    return rubric if judge is None else rubric.with_judge(judge)
+
+
+def register_rubric(name: str, rubric: BaseRubric) -> None:
+    """Make a rubric known by name to :func:`get_rubric` in this process.
+
+    Raises:
+        ValueError: A preset has that name.
+    """
+    if name in _presets():
+        raise ValueError(f"register_rubric({name!r}): that is a preset; choose another name")
+    _registered[name] = rubric
+
+
+@cache
+def _presets() -> dict[str, BaseRubric]:
+    return {
+        "deepeyes": _deepeyes(terms.tool_if_right),
+        "deepeyes_v1": _deepeyes(terms.tool, tool_weight=0.4),
+        "paper": _by_source(_paper(), _paper()),
+        "no_tool": _deepeyes(terms.tool, tool_weight=0.0),
+        "unconditional_tool": _deepeyes(terms.tool),
+        "deepeyes_v2": Rubric(
+            [
+                Term("acc", terms.accuracy, 0.8),
+                Term("format", terms.format_kept, 0.2),
+                Term("search", terms.search_on_search_data, -0.1),
+            ],
+            thought_and_answer,
+        ),
+    }
+
+
+def _deepeyes(tool: Callable[[Evidence], float], tool_weight: float = 1.2) -> BaseRubric:
+    visual = _weighted(0.8, 0.2, tool_weight, tool)
+    return _by_source(visual, _weighted(1.2, 0.4, 0.0, tool))
+
+
+def _paper() -> list[Term]:
+    return _weighted(1.0, 1.0, 1.0, terms.tool_if_any_right)
+
+
+def _weighted(acc: float, format: float, tool_weight: float, tool: Callable[[Evidence], float]) -> list[Term]:
+    return [
+        Term("acc", terms.accuracy, acc),
+        Term("format", terms.format_broken, format),
+        Term("tool", tool, tool_weight),
+    ]
+
+
+def _by_source(visual: list[Term], math: list[Term]) -> RoutedRubric:
+    boxed = Rubric(math, boxed_answer, _math_judge())
+    geoguessr = Rubric(visual, answer_after_thinking)
+    routes: dict[str, BaseRubric] = {"geoguessr": geoguessr, "thinklite_eureka": boxed, "xince": boxed}
+    return RoutedRubric(routes, default=Rubric(visual, last_answer))
+
+
+@cache
+def _math_judge() -> Judge:
+    return ChainJudge(MathJudge(), RuleJudge()) if math_verify_installed() else RuleJudge()

@@ -1,0 +1,43 @@
+"""The terms that the presets are made of: small functions of the evidence."""
+
+from __future__ import annotations
+
+from deepeyes_env.rewards.evidence import Evidence
+
+SEARCH_TOOLS = ("search", "image_search")
+"""Names of the tools that count as a search."""
+
+
+def accuracy(evidence: Evidence) -> float:
+    """How right the answer is, from 0 to 1."""
+    return evidence.correct
+
+
+def format_broken(evidence: Evidence) -> float:
+    """-1 for a format error, else 0 (DeepEyes)."""
+    return -1.0 if evidence.format_error else 0.0
+
+
+def format_kept(evidence: Evidence) -> float:
+    """1 for a response in the right format, else 0 (DeepEyesV2)."""
+    return 0.0 if evidence.format_error else 1.0
+
+
+def tool(evidence: Evidence) -> float:
+    """1 if a tool call returned an image, else 0."""
+    return float(evidence.used_tool)
+
+
+def tool_if_right(evidence: Evidence) -> float:
+    """1 if a tool call returned an image and the answer is more right than wrong, else 0 (DeepEyes' code)."""
+    return float(evidence.used_tool and evidence.correct > 0.5)
+
+
+def tool_if_any_right(evidence: Evidence) -> float:
+    """1 if a tool call returned an image and the accuracy is above 0, else 0 (DeepEyes' paper)."""
+    return float(evidence.used_tool and evidence.correct > 0)
+
+
+def search_on_search_data(evidence: Evidence) -> float:
+    """1 if a search tool was called on a sample whose data source has "search" in its name, else 0 (DeepEyesV2)."""
+    return float("search" in evidence.sample.data_source and evidence.called(*SEARCH_TOOLS))

@@ -1,0 +1,178 @@
+"""Gymnasium spaces for what a vision-language model says and sees.
+
+``gymnasium.spaces.Text`` is bound to a small character set and cannot hold a JSON tool call; ``Box`` has one fixed
+shape and cannot hold images of many sizes. These two spaces can.
+"""
+
+from __future__ import annotations
+
+import base64
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Space
+
+from deepeyes_env.images.ref import Image
+
+_SAMPLE_ALPHABET = string.printable + "äßéñçøłжщЯאبहを日本語한국🙂🖼️∑√≤"
+
+
+class UnicodeText(Space[str]):
+    r"""All strings of at most ``max_length`` characters that can be written as UTF-8.
+
+    Every Unicode character is allowed, null bytes and newlines included; lone surrogates (which no UTF-8 file can hold)
+    are not.
+
+    Args:
+        max_length: Longest string, in characters.
+        min_length: Shortest string, in characters.
+        sample_length: Longest string that :meth:`sample` draws.
+        seed: Seed of the space's random number generator.
+
+    Raises:
+        ValueError: The lengths are not ``0 <= min_length <= max_length``.
+
+    Example:
+        >>> UnicodeText().contains('<tool_call>{"name": "größer"}</tool_call>')
+        True
+    """
+
+    def __init__(
+        self,
+        max_length: int = 2**24,
+        *,
+        min_length: int = 0,
+        sample_length: int = 64,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        if not 0 <= min_length <= max_length:
+            raise ValueError(f"UnicodeText: needs 0 <= min_length <= max_length, got {min_length} and {max_length}")
+        self.min_length = min_length
+        self.max_length = max_length
+        self.sample_length = min(max(sample_length, min_length), max_length)
+        super().__init__(shape=(), dtype=np.str_, seed=seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Text has no fixed-size vector form."""
+        return False
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> str:
+        """Draw a string of ``min_length`` to ``sample_length`` characters.
+
+        Raises:
+            ValueError: A mask or probability is given; this space has none.
+        """
+        _refuse_masks(self, mask, probability)
+        length = int(self.np_random.integers(self.min_length, self.sample_length + 1))
+        return "".join(_SAMPLE_ALPHABET[i] for i in self.np_random.integers(len(_SAMPLE_ALPHABET), size=length))
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is a string of allowed length without lone surrogates."""
+        return isinstance(x, str) and self.min_length <= len(x) <= self.max_length and is_utf8(x)
+
+    def __repr__(self) -> str:
+        return f"UnicodeText({self.max_length}, min_length={self.min_length})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, UnicodeText)
+            and self.max_length == other.max_length
+            and self.min_length == other.min_length
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class RGBImage(Space[Image]):
+    """All RGB images: arrays of shape ``(height, width, 3)``, dtype ``uint8``, each side within bounds.
+
+    Args:
+        min_side: Shortest side, in pixels.
+        max_side: Longest side, in pixels.
+        sample_side: Longest side that :meth:`sample` draws, in pixels.
+        seed: Seed of the space's random number generator.
+
+    Raises:
+        ValueError: The bounds are not ``1 <= min_side <= max_side``.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_side: int = 1,
+        max_side: int = 2**16,
+        sample_side: int = 64,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        if not 1 <= min_side <= max_side:
+            raise ValueError(f"RGBImage: needs 1 <= min_side <= max_side, got {min_side} and {max_side}")
+        self.min_side = min_side
+        self.max_side = max_side
+        self.sample_side = min(max(sample_side, min_side), max_side)
+        super().__init__(shape=None, dtype=np.uint8, seed=seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Images of many sizes have no fixed-size vector form."""
+        return False
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> Image:
+        """Draw an image of random size and random pixels.
+
+        Raises:
+            ValueError: A mask or probability is given; this space has none.
+        """
+        _refuse_masks(self, mask, probability)
+        height, width = self.np_random.integers(self.min_side, self.sample_side + 1, size=2)
+        return self.np_random.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is a ``(height, width, 3)`` ``uint8`` array with both sides within bounds."""
+        return (
+            isinstance(x, np.ndarray)
+            and x.dtype == np.uint8
+            and x.ndim == 3
+            and x.shape[2] == 3
+            and self.min_side <= min(x.shape[:2])
+            and max(x.shape[:2]) <= self.max_side
+        )
+
+    def to_jsonable(self, sample_n: Sequence[Image]) -> list[dict[str, Any]]:
+        """Return each image as ``{"shape": [h, w, 3], "data": base64 of the raw bytes}``."""
+        return [
+            {"shape": list(image.shape), "data": base64.b64encode(np.ascontiguousarray(image)).decode("ascii")}
+            for image in sample_n
+        ]
+
+    def from_jsonable(self, sample_n: Sequence[Any]) -> list[Image]:
+        """Invert :meth:`to_jsonable`."""
+        return [
+            np.frombuffer(base64.b64decode(item["data"]), dtype=np.uint8).reshape(item["shape"]) for item in sample_n
+        ]
+
+    def __repr__(self) -> str:
+        return f"RGBImage(min_side={self.min_side}, max_side={self.max_side})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RGBImage) and self.min_side == other.min_side and self.max_side == other.max_side
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a string can be written as UTF-8, which lone surrogates cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_masks(space: Space[Any], mask: Any | None, probability: Any | None) -> None:
+    if mask is not None or probability is not None:
+        raise ValueError(f"{type(space).__name__}.sample takes neither a mask nor probabilities")

@@ -1,0 +1,187 @@
+"""Tool: something a policy can ask the environment to do, described to it by a JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias, overload
+
+from PIL import Image as PILImage
+
+from deepeyes_env.core import Sample
+from deepeyes_env.images import Image, ImageLike, ImageRef
+from deepeyes_env.images.frames import BBox
+from deepeyes_env.tools.context import ToolContext
+from deepeyes_env.tools.signature import ToolSignature
+
+ToolReturn: TypeAlias = "ToolOutput | str | ImageLike | list[str | ImageLike] | tuple[str | ImageLike, ...] | None"
+"""What a tool may return: text, an image, or several of them in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What a tool gives back.
+
+    Attributes:
+        text: Text for the policy; may be empty.
+        images: Images for the policy, at whatever size; the environment fits them to its view budget.
+        box: The box that was really used, in native pixels of the first image, if not the one the policy wrote.
+    """
+
+    text: str = ""
+    images: tuple[ImageRef, ...] = ()
+    box: BBox | None = None
+
+
+class Tool:
+    """Base class of tools.
+
+    A subclass defines ``__call__`` with type hints and a docstring: the JSON schema that the policy reads comes from
+    them. Parameters annotated ``Image``, ``tuple[Image, ...]`` or ``ToolContext`` are filled in by the environment; all
+    others are written by the policy, and are validated before the call. A parameter annotated ``BBox`` arrives in whole
+    native pixels, clamped to the image, whatever frame the policy writes in.
+
+    A tool that keeps state over the turns of an episode overrides :meth:`open` and :meth:`close`; give its class, not
+    an instance, to a toolbox, so that every environment has its own.
+
+    Attributes:
+        name: The name that the policy calls; defaults to the class name.
+        stateful: Whether calls depend on earlier calls of the same episode. Set by overriding :meth:`open`.
+    """
+
+    name: ClassVar[str] | str = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__ and not cls.name:
+            cls.name = cls.__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ToolReturn:
+        """Do it. Subclasses give this a typed signature and a docstring.
+
+        Raises:
+            ToolError: The arguments make no sense; the message is shown to the policy.
+        """
+        raise NotImplementedError(f"tool {self.name!r} does not define __call__")
+
+    def open(self, sample: Sample) -> None:
+        """Begin an episode."""
+
+    def close(self) -> None:
+        """End an episode; called once for each :meth:`open`."""
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the tool keeps state over the turns of an episode."""
+        return type(self).open is not Tool.open
+
+    @cached_property
+    def signature(self) -> ToolSignature:
+        """The validated parameters of this tool."""
+        return ToolSignature(self.__call__, name=self.name)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The tool as OpenAI-style JSON: ``{"type": "function", "function": {name, description, parameters}}``."""
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.signature.description,
+                "parameters": self.signature.parameters,
+            },
+        }
+
+    def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Validate the policy's arguments, call the tool and bring its result into one form.
+
+        Raises:
+            ArgumentError: The arguments do not fit the signature, or a box does not fit the image.
+            ToolError: The tool refused.
+        """
+        bound = self.signature.bind(arguments, context)
+        output = as_output(self(**bound.values), self.name)
+        if output.box is None and bound.box is not None:
+            return ToolOutput(output.text, output.images, bound.box)
+        return output
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class FunctionTool(Tool):
+    """A tool made of a function by :func:`tool`."""
+
+    def __init__(self, function: Callable[..., ToolReturn], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ToolReturn:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+    @cached_property
+    def signature(self) -> ToolSignature:
+        """The validated parameters of the function."""
+        return ToolSignature(self.function, name=self.name)
+
+
+@overload
+def tool(function: Callable[..., ToolReturn], /) -> FunctionTool: ...
+@overload
+def tool(*, name: str) -> Callable[[Callable[..., ToolReturn]], FunctionTool]: ...
+def tool(function: Callable[..., ToolReturn] | None = None, /, *, name: str = "") -> Any:
+    """Make a tool of a typed function; its docstring is what the policy reads.
+
+    Args:
+        function: A function with type hints and a docstring. See :class:`Tool` for the parameters it may have.
+        name: The name that the policy calls; the function's own by default.
+
+    Raises:
+        TypeError: A parameter has no type hint, or there is no docstring.
+
+    Example:
+        >>> @tool
+        ... def image_flip_tool(image: Image, axis: Literal["horizontal", "vertical"]) -> Image:
+        ...     "Mirror the image along an axis."
+        ...     return image[:, ::-1] if axis == "horizontal" else image[::-1]
+    """
+    if function is None:
+        return lambda decorated: tool_from(decorated, name or decorated.__name__)
+    return tool_from(function, function.__name__)
+
+
+def tool_from(function: Callable[..., ToolReturn], name: str) -> FunctionTool:
+    """Make a :class:`FunctionTool` and check its signature at once."""
+    made = FunctionTool(function, name)
+    _ = made.signature
+    return made
+
+
+def as_output(returned: ToolReturn, name: str) -> ToolOutput:
+    """Bring what a tool returned into one form.
+
+    Raises:
+        TypeError: Something is neither text nor an image.
+    """
+    if isinstance(returned, ToolOutput):
+        return returned
+    if returned is None:
+        return ToolOutput()
+    if isinstance(returned, str):
+        return ToolOutput(text=returned)
+    parts = returned if isinstance(returned, list | tuple) else [returned]
+    texts = [part for part in parts if isinstance(part, str)]
+    images = tuple(_image(part, name) for part in parts if not isinstance(part, str))
+    return ToolOutput(text="\n".join(texts), images=images)
+
+
+def _image(part: Any, name: str) -> ImageRef:
+    if isinstance(part, ImageRef | PILImage.Image | bytes) or hasattr(part, "__array__"):
+        return ImageRef.of(part)
+    raise TypeError(f"tool {name!r} returned {type(part).__name__}; return text, an image, or a list of them")
+
+
+__all__ = ["BBox", "FunctionTool", "Image", "Tool", "ToolContext", "ToolOutput", "ToolReturn", "as_output", "tool"]

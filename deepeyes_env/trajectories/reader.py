@@ -1,0 +1,56 @@
+"""Reading what :class:`deepeyes_env.trajectories.TrajectoryWriter` wrote."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepeyes_env.core import DataError, Trajectory
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.trajectories import schema
+from deepeyes_env.trajectories.files import RECORDS
+
+_log = logging.getLogger(__name__)
+_IMAGE = re.compile(r"images/[0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]{1,8}")
+
+
+def read_trajectories(source: str | Path) -> Iterator[Trajectory]:
+    """Read the trajectories of a run, one at a time.
+
+    Images come back as references to their files: the digest is known, nothing is read before it is asked for. A last
+    line without its end (the writer was killed, or is writing just now) is left out with a warning.
+
+    Args:
+        source: A run folder, or a file of trajectories with its ``images`` folder beside it.
+
+    Raises:
+        DataError: There is no such file (at once), or a line is not a trajectory (when its turn comes); the message
+            names file, line and field.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = path / RECORDS
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a run folder that holds {RECORDS}, or such a file")
+    return _read(path)
+
+
+def _read(path: Path) -> Iterator[Trajectory]:
+    def open_image(name: str) -> ImageRef:
+        match = _IMAGE.fullmatch(name)
+        if match is None:
+            raise ValueError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
+        return ImageRef(path.parent / name, digest=match[1])
+
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                trajectory = schema.load(line, open_image)
+            except schema.RecordError as error:
+                if not line.endswith(b"\n"):
+                    _log.warning("%s, line %d: torn (%d bytes), left out", path, number, len(line))
+                    return
+                raise DataError(f"{path}, line {number}: {error}") from error
+            yield trajectory

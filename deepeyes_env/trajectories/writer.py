@@ -1,0 +1,142 @@
+"""TrajectoryWriter: appends trajectories to a run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from deepeyes_env.core import Trajectory
+from deepeyes_env.images import codec
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.trajectories import schema
+from deepeyes_env.trajectories.files import RECORDS, image_extension, image_path, written_beside
+
+_log = logging.getLogger(__name__)
+
+
+class TrajectoryWriter:
+    """Appends trajectories to ``trajectories.jsonl`` in a run folder, and their images to ``images/``.
+
+    Images are named by their digest and stored once however many trajectories show them: encoded ones as the bytes they
+    are, pixels and recipes as PNG. A line is written after all the images that it names, in one piece; so a process
+    that is killed loses at most the line it was writing, and opening the folder again cuts that torn line off.
+
+    Threads may share one writer; processes may not share one folder.
+
+    Args:
+        folder: The run folder; made if it does not exist, continued if it does.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stored: dict[str, Future[str]] = {}
+        self._lock = threading.Lock()
+        # Unbuffered, so that a failed write leaves nothing behind in a buffer to be written later.
+        self._file = (self.folder / RECORDS).open("ab", buffering=0)
+        _repair(self.folder / RECORDS)
+
+    def write(self, trajectory: Trajectory) -> None:
+        """Append one trajectory.
+
+        Raises:
+            TypeError: Its metadata holds something that JSON cannot.
+            OSError: The disk is full, say; the file then still ends with a whole line.
+        """
+        line = schema.dump(trajectory, self._store_once).encode("ascii") + b"\n"
+        with self._lock:
+            end = os.fstat(self._file.fileno()).st_size
+            rest = memoryview(line)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except BaseException:
+                self._file.truncate(end)
+                raise
+
+    def close(self) -> None:
+        """Close the file; writing afterwards raises ``ValueError``."""
+        self._file.close()
+
+    def __enter__(self) -> TrajectoryWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _store_once(self, image: ImageRef) -> str:
+        """Store an image unless another call has or is about to; encoding happens outside the lock, in parallel."""
+        with self._lock:
+            future = self._stored.get(image.digest)
+            mine = future is None
+            if future is None:
+                future = self._stored[image.digest] = Future()
+        if mine:
+            try:
+                future.set_result(self._store(image))
+            except BaseException as error:
+                with self._lock:
+                    del self._stored[image.digest]
+                future.set_exception(error)
+        return future.result()
+
+    def _store(self, image: ImageRef) -> str:
+        name = image_path(image.digest, _extension(image))
+        path = self.folder / name
+        if path.exists():
+            return name
+        with written_beside(path) as temporary:
+            if isinstance(image.source, Path):
+                shutil.copyfile(image.source, temporary)
+            elif isinstance(image.source, bytes):
+                temporary.write_bytes(image.source)
+            else:
+                temporary.write_bytes(codec.encode(image.pixels(), format="png"))
+        return name
+
+
+def _extension(image: ImageRef) -> str:
+    if isinstance(image.source, bytes):
+        return image_extension(image.source[:16])
+    if isinstance(image.source, Path):
+        with image.source.open("rb") as file:
+            return image_extension(file.read(16))
+    return "png"
+
+
+def _repair(path: Path) -> None:
+    """Cut a torn last line off; end a whole one that lacks only its line feed."""
+    with path.open("r+b") as file:
+        start = _start_of_last_line(file)
+        file.seek(start)
+        tail = file.read()
+        if not tail:
+            return
+        try:
+            json.loads(tail)
+            file.write(b"\n")
+        except (ValueError, RecursionError):
+            _log.warning("%s: cut off a torn last line of %d bytes; its writer was stopped", path, len(tail))
+            file.truncate(start)
+
+
+def _start_of_last_line(file: BinaryIO, block: int = 1 << 16) -> int:
+    """Return the offset after the last line feed of a file, reading backwards; a run may be many gigabytes long."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

@@ -1,0 +1,65 @@
+"""Packaging of deepeyes_env: what the environment needs, and extras for everything else."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "cli": [
+        "typer>=0.12",  # the `deepeyes` command
+        "rich>=13",  # its tables and progress bars
+    ],
+    "data": ["pyarrow>=15"],  # DeepEyes-format parquet, streamed
+    "fast": [
+        "simplejpeg>=1.7",  # JPEG by libjpeg-turbo: 1.6 to 2.6 times Pillow's speed, the same pixels
+        "torch>=2.4",  # resize="fast"
+    ],
+    "math": ["math-verify>=0.8"],  # MathJudge
+    "ray": ["ray>=2.40"],  # RayVectorEnv
+    "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["test"] = [
+    *EXTRAS["all"],
+    "hypothesis>=6.100",  # property tests
+    "mypy>=1.10",  # type checker
+    "playwright>=1.45",  # drives the installed Chromium in page tests
+    "pytest>=8",
+    "pytest-timeout>=2.3",  # a hanging test ends with a traceback
+    "pytest-xdist>=3.5",  # both cores
+    "ruff>=0.6",  # linter and formatter
+    "scikit-image>=0.22",  # small real photographs
+]
+EXTRAS["bench"] = [
+    *EXTRAS["all"],
+    "psutil>=5.9",  # resident memory
+    "scikit-image>=0.22",  # a real photograph
+    "transformers>=5.5",  # the Hugging Face processor of the naive pipeline
+]
+
+setup(
+    name="deepeyes-env",
+    version="0.1.0",
+    description="Environments in which a vision-language model learns to think with images",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["deepeyes_env*", "agents*", "trainers*"]),
+    package_data={"deepeyes_env": ["py.typed"], "deepeyes_env.trajectories": ["viewer/*"]},
+    install_requires=[
+        "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings
+        "gymnasium>=1.1",  # the interface
+        "numpy>=1.26",  # pixels
+        "pillow>=10.3",  # decoding, and the reference for resizing
+        "pydantic>=2.7",  # tool schemas from signatures, and checked arguments
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["deepeyes=deepeyes_env.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,190 @@
+"""The agents that need no model: what they score, and that they write what each variant reads."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from math import sqrt
+from random import Random
+from statistics import mean
+from typing import Literal
+
+import gymnasium as gym
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import agents
+from agents.looking import LEGAL_SIDE, padded
+from agents.random_agent import random_argument
+from agents.scripted import NoisyAgent, OracleAgent, right_answer
+from deepeyes_env import Image, Sample, register_toolbox, tool
+from deepeyes_env.images.frames import FRAMES
+from deepeyes_env.tools import ZoomTool
+
+VARIANTS = [f"VisualToolbox-v{n}" for n in range(1, 6)]
+
+
+def play(env, agent, episodes=30, **kwargs):
+    return agents.rollout(env, agent, episodes=episodes, progress=False, **kwargs)
+
+
+def begun(sample, env="VisualToolbox-v2", **kwargs):
+    made = gym.make(env, **kwargs).unwrapped
+    _, info = made.reset(seed=0, options={"sample": sample})
+    return made, info["trajectory"]
+
+
+def finished(env, trajectory, agent):
+    while not trajectory.done:
+        env.step(agent.act([trajectory])[0].message)
+        trajectory = env.trajectory
+    return trajectory
+
+
+def assert_at_chance(run):
+    chances = [1 / len(trajectory.sample.options) for trajectory in run.trajectories]
+    deviation = sqrt(sum(p * (1 - p) for p in chances)) / len(chances)
+    assert abs(run.summary.accuracy - mean(chances)) < 3 * deviation
+
+
+def test_the_reward_separates_looking_from_guessing():
+    oracle = play("VisualToolbox-v2", "oracle", episodes=200)
+    blind = play("VisualToolbox-v2", "blind", episodes=200)
+    assert oracle.summary.accuracy == 1.0
+    assert {trajectory.reward for trajectory in oracle.trajectories} == {0.8 + 1.2}
+    assert oracle.summary.failed_calls == {}
+    assert_at_chance(blind)
+    assert {trajectory.reward for trajectory in blind.trajectories} == {0.0, 0.8}
+
+
+@pytest.mark.parametrize("env", VARIANTS)
+def test_every_variant_separates(env):
+    oracle = play(env, "oracle")
+    assert (oracle.summary.accuracy, oracle.summary.failed_calls) == (1.0, {})
+    assert {t.reward for t in oracle.trajectories} == {pytest.approx(0.8 + (0.4 if env.endswith("v1") else 1.2))}
+    assert all(len(t.results) == len(t.sample.boxes) > 0 for t in oracle.trajectories)
+    assert_at_chance(play(env, "blind", episodes=60))
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_the_oracle_looks_at_the_truth_in_every_frame(frame):
+    for trajectory in play("VisualToolbox-v2", "oracle", episodes=8, frame=frame).trajectories:
+        for result, truth in zip(trajectory.results, trajectory.sample.boxes, strict=True):
+            assert result.box[0] <= truth[0] + 1 and result.box[1] <= truth[1] + 1
+            assert result.box[2] >= truth[2] - 1 and result.box[3] >= truth[3] - 1
+            assert result.box[2] - result.box[0] < 2 * max(truth[2] - truth[0], truth[3] - truth[1], LEGAL_SIDE)
+
+
+@given(
+    size=st.tuples(st.integers(LEGAL_SIDE, 9000), st.integers(LEGAL_SIDE, 9000)),
+    shares=st.tuples(*[st.floats(0, 1)] * 4),
+    margin=st.floats(0, 2),
+)
+def test_a_padded_box_is_legal_and_holds_the_truth(size, shares, margin):
+    x1, x2 = sorted((shares[0] * size[0], shares[1] * size[0]))
+    y1, y2 = sorted((shares[2] * size[1], shares[3] * size[1]))
+    box = padded((x1, y1, x2, y2), size, margin)
+    width, height = box[2] - box[0], box[3] - box[1]
+    assert box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] + 1e-6 and box[3] <= size[1] + 1e-6
+    assert min(width, height) >= LEGAL_SIDE - 1e-6
+    assert box[0] <= x1 + 1e-6 and box[1] <= y1 + 1e-6 and box[2] >= x2 - 1e-6 and box[3] >= y2 - 1e-6
+    if max(width, height) <= 50 * min(size):
+        assert max(width, height) <= 51 * min(width, height)
+
+
+def test_the_oracle_answers_at_once_without_boxes_and_at_the_last_turn(sample):
+    for changed, kwargs in [({"boxes": ()}, {}), ({}, {"max_turns": 1}), ({"env_name": None}, {})]:
+        env, trajectory = begun(replace(sample, **changed), **kwargs)
+        ended = finished(env, trajectory, agents.make_agent("oracle", **kwargs))
+        assert (len(ended.turns), ended.reward_terms["acc"].raw, ended.reward_terms["format"].raw) == (1, 1.0, 0.0)
+
+
+def test_the_oracle_gives_up_looking_when_a_call_fails(sample):
+    register_toolbox("Farsighted-v0", tools=[ZoomTool(min_side=500)])
+    env, trajectory = begun(replace(sample, boxes=sample.boxes * 2), "Farsighted-v0")
+    ended = finished(env, trajectory, agents.make_agent("oracle"))
+    assert [result.status for result in ended.results] == ["bad_arguments"]
+    assert ended.reward_terms["acc"].raw == 1.0
+
+
+def test_a_prompt_that_asks_for_a_box_gets_one(sample):
+    question = "What is 3 + 4? Put it in \\boxed{}."
+    sum_of = Sample("m", question, "7", sample.images, env_name=None, data_source="thinklite_eureka")
+    env, trajectory = begun(sum_of)
+    ended = finished(env, trajectory, agents.make_agent("oracle"))
+    assert ended.reward == pytest.approx(1.2)
+
+
+def test_noise_makes_an_oracle_worse():
+    assert NoisyAgent(noise=0).seed == 0
+    silent = play("VisualToolbox-v2", NoisyAgent(noise=0), episodes=20)
+    oracle = play("VisualToolbox-v2", OracleAgent(), episodes=20)
+    assert [boxes(t) for t in silent.trajectories] == [boxes(t) for t in oracle.trajectories]
+    runs = [play("VisualToolbox-v2", NoisyAgent(noise=noise), episodes=60).summary for noise in (0.1, 0.4, 1.0)]
+    assert all(a.accuracy > b.accuracy and a.iou > b.iou for a, b in pairwise(runs))
+    assert runs[2].failed_calls["malformed"] > runs[0].failed_calls.get("malformed", 0)
+    with pytest.raises(ValueError, match="noise=2: must be between 0 and 1"):
+        NoisyAgent(noise=2)
+
+
+def boxes(trajectory):
+    return [result.box for result in trajectory.results]
+
+
+@pytest.mark.parametrize("name", agents.agent_names())
+def test_what_an_agent_says_depends_on_the_episode_and_its_seed_only(name):
+    openings = []
+    env = gym.make("VisualToolbox-v2").unwrapped
+    for seed in range(12):
+        trajectory = env.reset(seed=seed)[1]["trajectory"]
+        openings.append(replace(trajectory, metadata={"seed": seed}))
+    together = [reply.message for reply in agents.make_agent(name, seed=5).act(openings)]
+    agent = agents.make_agent(name, seed=5)
+    assert [agent.act([opening])[0].message for opening in reversed(openings)] == together[::-1]
+    if name in ("blind", "random"):
+        assert [reply.message for reply in agents.make_agent(name, seed=6).act(openings)] != together
+
+
+def test_the_random_agent_tries_everything():
+    @tool
+    def odd_tool(
+        image: Image, many: list[int], mode: Literal["a", "b"], on: bool, text: str, box: float | None = None
+    ) -> str:
+        """Do something odd."""
+        assert mode in ("a", "b")
+        return f"{len(many)} {on} {text} {box}"
+
+    register_toolbox("Odd-v0", tools=["image_zoom_in_tool", "image_rotate_tool", odd_tool])
+    run = play("Odd-v0", "random", episodes=150)
+    assert not run.failures
+    assert set(run.summary.stop_reasons) >= {"answer", "format_error"}
+    assert set(run.summary.failed_calls) >= {"malformed", "bad_arguments", "unknown_tool"}
+    used = [result for trajectory in run.trajectories for result in trajectory.results if result.ok]
+    assert {result.call.name for result in used} == {"image_zoom_in_tool", "image_rotate_tool", "odd_tool"}
+    assert run.summary.accuracy < 0.5
+
+
+def test_random_arguments_fit_their_schema(sample):
+    _, trajectory = begun(sample)
+    random = Random(0)
+    schemas = ({"type": "integer"}, {"type": "number"}, {"type": "boolean"}, {"type": "string"}, {"enum": ["x"]}, {})
+    for schema, kind in zip(schemas, (int, float, bool, str, str, type(None)), strict=True):
+        assert isinstance(random_argument(schema, trajectory, random), kind)
+    assert json.dumps(random_argument({"type": "array", "items": {"type": "integer"}}, trajectory, random))
+
+
+def test_the_right_answer_is_a_letter_of_the_options_as_shown(sample):
+    assert right_answer(replace(sample, options=("blue", "red"))) == "B"
+    assert right_answer(replace(sample, options=(), answer="7.5")) == "7.5"
+
+
+def test_an_unknown_agent_is_an_error_with_the_nearest_names():
+    with pytest.raises(KeyError, match=r"no agent named 'orcale'; known: oracle"):
+        agents.make_agent("orcale")
+    with pytest.raises(ValueError, match="max_turns=0"):
+        agents.make_agent("blind", max_turns=0)
+
+
+def test_agents_implement_the_protocol():
+    for name in agents.agent_names():
+        assert isinstance(agents.make_agent(name), agents.Agent)

@@ -1,0 +1,40 @@
+"""Fixtures that several packages' tests share."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepeyes_env import Sample
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pattern(width, height):
+    """The image of the golden records: R = 7x + 13y, G = 3x + 5y, B = x xor y, each modulo 256."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([(7 * x + 13 * y) % 256, (3 * x + 5 * y) % 256, (x ^ y) % 256], axis=-1).astype(np.uint8)
+
+
+def read_golden(name):
+    return [json.loads(line) for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()]
+
+
+def zoom_text(box, name="image_zoom_in_tool"):
+    call = json.dumps({"name": name, "arguments": {"bbox_2d": list(box)}})
+    return f"<think>Look closer.</think>\n<tool_call>\n{call}\n</tool_call>"
+
+
+@pytest.fixture
+def sample():
+    """One question about a 1000 x 800 image with four options."""
+    return Sample(
+        id="s1",
+        question="What colour is the flag?",
+        answer="red",
+        images=(pattern(1000, 800),),
+        options=("red", "green", "blue", "white"),
+        boxes=((100, 100, 300, 260),),
+        data_source="vstar",
+    )

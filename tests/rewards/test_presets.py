@@ -1,0 +1,137 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepeyes_env.core import Message, Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.images import ImageRef
+from deepeyes_env.judges import RuleJudge
+from deepeyes_env.rewards import Rubric, Term, get_rubric, presets, register_rubric
+
+IMAGE = ImageRef(b"never decoded", digest="0" * 64)
+RIGHT, WRONG, BROKEN = (
+    "<think>a</think><answer>left</answer>",
+    "<think>a</think><answer>up</answer>",
+    "<answer>left</answer></think>",
+)
+ZOOM = ToolResult(ToolCall("image_zoom_in_tool", {}), images=(IMAGE,))
+SEARCH = ToolResult(ToolCall("search", {"query": "left"}), text="found")
+FAILED = ToolResult(ToolCall("image_zoom_in_tool", {}), "failed", "no")
+
+
+def play(text: str, *results: ToolResult, source: str = "vstar") -> Trajectory:
+    sample = Sample("s", "Where?", "left", (IMAGE,), data_source=source)
+    turns = (Turn("<think>b</think>", results=results), Turn(text)) if results else (Turn(text),)
+    return Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "right_zoom", "wrong_zoom", "broken_zoom", "right_failed"),
+    [
+        ("deepeyes", 0.8, 2.0, 0.0, 1.8, 0.8),
+        ("deepeyes_v1", 0.8, 1.2, 0.4, 1.0, 0.8),
+        ("paper", 1.0, 2.0, 0.0, 1.0, 1.0),
+        ("no_tool", 0.8, 0.8, 0.0, 0.6, 0.8),
+        ("unconditional_tool", 0.8, 2.0, 1.2, 1.8, 0.8),
+        ("deepeyes_v2", 1.0, 1.0, 0.2, 0.0, 1.0),
+    ],
+)
+def test_formulas(
+    name: str, right: float, right_zoom: float, wrong_zoom: float, broken_zoom: float, right_failed: float
+) -> None:
+    rubric = get_rubric(name)
+    assert rubric(play(RIGHT)).reward == pytest.approx(right)
+    assert rubric(play(RIGHT, ZOOM)).reward == pytest.approx(right_zoom)
+    assert rubric(play(WRONG, ZOOM)).reward == pytest.approx(wrong_zoom)
+    assert rubric(play(BROKEN, ZOOM)).reward == pytest.approx(broken_zoom)
+    assert rubric(play(RIGHT, FAILED)).reward == pytest.approx(right_failed)
+
+
+def test_math_is_read_from_the_box() -> None:
+    for source in ("thinklite_eureka", "xince"):
+        boxed = play(r"<think>a</think>\boxed{left}", ZOOM, source=source)
+        assert get_rubric("deepeyes")(boxed).reward == pytest.approx(1.2)
+        assert get_rubric("deepeyes")(play(RIGHT, ZOOM, source=source)).reward == pytest.approx(-0.4)
+        assert get_rubric("paper")(boxed).reward == pytest.approx(2.0)
+
+
+def test_geoguessr_wants_the_answer_after_the_thought() -> None:
+    early = "<think><answer>left</answer></think>"
+    assert get_rubric("deepeyes")(play(early, source="geoguessr")).reward == pytest.approx(-0.2)
+    for source in ("vstar", "vl_agent", "chart", "", "anything else"):
+        assert get_rubric("deepeyes")(play(early, source=source)).reward == pytest.approx(0.8)
+
+
+def test_a_search_costs_on_search_data_only() -> None:
+    rubric = get_rubric("deepeyes_v2")
+    assert rubric(play(RIGHT, SEARCH, source="mm_search")).reward == pytest.approx(0.9)
+    assert rubric(play(RIGHT, SEARCH, SEARCH, source="mm_search")).reward == pytest.approx(0.9)
+    assert rubric(play(RIGHT, SEARCH, source="vstar")).reward == pytest.approx(1.0)
+    assert rubric(play(RIGHT, ZOOM, source="mm_search")).reward == pytest.approx(1.0)
+
+
+BOUNDS = {
+    "deepeyes": (-0.4, 2.0),
+    "deepeyes_v1": (-0.4, 1.2),
+    "paper": (-1.0, 2.0),
+    "no_tool": (-0.4, 1.2),
+    "unconditional_tool": (-0.4, 2.0),
+    "deepeyes_v2": (-0.1, 1.0),
+}
+PIECES = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    r"\boxed{",
+    "}",
+    "left",
+    "12",
+    "<tool_call>",
+    "\x00",
+    "\ud800",
+]
+MESSAGES = st.lists(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5))).map("".join), max_size=4)
+SOURCES = ["vstar", "geoguessr", "thinklite_eureka", "mm_search", ""]
+
+
+@settings(deadline=None)
+@given(MESSAGES, st.lists(st.sampled_from([ZOOM, SEARCH, FAILED]), max_size=3), st.sampled_from(SOURCES))
+def test_any_text_gives_a_reward_within_bounds_and_the_same_terms(
+    messages: list[str], results: list[ToolResult], source: str
+) -> None:
+    sample = Sample("s", "Where?", "left", (IMAGE,), data_source=source)
+    turns = tuple(Turn(message, results=tuple(results)) for message in messages)
+    trajectory = Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns)
+    for name, (low, high) in BOUNDS.items():
+        scored = get_rubric(name, judge=RuleJudge())(trajectory)
+        assert low - 1e-9 <= scored.reward <= high + 1e-9
+        assert list(scored.reward_terms) == ["acc", "format", "search" if name == "deepeyes_v2" else "tool"]
+        assert scored.reward == pytest.approx(sum(term.weighted for term in scored.reward_terms.values()))
+
+
+def test_a_rubric_by_name_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "_registered", {})
+    mine = Rubric([Term("one", lambda e: 1.0)])
+    assert get_rubric(mine) is mine
+    assert get_rubric("deepeyes") is get_rubric("deepeyes")
+    register_rubric("mine", mine)
+    assert get_rubric("mine") is mine
+    with pytest.raises(ValueError, match=r"unknown rubric 'deepeye'; known rubrics: .*deepeyes, .*mine"):
+        get_rubric("deepeye")
+    with pytest.raises(TypeError, match="not function"):
+        get_rubric(lambda trajectory: trajectory)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="choose another name"):
+        register_rubric("deepeyes", mine)
+
+
+def test_without_the_extra_rules_judge_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "math_verify_installed", lambda: False)
+    presets._math_judge.cache_clear()
+    presets._presets.cache_clear()
+    try:
+        scored = get_rubric("deepeyes")(play(r"<think>a</think>\boxed{left}", source="xince"))
+        assert scored.reward == pytest.approx(1.2)
+        assert presets._math_judge() == RuleJudge()
+    finally:
+        presets._math_judge.cache_clear()
+        presets._presets.cache_clear()

@@ -1,0 +1,71 @@
+"""A writer that is killed, and a disk that is full."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepeyes_env.core import Message, Sample, Trajectory
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
+
+WRITER = """
+import sys
+import numpy as np
+from deepeyes_env.core import Message, Sample, Trajectory
+from deepeyes_env.trajectories import TrajectoryWriter
+
+with TrajectoryWriter(sys.argv[1]) as writer:
+    for i in range(10_000):
+        image = np.random.default_rng(i).integers(0, 255, (64, 64, 3), np.uint8)
+        sample = Sample(str(i), "?", "a", (image,))
+        writer.write(Trajectory(sample, Message("<image>", sample.images), system_prompt="long " * 100_000))
+        print(i + 1, flush=True)
+"""
+
+
+@pytest.mark.parametrize("written_before_the_kill", [1, 7, 20])
+def test_killed_while_writing(tmp_path: Path, written_before_the_kill: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == written_before_the_kill:
+            break
+    process.send_signal(signal.SIGKILL)
+    acknowledged = written_before_the_kill + len(process.stdout.readlines())
+    assert process.wait() == -signal.SIGKILL
+
+    read = list(read_trajectories(tmp_path))
+    assert len(read) in (acknowledged, acknowledged + 1)
+    assert [t.sample.id for t in read] == [str(i) for i in range(len(read))]
+    assert all(t.sample.images[0].pixels().shape == (64, 64, 3) for t in read)
+
+    with TrajectoryWriter(tmp_path) as writer:
+        writer.write(read[0])
+    assert len(list(read_trajectories(tmp_path))) == len(read) + 1
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file size limits are POSIX's")
+    sample = Sample("s", "?", "a", (ImageRef(b"not an image, never decoded"),))
+    small = Trajectory(sample, Message("<image>", sample.images))
+    large = Trajectory(sample, Message("<image>", sample.images), system_prompt="x" * 100_000)
+    with TrajectoryWriter(tmp_path) as writer:
+        writer.write(small)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                writer.write(large)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, previous)
+        writer.write(small)
+    assert list(read_trajectories(tmp_path)) == [small, small]
