@@ -270,6 +270,11 @@ class Trajectory:
         """``(width, height)`` of the first image as shown."""
         return self.prompt.images[0].size
 
+    @property
+    def image_count(self) -> int:
+        """How many images have been shown, the sample's own included."""
+        return len(self.prompt.images) + sum(len(turn.observation.images) for turn in self.turns if turn.observation)
+
     def extended(self, turn: Turn) -> Trajectory:
         """Return this trajectory with one more turn."""
         return replace(self, turns=(*self.turns, turn))

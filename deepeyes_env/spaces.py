@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,10 +140,10 @@ class RGBImage(Space[Image]):
             and max(x.shape[:2]) <= self.max_side
         )
 
-    def to_jsonable(self, sample_n: Sequence[Image]) -> list[dict[str, Any]]:
+    def to_jsonable(self, sample_n: Iterable[Image]) -> list[dict[str, Any]]:
         """Return each image as ``{"shape": [h, w, 3], "data": base64 of the raw bytes}``."""
         return [
-            {"shape": list(image.shape), "data": base64.b64encode(np.ascontiguousarray(image)).decode("ascii")}
+            {"shape": list(image.shape), "data": base64.b64encode(image.tobytes()).decode("ascii")}
             for image in sample_n
         ]
 

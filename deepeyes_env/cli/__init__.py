@@ -14,6 +14,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise
-        sys.stderr.write(f"the deepeyes command needs {error.name}; run: pip install 'deepeyes-env[cli]'\n")
+        sys.stderr.write("the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n")
         raise SystemExit(2) from None
     app(prog_name="deepeyes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -42,4 +43,6 @@ def photos(
         max_side=max_side,
         view=view_budget(max_pixels),
     )
-    typer.echo(f"{out}: {count} questions; play them with: deepeyes rollout --data {out} --max-pixels {max_pixels}")
+    typer.echo(
+        f"{out}: {count} questions; play them with: deepeyes rollout --data {quote(str(out))} --max-pixels {max_pixels}"
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from deepeyes_env.core import Message, StopReason, Trajectory, Turn
 from deepeyes_env.images import ViewBudget
@@ -56,8 +56,10 @@ class Limits:
         opening = self.count_tokens(trajectory.system_prompt) + self.message_tokens(trajectory.prompt)
         return opening + sum(map(self.turn_tokens, trajectory.turns))
 
-    def reached(self, trajectory: Trajectory) -> StopReason:
-        """Return which limit of turns or tokens a running trajectory has reached; empty if none."""
-        if self.max_tokens is not None and self.tokens(trajectory) >= self.max_tokens:
-            return "token_budget"
-        return "max_turns" if len(trajectory.turns) >= self.max_turns else ""
+    def reached(self, opening: Trajectory | None, turns: Sequence[Turn]) -> StopReason:
+        """Return which limit of turns or tokens a running episode has reached; empty if none."""
+        if len(turns) >= self.max_turns:
+            return "max_turns"
+        if self.max_tokens is None or opening is None:
+            return ""
+        return "token_budget" if self.tokens(replace(opening, turns=tuple(turns))) >= self.max_tokens else ""

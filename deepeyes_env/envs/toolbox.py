@@ -76,7 +76,6 @@ def register_toolbox(
         entry_point=ENTRY_POINT,
         vector_entry_point=VECTOR_ENTRY_POINT,
         kwargs={"toolbox": id, **kwargs},
-        disable_env_checker=None,
     )
     return toolbox
 

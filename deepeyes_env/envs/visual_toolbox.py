@@ -43,8 +43,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     Observation: ``{"text": str, "images": tuple of (H, W, 3) uint8 arrays}``, read-only; the text holds one
     ``<image>`` per image. After the last step both are empty.
     Reward: 0 until the episode ends, then the rubric's total.
-    ``info`` at reset: ``system_prompt``, ``tools`` (OpenAI-style schemas), ``sample_id``, ``trajectory`` (so far only the
-    prompt). At each step: ``calls`` (a ``ToolResult`` each), ``skipped_calls``, ``turn``. At the end also:
+    ``info`` at reset: ``system_prompt``, ``tools`` (OpenAI-style schemas), ``sample_id``, ``trajectory`` (so far only
+    the prompt). At each step: ``calls`` (a ``ToolResult`` each), ``skipped_calls``, ``turn``. At the end also:
     ``reward_terms``, ``stop_reason``, ``trajectory`` (finished and scored).
 
     Args:
@@ -112,7 +112,10 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._handout = Handout()
         self._index: int | None = None
         self._context: ToolContext | None = None
-        self._trajectory: Trajectory | None = None
+        self._opening: Trajectory | None = None
+        self._turns: list[Turn] = []
+        self._images_shown = 0
+        self._ended: Trajectory | None = None
 
     # --- the episode ---------------------------------------------------------------------------------------------
 
@@ -136,12 +139,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if unknown:
             raise ValueError(f"reset: unknown option {sorted(unknown)[0]!r}; known: 'index', 'sample'")
         drawn = int(self.np_random.integers(len(self.dataset)))
-        sample = options.get("sample")
-        self._index = None if sample is not None else int(options.get("index", drawn))
-        if self._index is not None and not 0 <= self._index < len(self.dataset):
-            raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
-        chosen: Sample = sample if self._index is None else self.dataset[self._index]
-        trajectory = self._begin(shuffle_options(chosen, self.np_random))
+        sample: Sample | None = options.get("sample")
+        self._index = None
+        if sample is None:
+            self._index = int(options.get("index", drawn))
+            if not 0 <= self._index < len(self.dataset):
+                raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
+            sample = self.dataset[self._index]
+        trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
             "tools": copy.deepcopy(self._kit.schemas),
@@ -162,22 +167,18 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             TypeError: The action is none of the three.
             deepeyes_env.judges.JudgeError: The judge could not be reached.
         """
-        trajectory = self.trajectory
-        if trajectory.done:
-            raise gym.error.ResetNeeded("the episode has ended; call reset() before the next step()")
+        if self._context is None:
+            raise gym.error.ResetNeeded("no episode is under way; call reset() before step()")
         text, parsed = self._read(action)
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
-        results, stop = self._run_all(parsed.calls)
-        reply = Message(
-            self._kit.protocol.reply(results, parsed.skipped),
-            tuple(image for result in results for image in result.images),
-        )
+        results, images, stop = self._run_all(parsed.calls)
+        reply = Message(self._kit.protocol.reply(results, parsed.skipped), images)
         turn = Turn(text, results=results, skipped=parsed.skipped, observation=reply)
-        self._trajectory = trajectory = trajectory.extended(turn)
-        stop = stop or self.limits.reached(trajectory)
+        self._turns.append(turn)
+        stop = stop or self.limits.reached(self._opening, self._turns)
         if stop:
             self._end(stop)
         return self._report(turn, _observe(reply))
@@ -189,9 +190,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         Raises:
             gymnasium.error.ResetNeeded: No episode was begun.
         """
-        if self._trajectory is None:
-            raise gym.error.ResetNeeded("call reset() before step()")
-        return self._trajectory
+        if self._ended is not None:
+            return self._ended
+        return replace(self._begun(), turns=tuple(self._turns))
 
     def snapshot(self) -> Snapshot:
         """Return the current state, to branch from with :meth:`restore`."""
@@ -213,13 +214,16 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._index = state.index
         self._begin(replace(sample, options=state.options))
         if state.trajectory is not None and not self._kit.stateful:
-            self._trajectory = state.trajectory
+            self._turns = list(state.trajectory.turns)
+            self._images_shown = state.trajectory.image_count
+            if state.trajectory.done:
+                self._ended = state.trajectory
+                self._close_tools()
         else:
             for action in state.actions:
                 self.step(action)
         self.np_random.bit_generator.state = state.rng
-        turns = self.trajectory.turns
-        last = turns[-1].observation if turns else self.trajectory.prompt
+        last = self._turns[-1].observation if self._turns else self._begun().prompt
         return _observe(last or Message(""))
 
     def render(self) -> Any:
@@ -239,7 +243,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     def _begin(self, sample: Sample) -> Trajectory:
         self._close_tools()
-        self._trajectory = None
+        self._opening, self._ended, self._turns = None, None, []
         kit = self._kit = self._get_kit(sample.env_name)
         views = tuple(self._view_of(ref) for ref in sample.images)
         self._context = ToolContext(
@@ -253,7 +257,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         )
         for tool in kit.tools.values():
             tool.open(sample)
-        self._trajectory = Trajectory(
+        self._images_shown = len(views)
+        self._opening = Trajectory(
             sample=sample,
             prompt=Message(opening_text(sample, kit.instructions), views),
             system_prompt=kit.system_prompt_for(sample),
@@ -261,30 +266,34 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             frame=self.frame,
             native_size=self._context.native_size,
         )
-        return self._trajectory
+        return self._opening
+
+    def _begun(self) -> Trajectory:
+        if self._opening is None:
+            raise gym.error.ResetNeeded("no episode was begun; call reset()")
+        return self._opening
 
     def _finish(self, turn: Turn, stop: StopReason) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        self._trajectory = self.trajectory.extended(turn)
+        self._turns.append(turn)
         self._end(stop)
         return self._report(turn, _observe(Message("")))
 
     def _end(self, stop: StopReason) -> None:
         terminated = stop in ("answer", "format_error")
         trajectory = replace(self.trajectory, terminated=terminated, truncated=not terminated, stop_reason=stop)
-        self._trajectory = trajectory
         scorer = self._scorer(self._kit.toolbox)
-        if scorer is not None:
-            self._trajectory = scorer(trajectory)
+        self._ended = trajectory if scorer is None else scorer(trajectory)
         self._close_tools()
 
     def _report(self, turn: Turn, observation: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        trajectory = self.trajectory
         info: dict[str, Any] = {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
-        if trajectory.done:
-            info["reward_terms"] = dict(trajectory.reward_terms)
-            info["stop_reason"] = trajectory.stop_reason
-            info["trajectory"] = trajectory
-        return observation, trajectory.reward, trajectory.terminated, trajectory.truncated, info
+        ended = self._ended
+        if ended is None:
+            return observation, 0.0, False, False, info
+        info["reward_terms"] = dict(ended.reward_terms)
+        info["stop_reason"] = ended.stop_reason
+        info["trajectory"] = ended
+        return observation, ended.reward, ended.terminated, ended.truncated, info
 
     def _close_tools(self) -> None:
         if self._context is not None:
@@ -307,19 +316,22 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             f"not {type(action).__name__}"
         )
 
-    def _run_all(self, calls: tuple[ParsedCall, ...]) -> tuple[tuple[ToolResult, ...], StopReason]:
-        left = self.limits.max_images - _count_images(self.trajectory)
+    def _run_all(
+        self, calls: tuple[ParsedCall, ...]
+    ) -> tuple[tuple[ToolResult, ...], tuple[ImageRef, ...], StopReason]:
         results: list[ToolResult] = []
+        images: list[ImageRef] = []
         stop: StopReason = ""
         for call in calls:
             result = self._run(call)
-            left -= len(result.images)
-            if left < 0:
+            if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
                 stop = "image_budget"
                 error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
                 result = replace(result, status="skipped", error=error, text="", images=())
             results.append(result)
-        return tuple(results), stop
+            images += result.images
+        self._images_shown += len(images)
+        return tuple(results), tuple(images), stop
 
     def _run(self, call: ParsedCall) -> ToolResult:
         if isinstance(call, MalformedCall):
@@ -339,7 +351,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         except ToolError as error:
             return ToolResult(call, "failed", str(error), seconds=time.perf_counter() - start)
         except Exception as error:  # what a policy writes must not end a training run
-            logger.exception("tool %s failed on sample %s", call.name, self.trajectory.sample.id)
+            logger.exception("tool %s failed on sample %s", call.name, self._begun().sample.id)
             message = f"{call.name} failed: {type(error).__name__}: {str(error)[:200]}"
             return ToolResult(call, "failed", message, seconds=time.perf_counter() - start)
         return ToolResult(call, "ok", "", output.text, images, output.box, time.perf_counter() - start)
@@ -372,12 +384,6 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
 def _observe(message: Message) -> Observation:
     return {"text": message.text, "images": tuple(image.pixels() for image in message.images)}
-
-
-def _count_images(trajectory: Trajectory) -> int:
-    return len(trajectory.prompt.images) + sum(
-        len(turn.observation.images) for turn in trajectory.turns if turn.observation
-    )
 
 
 def _resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -> ViewBudget | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import docstring_parser
 import pydantic
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import to_json
 
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
@@ -62,7 +63,7 @@ class ToolSignature:
             raise TypeError(f"tool {name!r}: needs a docstring; it is what the policy reads")
         self.name = name
         hints = get_type_hints(function, include_extras=True)
-        described = {param.arg_name: param.description or "" for param in doc.params}
+        described = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
         self._injected: list[tuple[str, Callable[[ToolContext], Any]]] = []
         self._boxes: list[str] = []
         fields: dict[str, Any] = {}
@@ -106,7 +107,7 @@ class ToolSignature:
                 are not taken for numbers, and NaN and Infinity are not numbers. Unknown arguments are ignored.
         """
         try:
-            checked = self._validate(json.dumps(arguments))
+            checked = self._validate(to_json(arguments))
         except pydantic.ValidationError as error:
             raise self._refused(error) from None
         except (TypeError, ValueError, RecursionError) as error:

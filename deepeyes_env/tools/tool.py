@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 from PIL import Image as PILImage
 
@@ -50,7 +50,7 @@ class Tool:
         stateful: Whether calls depend on earlier calls of the same episode. Set by overriding :meth:`open`.
     """
 
-    name: ClassVar[str] | str = ""
+    name: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

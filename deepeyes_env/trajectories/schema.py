@@ -64,7 +64,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
 
     record = {"version": VERSION} | default(trajectory)
     try:
-        return json.dumps(record, default=default, ensure_ascii=False)
+        return json.dumps(record, default=default)
     except (TypeError, RecursionError) as error:
         raise TypeError(f"the trajectory of sample {trajectory.sample.id!r} cannot be written: {error}") from error
 

@@ -121,7 +121,9 @@ def test_both_words_of_an_object_are_needed():
 
 
 def test_letters_cannot_be_taken_for_the_letter_of_a_choice():
-    options = {option for sample in map(VisualSearch(tasks=("text",)).__getitem__, range(200)) for option in sample.options}
+    options = {
+        option for sample in map(VisualSearch(tasks=("text",)).__getitem__, range(200)) for option in sample.options
+    }
     assert len(options) > 10
     assert not options & set("ABCDEF")
 
@@ -134,7 +136,9 @@ def test_share_of_easy_questions():
 
 
 def test_tasks_objects_and_shapes_follow_the_settings():
-    samples = VisualSearch(length=300, tasks=("count", "text"), objects=(2, 4), shapes=("square",), object_side=(24, 25))
+    samples = VisualSearch(
+        length=300, tasks=("count", "text"), objects=(2, 4), shapes=("square",), object_side=(24, 25)
+    )
     assert {sample.metadata["task"] for sample in samples} == {"count", "text"}
     assert {len(scene_of(sample).items) for sample in samples} == {2, 3, 4}
     items = [item for sample in samples for item in scene_of(sample).items]

@@ -23,7 +23,9 @@ RULES = {
     "second by alphabet": lambda sample: sorted(sample.options)[1],
     "shortest": lambda sample: min(sample.options, key=len),
     "longest": lambda sample: max(sample.options, key=len),
-    "first named in the question": lambda sample: min(sample.options, key=lambda text: sample.question.find(text) % 999),
+    "first named in the question": lambda sample: min(
+        sample.options, key=lambda text: sample.question.find(text) % 999
+    ),
     "by length of the question": lambda sample: sorted(sample.options)[len(sample.question) % len(sample.options)],
 }
 

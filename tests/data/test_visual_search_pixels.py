@@ -24,9 +24,9 @@ def square(side):
 SETTINGS = {
     "default": {},
     "tiny policy": {"size": (448, 448), "view": square(112), "objects": (2, 3)},
-    "uneven scale": {"size": (800, 600), "objects": (2, 4)},
+    "uneven scale": {"size": (500, 375), "view": square(140), "objects": (2, 4)},
     "smallest": {"size": (224, 224), "view": square(84), "objects": (2, 3), "object_side": (20, 24)},
-    "finer detail": {"size": (1120, 1120), "view": square(112), "objects": (2, 3), "detail": 0.5},
+    "finer detail": {"size": (672, 672), "view": square(112), "objects": (2, 3), "detail": 0.5},
 }
 
 
@@ -73,10 +73,6 @@ def whole(scene):
     return (0, 0, *scene.size)
 
 
-def hard(task, number):
-    return list(islice((sample for sample in task if not sample.metadata["easy"]), number))
-
-
 def assert_hidden_and_readable(sample, view, *, most=1, least=30):
     drawn = {option: scene.render() for option, scene in alternatives(sample).items()}
     truth = drawn[sample.answer]
@@ -93,7 +89,7 @@ def assert_hidden_and_readable(sample, view, *, most=1, least=30):
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_hidden_in_the_view_readable_in_each_box(settings, task):
     data = VisualSearch(tasks=(task,), easy=0, **SETTINGS[settings])
-    for sample in islice(data, 3):
+    for sample in islice(data, 2):
         assert_hidden_and_readable(sample, data.view)
 
 
@@ -107,12 +103,14 @@ def test_easy_questions_can_be_read_in_the_view(task):
 
 def test_the_best_reader_of_views_is_at_chance():
     """Knows everything about the scene but the noise and the answer, and has the likeliest answer for white noise."""
-    data = VisualSearch(tasks=("text", "attribute"), easy=0, size=(448, 448), view=square(112), objects=(1, 2), clutter=0)
+    data = VisualSearch(
+        tasks=("text", "attribute"), easy=0, size=(448, 448), view=square(112), objects=(1, 2), clutter=0
+    )
     right = sum(
         read(fitted(sample.images[0].pixels(), data.view), templates(sample, data.view)) == sample.answer
-        for sample in islice(data, 60)
+        for sample in islice(data, 48)
     )
-    assert abs(right - 15) < 4 * math.sqrt(60 / 4 * 3 / 4)
+    assert abs(right - 12) < 4 * math.sqrt(48 / 4 * 3 / 4)
 
 
 def test_noise_of_the_view_is_above_what_a_detail_leaves():
@@ -126,11 +124,16 @@ def test_noise_of_the_view_is_above_what_a_detail_leaves():
 def test_brightness_of_a_mark_does_not_tell_it():
     for kind, values in MARK_VALUES.items():
         for origin in ((13, 22), (100, 7)):
-            marks = [hide(draw(Mark(kind, value, True), 48, origin, (4, 4)), origin, (896, 896), (224, 224)) for value in values]
+            marks = [
+                hide(draw(Mark(kind, value, True), 48, origin, (4, 4)), origin, (896, 896), (224, 224))
+                for value in values
+            ]
             assert max(abs(mark.mean()) for mark in marks) < 0.02
 
 
-@pytest.mark.parametrize(("size", "view", "objects"), [((3840, 2160), ViewBudget(), (2, 4)), ((7680, 4320), square(448), (2, 2))])
+@pytest.mark.parametrize(
+    ("size", "view", "objects"), [((3840, 2160), ViewBudget(), (2, 4)), ((7680, 4320), square(448), (1, 1))]
+)
 def test_hidden_in_large_scenes(size, view, objects):
     data = VisualSearch(size=size, view=view, objects=objects, easy=0, tasks=("text",), clutter=2)
     sample = data[0]

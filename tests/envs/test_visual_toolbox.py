@@ -150,7 +150,7 @@ def test_limits(sample):
     stop, turns, info = last_info(make(sample, max_images=3))
     assert (stop, turns) == ("image_budget", 3)
     assert info["calls"][0].status == "skipped"
-    assert last_info(make(sample, max_tokens=1100))[0] == "token_budget"
+    assert last_info(make(sample, max_tokens=900))[0] == "token_budget"
     assert last_info(make(sample, count_tokens=lambda text: 500, max_tokens=1500))[1] == 1
 
 

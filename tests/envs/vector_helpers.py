@@ -16,7 +16,7 @@ def make_sample(i, **changes):
         "id": f"s{i}",
         "question": f"Question {i}?",
         "answer": "yes",
-        "images": (encode(pattern(160 + 8 * i, 120 + 4 * i), format="png"),),
+        "images": (encode(pattern(160 + i % 10, 120 + i // 10)),),
         "options": ("yes", "no", "maybe", "never"),
     }
     return Sample(**fields | changes)

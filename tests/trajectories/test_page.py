@@ -320,6 +320,23 @@ def test_what_an_episode_shows(page: Path, open_page: Callable[..., Tab]) -> Non
     tab.page.wait_for_function("document.querySelector('.crops img').naturalWidth === 140")
 
 
+def test_tags_are_told_apart_only_in_what_the_policy_wrote(
+    tmp_path: Path, make_episode: Make, open_page: Callable[..., Tab]
+) -> None:
+    episode = make_episode(boxes=(), last="plain <think>not <b>closed<answer>A</answer> <answer></answer></think>")
+    prompt = replace(episode.prompt, text="<image>Write <answer>...</answer>.")
+    with TrajectoryWriter(tmp_path) as writer:
+        writer.write(replace(episode, prompt=prompt))
+        writer.write(make_episode(boxes=(), last="<think>one<tool_call>two</tool_call><think>x</think><answer>three"))
+    tab = open_page(write_page(tmp_path))
+    assert tab.texts(".turn.user .message") == ["imageWrite <answer>...</answer>."]
+    assert tab.texts(".segment .tag") == ["think"]
+    assert tab.texts(".segment .body") == ["plain", "not <b>closed<answer>A</answer> <answer></answer>"]
+    tab.page.keyboard.press("j")
+    assert tab.texts(".segment .tag") == ["think (not closed)", "tool_call", "think", "answer (not closed)"]
+    assert tab.texts(".segment .body") == ["one", "two", "x", "three"]
+
+
 def test_light_and_dark(page: Path, open_page: Callable[..., Tab]) -> None:
     def brightness(scheme: str) -> int:
         shot = PILImage.open(io.BytesIO(open_page(page, scheme=scheme).page.screenshot())).convert("L")

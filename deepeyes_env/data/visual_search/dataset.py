@@ -111,12 +111,13 @@ class VisualSearch:
         )
         background = self._background(rng)
         scene = Scene(self.size, self.view.fit(self.size), background, items, self.detail, rng.getrandbits(32))
+        name = f"visual_search/{self.split}/{self.seed}/{index}"
         return Sample(
-            id=f"visual_search/{self.split}/{self.seed}/{index}",
+            id=name,
             question=question.text,
             answer=question.answer,
             options=question.options,
-            images=(ImageRef(scene),),
+            images=(ImageRef(scene, name=f"of sample {name!r}"),),
             boxes=tuple(items[target].box for target in question.targets),
             data_source="visual_search",
             metadata={

@@ -99,7 +99,7 @@ class EpisodeView {
     const system = this.run.header.systemPrompts[episode.system];
     return [
       system ? el("details", { class: "turn system" }, el("summary", {}, "System prompt"), el("div", { class: "message" }, system)) : null,
-      el("article", { class: "turn user" }, el("h3", {}, "User"), message(episode.prompt.text),
+      el("article", { class: "turn user" }, el("h3", {}, "User"), said(episode.prompt.text),
         el("div", { class: "thumbnails" }, episode.prompt.images.map((url, i) => thumbnail(url, `image ${i + 1} as the policy saw it`)))),
     ];
   }
@@ -109,12 +109,12 @@ class EpisodeView {
     const further = turn.observation ? turn.observation.images.filter((url) => !shown.has(url)) : [];
     return [
       el("article", { class: "turn policy" }, el("h3", {}, `Policy, turn ${index}`),
-        turn.action.trim() ? message(turn.action) : el("p", { class: "muted" }, "an empty message")),
+        turn.action.trim() ? written(turn.action) : el("p", { class: "muted" }, "an empty message")),
       turn.calls.length || turn.skipped || turn.observation
         ? el("article", { class: "turn environment" }, el("h3", {}, "Environment"),
           turn.calls.map((call) => this.call(call, activate)),
           turn.skipped ? el("p", { class: "muted" }, `${plural(turn.skipped, "further call")} of this message not looked at`) : null,
-          turn.observation ? message(turn.observation.text) : null,
+          turn.observation ? said(turn.observation.text) : null,
           further.length ? el("div", { class: "thumbnails" }, further.map((url) => thumbnail(url, "image"))) : null)
         : null,
     ];

@@ -33,10 +33,11 @@ const VERDICTS = new Map([
   [null, { name: "unknown", mark: "·" }],
 ]);
 
-const TAGS = ["think", "tool_call", "tool_response", "answer", "code"];
+const TAGS = ["think", "tool_call", "answer", "code"];
 
 /**
- * Splits a message at the tags of the protocols. A tag that is never closed ends where the next one opens.
+ * Splits a message at the tags of the protocols. A tag that is not closed, or opened again before it is, ends where the
+ * next one opens.
  * Returns a list of {tag, body, closed}; tag is "" for text outside of tags.
  */
 function segments(text) {
@@ -47,21 +48,28 @@ function segments(text) {
     if (match.index > done) parts.push({ tag: "", body: text.slice(done, match.index), closed: true });
     const start = open.lastIndex;
     const end = text.indexOf(`</${match[1]}>`, start);
-    if (end >= 0) {
+    const again = text.indexOf(match[0], start);
+    const closed = end >= 0 && !(again >= 0 && again < end);
+    if (closed) {
       done = end + match[1].length + 3;
     } else {
       const next = open.exec(text);
       done = next ? next.index : text.length;
     }
-    parts.push({ tag: match[1], body: text.slice(start, end >= 0 ? end : done), closed: end >= 0 });
+    parts.push({ tag: match[1], body: text.slice(start, closed ? end : done), closed });
     open.lastIndex = done;
   }
   if (done < text.length) parts.push({ tag: "", body: text.slice(done), closed: true });
   return parts.filter((part) => part.tag || part.body.trim());
 }
 
-/** A message with its tags told apart. */
-function message(text) {
+/** What the environment said: as it is, because tags in it are instructions or part of the protocol. */
+function said(text) {
+  return clamped(el("div", { class: "message" }, withImages(text.trim())), text.length);
+}
+
+/** What the policy wrote, with its tags told apart. */
+function written(text) {
   const blocks = segments(text).map(({ tag, body, closed }) =>
     el("div", { class: `segment ${tag || "plain"}` },
       tag ? el("span", { class: "tag" }, tag, closed ? null : " (not closed)") : null,

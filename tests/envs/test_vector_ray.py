@@ -1,0 +1,190 @@
+"""RayVectorEnv on a real Ray: the same episodes as in one process, also when an actor is killed."""
+
+import os
+import pickle
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from deepeyes_env import BBox, Image, Rubric, Term, Tool, register_toolbox
+from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.envs.vector.transport import pack, unpack
+from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, samples
+
+ENVS, GROUP, STEPS = 8, 2, 7
+
+
+class CountingZoom(Tool):
+    """A tool with a state that a replay must bring back: each call moves the box one pixel further."""
+
+    name = "image_zoom_in_tool"
+
+    def open(self, sample):
+        self.calls = 0
+
+    def __call__(self, image: Image, bbox_2d: BBox) -> list:
+        """Zoom in.
+
+        Args:
+            image: The image.
+            bbox_2d: Where to.
+        """
+        self.calls += 1
+        x1, y1, x2, y2 = map(int, bbox_2d)
+        return [f"call {self.calls}", image[y1:y2, x1 + self.calls : x2]]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_until_dead(pids, seconds=20):
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
+
+
+@pytest.fixture(scope="module")
+def settings():
+    register_toolbox("CountingZoom-v0", tools=[CountingZoom])
+    return {"dataset": [*samples(6), make_sample(6, id="bad")], "rubric": FAILS_ON_BAD, "view": VIEW, "max_turns": 5}
+
+
+@pytest.fixture(scope="module")
+def _ray():
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def envs(_ray, settings):
+    envs = RayVectorEnv("CountingZoom-v0", ENVS, group_size=GROUP, num_actors=2, **settings)
+    yield envs
+    pids = envs.actor_pids()
+    assert all(map(alive, pids))
+    envs.close()
+    wait_until_dead(pids)
+
+
+@pytest.fixture(scope="module")
+def expected(settings):
+    with_threads = ThreadVectorEnv(ENVS, group_size=GROUP, toolbox="CountingZoom-v0", **settings)
+    record = play(with_threads, STEPS)
+    assert sum(sum(step[2]) for step in record[1:]) >= ENVS, "several episodes must end"
+    assert any("error" in (step[4] or ()) for step in record[1:]), "one environment must fail"
+    return record
+
+
+@pytest.mark.ray
+def test_the_same_episodes_as_in_threads(envs, expected):
+    assert equal(play(envs, STEPS), expected)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("when", [2, 3])
+def test_a_killed_actor_is_replaced_and_nothing_is_lost(envs, expected, when):
+    before = envs.actor_pids()
+
+    def kill(turn):
+        if turn == when:
+            os.kill(before[0], signal.SIGKILL)
+
+    assert equal(play(envs, STEPS, disturb=kill), expected)
+    after = envs.actor_pids()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+@pytest.mark.ray
+def test_an_actor_killed_while_it_works(envs, expected):
+    """The call is under way when the process dies, between the two halves of a vector step."""
+    ask = envs._ask
+
+    def killing(*args, **kwargs):
+        envs._ask = ask
+        os.kill(envs.actor_pids()[1], signal.SIGSTOP)  # so that it cannot answer before it dies
+        submit = envs._actors[0].submit
+
+        def submit_and_kill(*given):
+            envs._actors[0].submit = submit
+            os.kill(envs.actor_pids()[1], signal.SIGKILL)
+            return submit(*given)
+
+        envs._actors[0].submit = submit_and_kill
+        return ask(*args, **kwargs)
+
+    def disturb(turn):
+        if turn == 4:
+            envs._ask = killing
+
+    assert equal(play(envs, STEPS, disturb=disturb), expected)
+
+
+@pytest.mark.ray
+def test_groups_stay_together_and_decode_once(envs):
+    _, infos = envs.reset(seed=1, options={"index": [0, 0, 1, 1, 2, 2, 3, 3]})
+    stores = envs.call("store")
+    assert infos["sample_id"].tolist() == ["s0", "s0", "s1", "s1", "s2", "s2", "s3", "s3"]
+    assert len(stores) == ENVS
+    trajectories = infos["trajectory"]
+    for i in range(0, ENVS, GROUP):
+        assert trajectories[i].prompt.images[0].source is trajectories[i + 1].prompt.images[0].source
+
+
+@pytest.mark.ray
+def test_arrays_are_read_only_and_mine(envs):
+    first, _ = envs.reset(seed=1)
+    kept = first["images"][0][0].copy()
+    for _ in range(3):
+        envs.step([ANSWER] * ENVS)
+    assert not first["images"][0][0].flags.writeable
+    assert np.array_equal(first["images"][0][0], kept)
+
+
+@pytest.mark.ray
+def test_users_errors_come_as_they_are(_ray, settings):
+    with pytest.raises(TypeError, match="max_turn"):
+        RayVectorEnv("VisualToolbox-v2", 2, num_actors=1, dataset=samples(), max_turn=3)
+    with pytest.raises(ValueError, match="num_actors=3"):
+        RayVectorEnv("VisualToolbox-v2", 4, group_size=2, num_actors=3)
+    with pytest.raises(TypeError, match="'judge' cannot be sent"):
+        RayVectorEnv("VisualToolbox-v2", 2, num_actors=1, dataset=samples(), judge=open(os.devnull))
+    with pytest.raises(KeyError, match="no toolbox named"):
+        RayVectorEnv("VisualToolbx-v2", 2, num_actors=1, dataset=samples())
+
+
+@pytest.mark.ray
+def test_an_actor_that_always_dies_is_an_error(_ray):
+    kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
+    envs = RayVectorEnv("VisualToolbox-v2", 1, num_actors=1, dataset=samples(), view=VIEW, rubric=kills)
+    envs.reset(seed=0)
+    with pytest.raises(RuntimeError, match="environments 0 to 0 died 4 times of the same command"):
+        envs.step([ANSWER])
+    envs.close()
+
+
+def test_a_parcel_holds_each_array_once():
+    big = np.arange(4000, dtype=np.uint8).reshape(20, 50, 4)
+    crop = big[3:9, 10:30, :3]
+    value = {"a": [crop, crop], "b": (big, "text", np.float64(2.5)), "empty": np.zeros((0, 3)), "none": None}
+    pickled, buffer = pack(value)
+    back = unpack(pickle.loads(pickle.dumps((pickled, buffer))))
+    assert buffer.nbytes < big.nbytes + crop.nbytes + 3 * 64
+    assert back["a"][0] is back["a"][1]
+    assert np.array_equal(back["a"][0], crop)
+    assert np.array_equal(back["b"][0], big)
+    assert back["b"][1:] == ("text", 2.5)
+    assert back["empty"].shape == (0, 3)
+    assert not back["a"][0].flags.writeable
+    objects = np.array([{"x": 1}, None], dtype=object)
+    assert unpack(pack(objects)).tolist() == [{"x": 1}, None]
