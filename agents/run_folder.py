@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from agents.play import Failure
+from deepeyes_env.core import Sample
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS, written_beside
 
@@ -18,6 +20,8 @@ IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 
 SETTINGS = "run.json"
 FAILURES = "failures.jsonl"
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,12 @@ class RunFolder:
 
 
 def _describe(value: Any) -> str:
-    """Name a setting that JSON cannot hold so that two runs of one program agree on it."""
-    return str(value) if isinstance(value, Path) else type(value).__qualname__
+    """Name a setting that JSON cannot hold, so that equal settings have equal names in another process too."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Sample):
+        return value.id
+    return _ADDRESS.sub("", repr(value)) if is_dataclass(value) else type(value).__qualname__
 
 
 def _check_is_run(folder: Path) -> None:

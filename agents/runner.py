@@ -84,6 +84,8 @@ def rollout(
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: must be at least 1")
+    if seed < 0:
+        raise ValueError(f"seed={seed}: must be 0 or more")
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
         vector = stack.enter_context(_opened(env, min(num_envs, episodes), ray, env_kwargs))
@@ -91,9 +93,8 @@ def rollout(
         settings = {"env": name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
         folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
         done = folder.finished if folder else frozenset()
-        plan = [
-            episode for episode in _plan(episodes, seed, vector if in_order else None) if episode.number not in done
-        ]
+        planned = _plan(episodes, seed, vector if in_order else None)
+        plan = [episode for episode in planned if episode.number not in done]
         report = stack.enter_context(progress_bar(len(plan), f"{player.name} on {name}", shown=progress))
         ended = _counted(play(vector, player, plan, {"env": name}), report)
         return _recorded(ended, folder) if folder else _kept(ended)

@@ -25,7 +25,7 @@ def rollout(
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the first episode; the next has the next.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
     num_envs: Annotated[int, typer.Option(min=1, help="How many episodes run at once.")] = 8,
     ray: Annotated[bool, typer.Option("--ray/--no-ray", help="Spread the environments over Ray actors.")] = False,
     rubric: Annotated[
@@ -49,19 +49,23 @@ def rollout(
     env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns}
     if max_pixels is not None:
         env_kwargs["view"] = view_budget(max_pixels)
-    run = agents.rollout(
-        env,
-        agents.make_agent(agent, seed=seed, max_turns=max_turns),
-        episodes=episodes,
-        seed=seed,
-        in_order=in_order,
-        num_envs=num_envs,
-        ray=ray,
-        out=out,
-        if_exists="resume" if resume else "overwrite" if overwrite else "error",
-        rubric=None if rubric == "none" else rubric,
-        **env_kwargs,
-    )
+    try:
+        run = agents.rollout(
+            env,
+            agents.make_agent(agent, seed=seed, max_turns=max_turns),
+            episodes=episodes,
+            seed=seed,
+            in_order=in_order,
+            num_envs=num_envs,
+            ray=ray,
+            out=out,
+            if_exists="resume" if resume else "overwrite" if overwrite else "error",
+            rubric=None if rubric == "none" else rubric,
+            **env_kwargs,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; --resume plays what {out} lacks" if out else "stopped; nothing was recorded", err=True)
+        raise typer.Exit(130) from None
     Console().print(summary_table(run.summary, f"{agent} on {env}"))
     if run.failures:
         again = f"; {out}/failures.jsonl lists them, --resume plays them again" if out else ""

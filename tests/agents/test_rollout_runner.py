@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 import agents
 from agents.progress import RunningResult, progress_bar
-from deepeyes_env import Sample, ToolCall
+from deepeyes_env import Rubric, Sample, Term, ToolCall, ViewBudget
 from deepeyes_env.core import PolicyTokens
 from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import JudgeError, RuleJudge
@@ -211,11 +211,21 @@ def test_runs_are_not_mixed(tmp_path):
         rollout("oracle", out=tmp_path, if_exists="resume")
     with pytest.raises(ValueError, match="cannot resume: max_turns was None and now is 3"):
         rollout("blind", out=tmp_path, if_exists="resume", max_turns=3)
+    with pytest.raises(ValueError, match="cannot resume: view was None and now is 'ViewBudget"):
+        rollout("blind", out=tmp_path, if_exists="resume", view=ViewBudget())
     assert len(list(read_trajectories(tmp_path))) == 3
     (tmp_path / "notes.txt").write_text("mine")
     rollout("oracle", out=tmp_path, if_exists="overwrite", episodes=2)
     assert [t.metadata["agent"] for t in read_trajectories(tmp_path)] == ["oracle"] * 2
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_with_settings_that_json_lacks_is_resumed(tmp_path):
+    for if_exists in ("error", "resume"):
+        rubric = Rubric([Term("acc", lambda evidence: evidence.correct)], judge=Moody())
+        settings = {"dataset": samples(2), "rubric": rubric, "view": ViewBudget(max_pixels=50176)}
+        run = rollout("blind", out=tmp_path, if_exists=if_exists, episodes=2, **settings)
+    assert run.summary.episodes == 2
 
 
 @pytest.mark.parametrize("if_exists", ["resume", "overwrite"])
@@ -288,6 +298,7 @@ def test_a_run_of_failures_ends():
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
+        ({"seed": -1}, ValueError, "seed=-1: must be 0 or more"),
         ({"episodes": 0}, ValueError, "episodes=0: must be at least 1"),
         ({"agent": "orcale"}, KeyError, "no agent named 'orcale'; known: oracle"),
         ({"env": "CartPole-v1"}, ValueError, "'CartPole-v1': is not an environment of this package"),

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -169,9 +171,25 @@ def test_it_runs_as_a_program(tmp_path):
     assert rows(ended.stdout)["episodes"] == "5"
 
 
+def test_an_interrupted_rollout_is_resumed(tmp_path):
+    episodes = ("--agent", "oracle", "--episodes", "60", "--num-envs", "2", "--out", str(tmp_path / "run"))
+    command = [sys.executable, "-m", "deepeyes_env.cli", "rollout", *episodes]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        record = tmp_path / "run" / "trajectories.jsonl"
+        while running.poll() is None and not (record.exists() and record.stat().st_size):
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert said == f"stopped; --resume plays what {tmp_path / 'run'} lacks\n"
+    assert 0 < len(list(read_trajectories(tmp_path / "run"))) < 60
+    resumed = deepeyes("rollout", *episodes, "--resume")
+    assert (rows(resumed.stdout)["episodes"], rows(resumed.stdout)["accuracy"]) == ("60", "1.000")
+
+
 @pytest.mark.parametrize("package", ["typer", "rich"])
 def test_without_its_packages_it_names_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; from deepeyes_env.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n"
+    assert ended.stderr == "the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n"
