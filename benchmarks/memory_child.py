@@ -20,8 +20,8 @@ def main(rollouts: int, view: str) -> None:
     kept = []
     for n, env in enumerate(envs):
         kept.append(env.reset(seed=0)[0])
-        for k in range(2):
-            kept.append(env.step(ToolCall("image_zoom_in_tool", {"bbox_2d": [n, k, 600 + n, 500]}))[0])
+        zooms = (ToolCall("image_zoom_in_tool", {"bbox_2d": [n, k, 600 + n, 500]}) for k in range(2))
+        kept.extend(env.step(zoom)[0] for zoom in zooms)
     print(psutil.Process().memory_info().rss)
 
 

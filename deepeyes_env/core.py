@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.images.frames import BBox, Frame, Size
@@ -88,7 +89,8 @@ class Sample:
 
 
 def _image_ref(image: ImageLike, sample_id: str) -> ImageRef:
-    return ImageRef.of(image, name=str(image) if isinstance(image, str) else f"of sample {sample_id!r}")
+    where = f"{image} " if isinstance(image, str | Path) else ""
+    return ImageRef.of(image, name=f"{where}of sample {sample_id!r}")
 
 
 def _box(box: Sequence[float], sample_id: str) -> BBox:

@@ -21,9 +21,7 @@ from deepeyes_env import Sample, ViewBudget
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 
 COLOURS = {"red": (220, 50, 40), "green": (60, 180, 75), "blue": (40, 80, 220), "yellow": (250, 210, 50)}
-QUESTION = "Which colour is the square? " + " ".join(
-    f"{letter}. {name}" for letter, name in zip("ABCD", COLOURS, strict=True)
-)
+QUESTION = "Which colour is the square? A. red B. green C. blue D. yellow"
 
 
 def make_samples(number: int, seed: int) -> list[Sample]:

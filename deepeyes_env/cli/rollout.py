@@ -66,7 +66,7 @@ def rollout(
     except KeyboardInterrupt:
         typer.echo(f"stopped; --resume plays what {out} lacks" if out else "stopped; nothing was recorded", err=True)
         raise typer.Exit(130) from None
-    Console().print(summary_table(run.summary, f"{agent} on {env}"))
+    Console().print(summary_table({f"{agent} on {env}": run.summary}))
     if run.failures:
         again = f"; {out}/failures.jsonl lists them, --resume plays them again" if out else ""
         first = run.failures[0]

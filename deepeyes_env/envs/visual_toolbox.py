@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -13,22 +11,21 @@ import gymnasium as gym
 
 from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
+from deepeyes_env.envs.calls import run_call
 from deepeyes_env.envs.handout import Handout
 from deepeyes_env.envs.limits import Limits, approximate_tokens
 from deepeyes_env.envs.opening import Kit, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
-from deepeyes_env.images import ImageRef, ViewBudget, shown_size
+from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import FRAMES, Frame
-from deepeyes_env.images.ops import FitMode, fit
+from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge
-from deepeyes_env.protocols import MalformedCall, ParsedCall, ParsedMessage, quote, read_message
+from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_message
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
-from deepeyes_env.tools import ArgumentError, ToolContext, ToolError
-
-logger = logging.getLogger(__name__)
+from deepeyes_env.tools import ToolContext
 
 Observation = dict[str, Any]
 
@@ -174,7 +171,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
-        results, images, stop = self._run_all(parsed.calls)
+        results, images, stop = self._run_all(parsed.calls, self._context)
         reply = Message(self._kit.protocol.reply(results, parsed.skipped), images)
         turn = Turn(text, results=results, skipped=parsed.skipped, observation=reply)
         self._turns.append(turn)
@@ -317,13 +314,13 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         )
 
     def _run_all(
-        self, calls: tuple[ParsedCall, ...]
+        self, calls: tuple[ParsedCall, ...], context: ToolContext
     ) -> tuple[tuple[ToolResult, ...], tuple[ImageRef, ...], StopReason]:
         results: list[ToolResult] = []
         images: list[ImageRef] = []
         stop: StopReason = ""
         for call in calls:
-            result = self._run(call)
+            result = run_call(call, self._kit.tools, context)
             if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
                 stop = "image_budget"
                 error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
@@ -333,37 +330,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._images_shown += len(images)
         return tuple(results), tuple(images), stop
 
-    def _run(self, call: ParsedCall) -> ToolResult:
-        if isinstance(call, MalformedCall):
-            return ToolResult(ToolCall("", {}), "malformed", call.error)
-        tool = self._kit.tools.get(call.name)
-        if tool is None or self._context is None:
-            known = ", ".join(self._kit.tools) or "none"
-            return ToolResult(
-                call, "unknown_tool", f"there is no tool named {quote(call.name)}; the tools are: {known}"
-            )
-        start = time.perf_counter()
-        try:
-            output = tool.run(call.arguments, self._context)
-            images = tuple(map(self._shown, output.images))
-        except ArgumentError as error:
-            return ToolResult(call, "bad_arguments", str(error), seconds=time.perf_counter() - start)
-        except ToolError as error:
-            return ToolResult(call, "failed", str(error), seconds=time.perf_counter() - start)
-        except Exception as error:  # what a policy writes must not end a training run
-            logger.exception("tool %s failed on sample %s", call.name, self._begun().sample.id)
-            message = f"{call.name} failed: {type(error).__name__}: {str(error)[:200]}"
-            return ToolResult(call, "failed", message, seconds=time.perf_counter() - start)
-        return ToolResult(call, "ok", "", output.text, images, output.box, time.perf_counter() - start)
-
     def _view_of(self, ref: ImageRef) -> ImageRef:
         return ImageRef(self.store.view(ref, self.view, self.resize), name=ref.name)
-
-    def _shown(self, ref: ImageRef) -> ImageRef:
-        pixels = ref.pixels()
-        size = (pixels.shape[1], pixels.shape[0])
-        shown = shown_size(size, self.view)
-        return ref if shown == size else ImageRef(fit(pixels, shown, self.resize))
 
     def _get_kit(self, env_name: str | None) -> Kit:
         toolbox = PLAIN if env_name is None else get_toolbox(env_name) if env_name else self.toolbox

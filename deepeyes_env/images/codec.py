@@ -32,6 +32,8 @@ _UPRIGHT = {
     8: PILImage.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_LATE_EXIF = 2**18
+"""A PNG may have its EXIF data (at most 64 KiB from any camera) behind the pixels: in the last so many bytes."""
 
 
 class ImageError(ValueError):
@@ -157,9 +159,9 @@ def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
             f"declares {width} x {height} pixels, more than the limit of {MAX_PIXELS} (a decompression bomb?); "
             "scale it down if it is genuine",
         )
-    if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data:
+    if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data[-_LATE_EXIF:]:
         try:
-            image.load()  # PNG may write its EXIF data behind the pixels.
+            image.load()  # Pillow sees what stands behind the pixels only then.
         except Exception as error:
             raise _error(name, f"cannot be decoded ({error}); the file is truncated or damaged") from error
     return image, _orientation(image)

@@ -3,17 +3,20 @@
 import os
 import pickle
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from deepeyes_env import BBox, Image, Rubric, Term, Tool, register_toolbox
+from deepeyes_env import BBox, Image, Rubric, Term, Tool, ToolContext, register_toolbox, tool
 from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.envs.vector.transport import pack, unpack
+from tests.conftest import zoom_text
 from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, samples
 
 ENVS, GROUP, STEPS = 8, 2, 7
+EXTRA = {"num_actors": 1, "actor_options": {"num_cpus": 0}}
 
 
 class CountingZoom(Tool):
@@ -36,13 +39,21 @@ class CountingZoom(Tool):
         return [f"call {self.calls}", image[y1:y2, x1 + self.calls : x2]]
 
 
+CountingZoom.__module__ = "__main__"  # as if written in a script, which actors cannot import
+
+
+@tool
+def decodes(context: ToolContext, bbox_2d: BBox) -> str:
+    """Say how many images this process has decoded."""
+    return str(context.store.decodes)
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    return True
 
 
 def wait_until_dead(pids, seconds=20):
@@ -54,7 +65,7 @@ def wait_until_dead(pids, seconds=20):
 
 @pytest.fixture(scope="module")
 def settings():
-    register_toolbox("CountingZoom-v0", tools=[CountingZoom])
+    register_toolbox("CountingZoom-v0", tools=[CountingZoom, decodes])
     return {"dataset": [*samples(6), make_sample(6, id="bad")], "rubric": FAILS_ON_BAD, "view": VIEW, "max_turns": 5}
 
 
@@ -91,12 +102,11 @@ def test_the_same_episodes_as_in_threads(envs, expected):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("when", [2, 3])
-def test_a_killed_actor_is_replaced_and_nothing_is_lost(envs, expected, when):
+def test_a_killed_actor_is_replaced_and_nothing_is_lost(envs, expected):
     before = envs.actor_pids()
 
     def kill(turn):
-        if turn == when:
+        if turn == 3:  # some environments are about to be reset, others are in the middle of an episode
             os.kill(before[0], signal.SIGKILL)
 
     assert equal(play(envs, STEPS, disturb=kill), expected)
@@ -106,39 +116,30 @@ def test_a_killed_actor_is_replaced_and_nothing_is_lost(envs, expected, when):
 
 
 @pytest.mark.ray
-def test_an_actor_killed_while_it_works(envs, expected):
-    """The call is under way when the process dies, between the two halves of a vector step."""
-    ask = envs._ask
-
-    def killing(*args, **kwargs):
-        envs._ask = ask
-        os.kill(envs.actor_pids()[1], signal.SIGSTOP)  # so that it cannot answer before it dies
-        submit = envs._actors[0].submit
-
-        def submit_and_kill(*given):
-            envs._actors[0].submit = submit
-            os.kill(envs.actor_pids()[1], signal.SIGKILL)
-            return submit(*given)
-
-        envs._actors[0].submit = submit_and_kill
-        return ask(*args, **kwargs)
-
-    def disturb(turn):
+def test_an_actor_killed_during_a_call(envs, expected):
+    def stop_and_kill(turn):
         if turn == 4:
-            envs._ask = killing
+            pid = envs.actor_pids()[1]
+            os.kill(pid, signal.SIGSTOP)  # so that it cannot answer before it dies
+            threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
 
-    assert equal(play(envs, STEPS, disturb=disturb), expected)
+    assert equal(play(envs, STEPS, disturb=stop_and_kill), expected)
 
 
 @pytest.mark.ray
-def test_groups_stay_together_and_decode_once(envs):
-    _, infos = envs.reset(seed=1, options={"index": [0, 0, 1, 1, 2, 2, 3, 3]})
-    stores = envs.call("store")
-    assert infos["sample_id"].tolist() == ["s0", "s0", "s1", "s1", "s2", "s2", "s3", "s3"]
-    assert len(stores) == ENVS
-    trajectories = infos["trajectory"]
-    for i in range(0, ENVS, GROUP):
-        assert trajectories[i].prompt.images[0].source is trajectories[i + 1].prompt.images[0].source
+def test_a_group_lives_in_one_actor_and_decodes_once(envs):
+    def decodes():
+        *_, infos = envs.step([zoom_text([0, 0, 60, 60], name="decodes")] * ENVS)
+        return np.array([int(calls[0].text) for calls in infos["calls"]])
+
+    envs.reset(seed=1, options={"index": 0})
+    before = decodes()
+    fresh = [make_sample(50 + i // GROUP) for i in range(ENVS)]
+    _, infos = envs.reset(options={"sample": fresh})
+    assert (decodes() - before).tolist() == [2] * ENVS, "each actor holds two groups"
+    assert infos["sample_id"].tolist() == [sample.id for sample in fresh]
+    prompts = [trajectory.prompt.images[0].source for trajectory in infos["trajectory"]]
+    assert all(prompts[i] is prompts[i + 1] for i in range(0, ENVS, GROUP)), "their view travels once"
 
 
 @pytest.mark.ray
@@ -152,21 +153,23 @@ def test_arrays_are_read_only_and_mine(envs):
 
 
 @pytest.mark.ray
-def test_users_errors_come_as_they_are(_ray, settings):
+@pytest.mark.usefixtures("_ray")
+def test_users_errors_come_as_they_are():
     with pytest.raises(TypeError, match="max_turn"):
-        RayVectorEnv("VisualToolbox-v2", 2, num_actors=1, dataset=samples(), max_turn=3)
+        RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), max_turn=3, **EXTRA)
     with pytest.raises(ValueError, match="num_actors=3"):
         RayVectorEnv("VisualToolbox-v2", 4, group_size=2, num_actors=3)
     with pytest.raises(TypeError, match="'judge' cannot be sent"):
-        RayVectorEnv("VisualToolbox-v2", 2, num_actors=1, dataset=samples(), judge=open(os.devnull))
+        RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), judge=threading.Lock(), **EXTRA)
     with pytest.raises(KeyError, match="no toolbox named"):
-        RayVectorEnv("VisualToolbx-v2", 2, num_actors=1, dataset=samples())
+        RayVectorEnv("VisualToolbx-v2", 2, dataset=samples(), **EXTRA)
 
 
 @pytest.mark.ray
-def test_an_actor_that_always_dies_is_an_error(_ray):
+@pytest.mark.usefixtures("_ray")
+def test_an_actor_that_always_dies_is_an_error():
     kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
-    envs = RayVectorEnv("VisualToolbox-v2", 1, num_actors=1, dataset=samples(), view=VIEW, rubric=kills)
+    envs = RayVectorEnv("VisualToolbox-v2", 1, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)
     envs.reset(seed=0)
     with pytest.raises(RuntimeError, match="environments 0 to 0 died 4 times of the same command"):
         envs.step([ANSWER])

@@ -7,11 +7,11 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
-from deepeyes_env.images.store import ImageStore
 
 import deepeyes_env
 from deepeyes_env import Image, Rubric, Sample, Term, Tool, ToolCall, ViewBudget, register_toolbox, tool
 from deepeyes_env.images.codec import encode
+from deepeyes_env.images.store import ImageStore
 from tests.conftest import pattern, zoom_text
 
 IDS = [f"VisualToolbox-v{n}" for n in range(1, 6)] + ["VisualToolboxNative-v0"]
@@ -195,7 +195,7 @@ def test_a_tool_that_breaks_is_an_observation(sample, caplog):
     obs, *_, info = env.step(ToolCall("broken", {}))
     assert info["calls"][0].status == "failed"
     assert "ZeroDivisionError: by design" in obs["text"]
-    assert "broken failed on sample s1" in caplog.text
+    assert "broken failed on image of sample 's1'" in caplog.text
 
 
 def test_format_error_ends_the_episode(sample):

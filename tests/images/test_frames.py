@@ -2,18 +2,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from deepeyes_env.images import frames
 
-numbers = st.floats(-20_000, 20_000, allow_nan=False)
+# Sixty-fourths of a pixel: exact in floats, so that products neither round nor vanish.
+numbers = st.integers(-(2**20), 2**20).map(lambda n: n / 64)
 boxes = st.tuples(numbers, numbers, numbers, numbers)
 sizes = st.tuples(st.integers(1, 20_000), st.integers(1, 20_000))
 frame_names = st.sampled_from(frames.FRAMES)
 
 
+@settings(deadline=None)
 @given(boxes, frame_names, sizes, sizes)
 def test_conversion_to_native_and_back_is_the_identity(box, frame, native, view):
     there = frames.to_native(box, frame, native, view)
@@ -21,6 +23,7 @@ def test_conversion_to_native_and_back_is_the_identity(box, frame, native, view)
     assert back == pytest.approx(box, rel=1e-12, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(frame_names, sizes, sizes)
 def test_the_whole_image_is_the_whole_image_in_every_frame(frame, native, view):
     width, height = frames.frame_size(frame, native, view)
@@ -54,6 +57,7 @@ def test_an_unknown_frame_names_itself_and_the_known_ones():
         frames.to_native((0, 0, 1, 1), "pixels", (2, 2), (1, 1))
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.floats(-30, 90)] * 4) | st.tuples(*[st.integers(-60, 180).map(lambda n: n / 2)] * 4))
 def test_to_pixels_rounds_as_pillows_crop_does(box):
     x1, y1, x2, y2 = frames.to_pixels(box)
@@ -63,6 +67,7 @@ def test_to_pixels_rounds_as_pillows_crop_does(box):
     assert np.array_equal(pixels[y1:y2, x1:x2], np.asarray(PILImage.fromarray(pixels).crop(box)))
 
 
+@settings(deadline=None)
 @given(boxes, sizes)
 def test_clamp_stays_inside_and_leaves_inner_boxes_alone(box, size):
     x1, y1, x2, y2 = frames.clamp(box, size)
@@ -72,7 +77,7 @@ def test_clamp_stays_inside_and_leaves_inner_boxes_alone(box, size):
     assert y2 <= size[1]
     assert frames.clamp((x1, y1, x2, y2), size) == (x1, y1, x2, y2)
     if x1 < x2 and y1 < y2:
-        assert frames.iou((x1, y1, x2, y2), box) > 0 or frames.area(box) < 1e-9
+        assert frames.iou((x1, y1, x2, y2), box) == pytest.approx(frames.area((x1, y1, x2, y2)) / frames.area(box))
 
 
 def test_clamp_never_moves_a_box_from_outside_into_the_image():
@@ -80,17 +85,20 @@ def test_clamp_never_moves_a_box_from_outside_into_the_image():
     assert x1 > x2
 
 
+@settings(deadline=None)
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_between_0_and_1(a, b):
     assert frames.iou(a, b) == frames.iou(b, a)
     assert 0 <= frames.iou(a, b) <= 1
 
 
+@settings(deadline=None)
 @given(boxes)
 def test_iou_with_itself_is_1_unless_the_box_is_empty(box):
     assert frames.iou(box, box) == (1 if frames.area(box) > 0 else 0)
 
 
+@settings(deadline=None)
 @given(boxes, boxes, st.floats(-1000, 1000))
 def test_iou_does_not_depend_on_where_the_boxes_lie(a, b, shift):
     if min(frames.area(a), frames.area(b)) < 1:

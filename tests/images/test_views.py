@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deepeyes_env.images import ViewBudget, shown_size
@@ -38,6 +38,7 @@ def ratio(size):
     return max(size) / min(size)
 
 
+@settings(deadline=None)
 @given(sizes, budgets)
 @example((3840, 2160), ViewBudget())
 @example((42, 70), ViewBudget())  # 1.5 and 2.5 factors: half to even
@@ -68,6 +69,7 @@ def test_fit_of_known_sizes(size, shown):
     assert ViewBudget().fit(size[::-1]) == shown[::-1]
 
 
+@settings(deadline=None)
 @given(sizes, budgets)
 @example((5650, 29), ViewBudget())
 @example((8200, 41), ViewBudget())
@@ -82,6 +84,7 @@ def test_a_processor_with_the_same_budget_leaves_a_view_as_it_is(size, budget):
     assert budget.fit((width, height)) == (width, height)
 
 
+@settings(deadline=None)
 @given(sizes, st.integers(784, 20_000), st.integers(0, 5_000))
 @example((30, 30), 900, 100)
 @example((30, 40), 3136, 0)
@@ -91,6 +94,7 @@ def test_narrow_budgets_keep_the_maximum(size, smallest, slack):
     assert width * height <= smallest + slack
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_fit_keeps_the_aspect_ratio_up_to_rounding(size):
     width, height = size
@@ -99,6 +103,7 @@ def test_fit_keeps_the_aspect_ratio_up_to_rounding(size):
         assert shown[0] / shown[1] == pytest.approx(width / height, rel=0.35)
 
 
+@settings(deadline=None)
 @given(sizes)
 @example((1000, 1))
 @example((1, 1000))

@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from deepeyes_env.images.store import ImageStore
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from deepeyes_env import BBox, Image, ImageRef, Tool, ToolContext, ToolOutput, tool
+from deepeyes_env.images.store import ImageStore
 from deepeyes_env.tools import ArgumentError, RotateTool, ToolBaseTool, ToolError, ZoomTool, get_tool, register_tool
 from deepeyes_env.tools.zoom import ImagePathZoomTool, enlarge
 from tests.conftest import pattern

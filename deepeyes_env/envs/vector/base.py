@@ -14,8 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
-from deepeyes_env.core import Sample, ToolCall, Trajectory
-from deepeyes_env.envs.vector.local import Command, EnvDescription, Outcome, Reset, Step
+from deepeyes_env.core import Sample, ToolCall
+from deepeyes_env.envs.vector.local import Command, EnvDescription, Outcome, Reset, Running, Step
 from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
 from deepeyes_env.envs.visual_toolbox import Observation
 
@@ -68,7 +68,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._num_samples = description.num_samples
         self._plan = SeedPlan(num_envs, group_size)
         self._observations: list[Observation | None] = [None] * num_envs
-        self._running: list[Trajectory | None] = [None] * num_envs
+        self._running: dict[int, Running] = {}
         self._stillborn: dict[int, Outcome] = {}
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
@@ -184,20 +184,17 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
     def _completed(self, i: int, command: Command, outcome: Outcome) -> Outcome:
         """Follow the trajectory of an environment, and add to ``info`` what the environment itself cannot."""
-        info = dict(outcome.info)
-        running = self._running[i]
         if isinstance(command, Reset):
-            info["seed"] = command.seed
-            running = info.get("trajectory")
-        elif running is not None and "turn" in info:
-            running = running.extended(info["turn"])
-        if outcome.error:
-            info |= {"error": outcome.error, "stop_reason": "error"}
-            if running is not None:
-                metadata = {**running.metadata, "error": outcome.error}
-                info["trajectory"] = replace(running, truncated=True, stop_reason="error", metadata=metadata)
-        self._running[i] = None if outcome.done else running
-        return replace(outcome, info=info)
+            self._running.pop(i, None)
+            if "trajectory" in outcome.info:
+                self._running[i] = Running(outcome.info["trajectory"])
+            outcome = replace(outcome, info={**outcome.info, "seed": command.seed})
+        elif "turn" in outcome.info:
+            self._running[i].turns.append(outcome.info["turn"])
+        if not outcome.done:
+            return outcome
+        running = self._running.pop(i, None)
+        return _explained(outcome, running) if outcome.error else outcome
 
     def _begin(self, i: int, outcome: Outcome) -> None:
         self._observations[i] = outcome.observation
@@ -276,6 +273,15 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         if not 0 <= number < self._num_samples:
             raise IndexError(f"reset: index {number} is outside the data set of {self._num_samples} samples")
         return number
+
+
+def _explained(outcome: Outcome, running: Running | None) -> Outcome:
+    """Return the outcome of a failure with what there is to say about it in ``info``."""
+    info: dict[str, Any] = {**outcome.info, "error": outcome.error, "stop_reason": "error"}
+    if running is not None:
+        metadata = {**running.opening.metadata, "error": outcome.error}
+        info["trajectory"] = running.trajectory(truncated=True, stop_reason="error", metadata=metadata)
+    return replace(outcome, info=info)
 
 
 def _checked_sample(sample: Any) -> Sample:

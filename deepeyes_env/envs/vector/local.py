@@ -6,12 +6,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 
-from deepeyes_env.core import Turn
+from deepeyes_env.core import Trajectory, Turn
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.envs.vector.samples import SharedSamples
@@ -76,6 +76,23 @@ class Outcome:
     def failed(cls, error: Exception, info: dict[str, Any]) -> Outcome:
         """Return the outcome of a command that raised: the episode is over, with an empty observation."""
         return cls({"text": "", "images": ()}, truncated=True, info=info, error=f"{type(error).__name__}: {error}")
+
+
+@dataclass(slots=True)
+class Running:
+    """An episode as seen from outside: how it began, and the turns since.
+
+    Attributes:
+        opening: The trajectory before the first turn.
+        turns: The turns so far.
+    """
+
+    opening: Trajectory
+    turns: list[Turn] = field(default_factory=list)
+
+    def trajectory(self, **ending: Any) -> Trajectory:
+        """Return the trajectory so far, with some fields changed."""
+        return replace(self.opening, turns=tuple(self.turns), **ending)
 
 
 @dataclass(frozen=True)

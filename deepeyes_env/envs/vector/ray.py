@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MAX_REPLACEMENTS = 3
 """How often an actor may die of one and the same command before that is an error."""
 
+WAIT_SECONDS = 30
+"""After how long it is said that an actor has not started yet."""
+
 CLOSE_SECONDS = 5
 """How long the tools of an actor get to close."""
 
@@ -43,8 +46,8 @@ class RayVectorEnv(BatchedVectorEnv):
         toolbox: An environment id (its registered keyword arguments apply), or a toolbox.
         num_envs: Number of environments.
         group_size: How many consecutive environments play the same samples; see :class:`BatchedVectorEnv`.
-        num_actors: Over how many actors the groups are spread; by default one for each CPU of the cluster, and no more
-            than there are groups.
+        num_actors: Over how many actors the groups are spread; by default one for each free CPU of the cluster, and no
+            more than there are groups.
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
         actor_options: Ray options of the actors, by default ``{"num_cpus": 1}``; each runs as many threads as it has
             CPUs.
@@ -84,7 +87,7 @@ class RayVectorEnv(BatchedVectorEnv):
         self._started_ray = _start_ray()
         try:
             if num_actors is None:
-                num_actors = max(1, min(num_groups, int(_ray().cluster_resources().get("CPU", 1))))
+                num_actors = max(1, min(num_groups, int(_ray().available_resources().get("CPU", 1))))
             sent = _send(config)
             self._actors = [_Actor(share, sent, options) for share in _shares(num_groups, num_actors, group_size)]
             descriptions = [actor.wait() for actor in self._actors]
@@ -116,7 +119,7 @@ class RayVectorEnv(BatchedVectorEnv):
         for i, command in commands.items():
             shares.setdefault(self._actor_of[i], {})[i] = command
         answers = self._ask("run", {actor: (share,) for actor, share in shares.items()}, resets=_resets(commands))
-        outcomes = {i: restore(outcome, self._running[i]) for i, outcome in answers.items()}
+        outcomes = {i: restore(outcome, self._running.get(i)) for i, outcome in answers.items()}
         for i, command in commands.items():
             self._log(i, command, outcomes[i])
         return outcomes
@@ -173,15 +176,21 @@ class _Actor:
     def __init__(self, numbers: range, config: Any, options: Mapping[str, Any]) -> None:
         self.numbers = numbers
         self._config = config
-        self._make = _ray().remote(**options)(Worker).remote
+        self._options = options
         self._start()
 
     def _start(self) -> None:
-        self.handle = self._make()
+        self.handle = _ray().remote(**self._options)(Worker).remote()
         self._started = self.handle.start.remote(self._config, self.numbers)
 
     def wait(self) -> EnvDescription:
         """Wait until it is up, and return what its environments have in common."""
+        if not _ray().wait([self._started], timeout=WAIT_SECONDS)[0]:
+            logger.warning(
+                "the actor of environments %s has not started; it waits for %s, and free are %s: close other actors, "
+                "or give fewer num_actors or other actor_options",
+                *(self.numbers, self._options, _ray().available_resources()),
+            )
         self.pid, description = _get(self._started)
         return description
 

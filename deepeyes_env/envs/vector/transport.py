@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.vector.local import Outcome
+from deepeyes_env.envs.vector.local import Outcome, Running
 
 Parcel: TypeAlias = tuple[bytes, NDArray[np.uint8]]
 """A pickle in which arrays are references, and the buffer that they refer to: ``(n,)`` ``uint8``."""
@@ -97,10 +97,10 @@ def strip(outcome: Outcome) -> Outcome:
     return replace(outcome, info={**outcome.info, "trajectory": Ending(new)})
 
 
-def restore(outcome: Outcome, running: Trajectory | None) -> Outcome:
-    """Undo :func:`strip`, given the trajectory before the last turn."""
+def restore(outcome: Outcome, running: Running | None) -> Outcome:
+    """Undo :func:`strip`, given the episode before its last turn."""
     ending = outcome.info.get("trajectory")
     if not isinstance(ending, Ending) or running is None:
         return outcome
-    trajectory = replace(running.extended(outcome.info["turn"]), **ending.fields)
+    trajectory = running.trajectory(**ending.fields).extended(outcome.info["turn"])
     return replace(outcome, info={**outcome.info, "trajectory": trajectory})

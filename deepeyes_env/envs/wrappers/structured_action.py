@@ -144,7 +144,7 @@ def valid_box(values: Sequence[float], size: Size) -> PixelBox:
         values: Four numbers in ``[0, 1]``.
         size: ``(width, height)`` of the image in pixels.
     """
-    width, height = (min(size[i], max(MIN_BOX_SIDE, ceil(values[2 + i] * size[i]))) for i in range(2))
+    width, height = (min(size[i], max(MIN_BOX_SIDE, round(values[2 + i] * size[i]))) for i in range(2))
     width = max(width, min(size[0], ceil(height / WIDEST)))
     height = max(height, min(size[1], ceil(width / WIDEST)))
     width, height = min(width, WIDEST * height), min(height, WIDEST * width)
