@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from deepeyes_env import Sample
+
+settings.register_profile("project", deadline=None)  # timing never decides a test
+settings.load_profile("project")
 
 GOLDEN = Path(__file__).parent / "golden"
 

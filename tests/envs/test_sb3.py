@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from deepeyes_env.data import VisualSearch
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 
 torch = pytest.importorskip("torch")
@@ -25,7 +26,8 @@ def _one_thread():
 
 
 def make(variant="VisualToolbox-v2", size=36):
-    return FixedSizeObservation(FlatAction(StructuredAction(gym.make(variant))), size)
+    env = gym.make(variant, dataset=VisualSearch(length=8))
+    return FixedSizeObservation(FlatAction(StructuredAction(env)), size)
 
 
 @pytest.mark.parametrize("variant", [f"VisualToolbox-v{n}" for n in range(1, 6)])

@@ -119,6 +119,7 @@ def test_frames(sample):
     assert "the image is 1 x 1" in error
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_crops_come_from_native_pixels(sample):
     env = make(sample, view=None)
     obs, _ = env.reset()

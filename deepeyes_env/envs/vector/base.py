@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from numpy.typing import NDArray
 
-from deepeyes_env.core import Sample, ToolCall
-from deepeyes_env.envs.vector.local import Command, EnvDescription, Outcome, Reset, Running, Step
+from deepeyes_env.core import ToolCall
+from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, Reset, Running, Step
+from deepeyes_env.envs.vector.options import masked, per_env_options
 from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
 from deepeyes_env.envs.visual_toolbox import Observation
 
@@ -103,9 +103,11 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             gymnasium.error.ResetNeeded: A mask leaves out an environment that was never reset.
         """
         options = dict(options or {})
-        mask = self._mask(options.pop("reset_mask", None))
-        per_env = self._per_env(options)
-        chosen = [int(i) for i in np.flatnonzero(mask)]
+        chosen = masked(options.pop("reset_mask", None), self.num_envs)
+        never = [i for i in range(self.num_envs) if i not in set(chosen) and self._observations[i] is None]
+        if never:
+            raise gym.error.ResetNeeded(f"reset: environments {never} were never reset; begin with a reset of all")
+        per_env = per_env_options(options, self.num_envs, self._num_samples)
         seeds = self._plan.start(chosen, seed)
         outcomes = self._run({i: Reset(seeds[i], per_env[i]) for i in chosen})
         infos: dict[str, Any] = {}
@@ -235,45 +237,6 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             )
         return listed
 
-    def _mask(self, mask: Any) -> NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, dtype=np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
-                f"reset: options['reset_mask'] must have shape ({self.num_envs},) and a True in it, got {mask!r}"
-            )
-        never = [int(i) for i in np.flatnonzero(~mask) if self._observations[i] is None]
-        if never:
-            raise gym.error.ResetNeeded(f"reset: environments {never} were never reset; begin with a reset of all")
-        return mask
-
-    def _per_env(self, options: Mapping[str, Any]) -> list[dict[str, Any] | None]:
-        """Return the reset options of each environment, checked here because its own error would only end it."""
-        checks = {"index": self._checked_index, "sample": _checked_sample}
-        per_env: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for key, given in options.items():
-            if key not in checks:
-                raise ValueError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
-            each = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
-            values = list(given) if each else [given] * self.num_envs
-            if len(values) != self.num_envs:
-                raise ValueError(
-                    f"reset: options[{key!r}] has {len(values)} entries for {self.num_envs} environments; give one for "
-                    "each, or one for all"
-                )
-            for i, value in enumerate(values):
-                if value is not None:
-                    per_env[i][key] = checks[key](value)
-        return [choice or None for choice in per_env]
-
-    def _checked_index(self, index: Any) -> int:
-        number = operator.index(index)
-        if not 0 <= number < self._num_samples:
-            raise IndexError(f"reset: index {number} is outside the data set of {self._num_samples} samples")
-        return number
-
 
 def _explained(outcome: Outcome, running: Running | None) -> Outcome:
     """Return the outcome of a failure with what there is to say about it in ``info``."""
@@ -282,12 +245,6 @@ def _explained(outcome: Outcome, running: Running | None) -> Outcome:
         metadata = {**running.opening.metadata, "error": outcome.error}
         info["trajectory"] = running.trajectory(truncated=True, stop_reason="error", metadata=metadata)
     return replace(outcome, info=info)
-
-
-def _checked_sample(sample: Any) -> Sample:
-    if not isinstance(sample, Sample):
-        raise TypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
-    return sample
 
 
 def check_groups(num_envs: int, group_size: int) -> None:

@@ -10,20 +10,17 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.core import missing_extra
 from deepeyes_env.envs.toolbox import Toolbox, registered_toolboxes
+from deepeyes_env.envs.vector.actor import RayActor, deaths, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
-from deepeyes_env.envs.vector.local import Command, EnvDescription, Outcome, Reset
+from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
 from deepeyes_env.envs.vector.transport import restore, unpack
-from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
+from deepeyes_env.envs.vector.worker import WorkerConfig
 
 logger = logging.getLogger(__name__)
 
 MAX_REPLACEMENTS = 3
 """How often an actor may die of one and the same command before that is an error."""
-
-WAIT_SECONDS = 30
-"""After how long it is said that an actor has not started yet."""
 
 CLOSE_SECONDS = 5
 """How long the tools of an actor get to close."""
@@ -83,13 +80,13 @@ class RayVectorEnv(BatchedVectorEnv):
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
         )
-        self._actors: list[_Actor] = []
+        self._actors: list[RayActor] = []
         self._started_ray = _start_ray()
         try:
             if num_actors is None:
-                num_actors = max(1, min(num_groups, int(_ray().available_resources().get("CPU", 1))))
-            sent = _send(config)
-            self._actors = [_Actor(share, sent, options) for share in _shares(num_groups, num_actors, group_size)]
+                num_actors = max(1, min(num_groups, int(get_ray().available_resources().get("CPU", 1))))
+            sent = send(config)
+            self._actors = [RayActor(share, sent, options) for share in _shares(num_groups, num_actors, group_size)]
             descriptions = [actor.wait() for actor in self._actors]
         except BaseException:
             self.close_extras()
@@ -104,10 +101,11 @@ class RayVectorEnv(BatchedVectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments, end the actors, and stop Ray if this vector environment started it."""
-        ray = _ray()
+        ray = get_ray()
         if ray.is_initialized():
-            closing = [actor.handle.close.remote() for actor in self._actors]
-            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS) if closing else None
+            closing = [actor.submit("close", ()) for actor in self._actors]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
             for actor in self._actors:
                 ray.kill(actor.handle)
         self._actors = []
@@ -115,7 +113,7 @@ class RayVectorEnv(BatchedVectorEnv):
             ray.shutdown()
 
     def _execute(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
-        shares: dict[_Actor, dict[int, Command]] = {}
+        shares: dict[RayActor, dict[int, Command]] = {}
         for i, command in commands.items():
             shares.setdefault(self._actor_of[i], {})[i] = command
         answers = self._ask("run", {actor: (share,) for actor, share in shares.items()}, resets=_resets(commands))
@@ -136,7 +134,7 @@ class RayVectorEnv(BatchedVectorEnv):
             self._logs[i].append(command)
 
     def _ask(
-        self, method: str, arguments: Mapping[_Actor, tuple[Any, ...]], resets: frozenset[int] = frozenset()
+        self, method: str, arguments: Mapping[RayActor, tuple[Any, ...]], resets: frozenset[int] = frozenset()
     ) -> dict[int, Any]:
         """Call a method of several actors at once, replacing those that die.
 
@@ -152,16 +150,16 @@ class RayVectorEnv(BatchedVectorEnv):
             answers.update(unpack(parcel))
         return answers
 
-    def _answer(self, actor: _Actor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
+    def _answer(self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         for attempt in range(MAX_REPLACEMENTS + 1):
             try:
                 if attempt:
                     actor.replace()
                     logs = {i: self._logs[i] for i in actor.numbers if self._logs[i] and i not in resets}
                     replayed, answer = actor.submit("replay", (logs,)), actor.submit(method, given)
-                    _get(replayed)
-                return _get(answer)
-            except _deaths() as error:
+                    wait_for(replayed)
+                return wait_for(answer)
+            except deaths() as error:
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
                 cause = error
         raise RuntimeError(
@@ -170,92 +168,13 @@ class RayVectorEnv(BatchedVectorEnv):
         ) from cause
 
 
-class _Actor:
-    """One actor, and what it takes to replace it."""
-
-    def __init__(self, numbers: range, config: Any, options: Mapping[str, Any]) -> None:
-        self.numbers = numbers
-        self._config = config
-        self._options = options
-        self._start()
-
-    def _start(self) -> None:
-        self.handle = _ray().remote(**self._options)(Worker).remote()
-        self._started = self.handle.start.remote(self._config, self.numbers)
-
-    def wait(self) -> EnvDescription:
-        """Wait until it is up, and return what its environments have in common."""
-        if not _ray().wait([self._started], timeout=WAIT_SECONDS)[0]:
-            logger.warning(
-                "the actor of environments %s has not started; it waits for %s, and free are %s: close other actors, "
-                "or give fewer num_actors or other actor_options",
-                *(self.numbers, self._options, _ray().available_resources()),
-            )
-        self.pid, description = _get(self._started)
-        return description
-
-    def replace(self) -> None:
-        """Start another in its place."""
-        _ray().kill(self.handle)
-        self._start()
-        self.wait()
-
-    def submit(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        """Call a method; returns the reference of its result."""
-        return getattr(self.handle, method).remote(*arguments)
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise missing_extra("ray", "ray") from error
-    return ray
-
-
 def _start_ray() -> bool:
     """Start Ray on this machine unless it is there; returns whether that was needed."""
-    ray = _ray()
+    ray = get_ray()
     if ray.is_initialized():
         return False
     ray.init(include_dashboard=False)
     return True
-
-
-def _deaths() -> tuple[type[Exception], ...]:
-    """Return the errors by which a call says that its actor, or what it returned, is gone."""
-    from ray import exceptions
-
-    return (exceptions.RayActorError, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
-
-
-def _get(answer: Any) -> Any:
-    """Wait for a result; what the worker raised is raised here as it was."""
-    ray = _ray()
-    try:
-        return ray.get(answer)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
-
-
-def _send(config: WorkerConfig) -> Any:
-    """Put the configuration where all actors can read it; functions and classes of ``__main__`` travel with it."""
-    ray = _ray()
-    try:
-        return ray.put(config)
-    except Exception as error:
-        raise TypeError(f"{_unsendable(config)} cannot be sent to the actors: {error}") from error
-
-
-def _unsendable(config: WorkerConfig) -> str:
-    """Return the name of the first argument or toolbox that cannot be pickled."""
-    toolboxes = {toolbox.name: toolbox for toolbox in config.toolboxes}
-    for name, value in {**config.env_kwargs, **toolboxes}.items():
-        try:
-            _ray().cloudpickle.dumps(value)
-        except Exception:
-            return repr(name)
-    return "the configuration"
 
 
 def _registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:

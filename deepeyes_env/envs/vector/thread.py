@@ -9,7 +9,8 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
-from deepeyes_env.envs.vector.local import Command, LocalEnvs, Outcome
+from deepeyes_env.envs.vector.local import LocalEnvs
+from deepeyes_env.envs.vector.messages import Command, Outcome
 
 
 class ThreadVectorEnv(BatchedVectorEnv):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.vector.local import Outcome, Running
+from deepeyes_env.envs.vector.messages import Outcome, Running
 
 Parcel: TypeAlias = tuple[bytes, NDArray[np.uint8]]
 """A pickle in which arrays are references, and the buffer that they refer to: ``(n,)`` ``uint8``."""
@@ -102,5 +102,5 @@ def restore(outcome: Outcome, running: Running | None) -> Outcome:
     ending = outcome.info.get("trajectory")
     if not isinstance(ending, Ending) or running is None:
         return outcome
-    trajectory = running.trajectory(**ending.fields).extended(outcome.info["turn"])
+    trajectory = running.trajectory(**ending.fields)
     return replace(outcome, info={**outcome.info, "trajectory": trajectory})

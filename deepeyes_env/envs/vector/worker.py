@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepeyes_env.envs.toolbox import Toolbox, add_toolbox
-from deepeyes_env.envs.vector.local import Command, EnvDescription, LocalEnvs
+from deepeyes_env.envs.vector.local import LocalEnvs
+from deepeyes_env.envs.vector.messages import Command, EnvDescription
 from deepeyes_env.envs.vector.transport import Parcel, pack, strip
 
 

@@ -1,0 +1,115 @@
+"""RayActor: a worker in a Ray actor, which can be replaced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from deepeyes_env.core import missing_extra
+from deepeyes_env.envs.vector.messages import EnvDescription
+from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 30
+"""After how long it is said that an actor has not started yet."""
+
+
+class RayActor:
+    """One actor, and what it takes to replace it.
+
+    Attributes:
+        numbers: Numbers of the environments that live in it.
+        handle: Ray's handle of the actor.
+        pid: Its process id; known once :meth:`wait` has returned.
+
+    Args:
+        numbers: Numbers of the environments that live in it.
+        config: A reference to the :class:`WorkerConfig`.
+        options: Ray options of the actor.
+    """
+
+    def __init__(self, numbers: range, config: Any, options: Mapping[str, Any]) -> None:
+        self.numbers = numbers
+        self._config = config
+        self._options = options
+        self._start()
+
+    def _start(self) -> None:
+        self.handle = get_ray().remote(**self._options)(Worker).remote()
+        self._started = self.handle.start.remote(self._config, self.numbers)
+
+    def wait(self) -> EnvDescription:
+        """Wait until it is up, and return what its environments have in common."""
+        if not get_ray().wait([self._started], timeout=WAIT_SECONDS)[0]:
+            logger.warning(
+                "the actor of environments %s has not started; it waits for %s, and free are %s: close other actors, "
+                "or give fewer num_actors or other actor_options",
+                *(self.numbers, self._options, get_ray().available_resources()),
+            )
+        self.pid, description = wait_for(self._started)
+        return description
+
+    def replace(self) -> None:
+        """Start another in its place."""
+        get_ray().kill(self.handle)
+        self._start()
+        self.wait()
+
+    def submit(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """Call a method; returns the reference of its result."""
+        return getattr(self.handle, method).remote(*arguments)
+
+
+def get_ray() -> Any:
+    """Import Ray.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise missing_extra("ray", "ray") from error
+    return ray
+
+
+def deaths() -> tuple[type[Exception], ...]:
+    """Return the errors by which a call says that its actor, or what it returned, is gone."""
+    from ray import exceptions
+
+    return (exceptions.RayActorError, exceptions.ObjectLostError, exceptions.OutOfMemoryError)
+
+
+def wait_for(answer: Any) -> Any:
+    """Wait for a result; what the worker raised is raised here as it was."""
+    ray = get_ray()
+    try:
+        return ray.get(answer)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
+def send(config: WorkerConfig) -> Any:
+    """Put the configuration where all actors can read it; functions and classes of ``__main__`` travel with it.
+
+    Raises:
+        TypeError: Something in it cannot be pickled; the message names the argument or toolbox.
+    """
+    ray = get_ray()
+    try:
+        return ray.put(config)
+    except Exception as error:
+        raise TypeError(f"{_unsendable(config)} cannot be sent to the actors: {error}") from error
+
+
+def _unsendable(config: WorkerConfig) -> str:
+    """Return the name of the first argument or toolbox that cannot be pickled."""
+    toolboxes = {toolbox.name: toolbox for toolbox in config.toolboxes}
+    for name, value in {**config.env_kwargs, **toolboxes}.items():
+        try:
+            get_ray().cloudpickle.dumps(value)
+        except Exception:
+            return repr(name)
+    return "the configuration"

@@ -1,0 +1,73 @@
+"""Options of a vector environment's ``reset``, checked at once: raised inside an environment they would only end it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepeyes_env.core import Sample
+
+
+def masked(mask: Any, num_envs: int) -> list[int]:
+    """Return the environments that ``options["reset_mask"]`` names; all if it is ``None``.
+
+    Raises:
+        TypeError: The mask is not a boolean array.
+        ValueError: It has the wrong shape, or names none.
+    """
+    if mask is None:
+        return list(range(num_envs))
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
+    if mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"reset: options['reset_mask'] must have shape ({num_envs},) and a True in it, got {mask!r}")
+    return [int(i) for i in np.flatnonzero(mask)]
+
+
+def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int) -> list[dict[str, Any] | None]:
+    """Return the options of each environment's own ``reset``.
+
+    Args:
+        options: ``index`` and ``sample``, one for all environments or a sequence with one for each.
+        num_envs: Number of environments.
+        num_samples: Number of samples in the data set.
+
+    Raises:
+        ValueError: An option is unknown, or there is not one for each environment.
+        TypeError: An index is no integer, or a sample no :class:`Sample`.
+        IndexError: An index is outside the data set.
+    """
+    per_env: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for key, given in options.items():
+        if key not in ("index", "sample"):
+            raise ValueError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
+        each = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
+        values = list(given) if each else [given] * num_envs
+        if len(values) != num_envs:
+            raise ValueError(
+                f"reset: options[{key!r}] has {len(values)} entries for {num_envs} environments; give one for each, or "
+                "one for all"
+            )
+        for choice, value in zip(per_env, values, strict=True):
+            if value is not None:
+                choice[key] = _index(value, num_samples) if key == "index" else _sample(value)
+    return [choice or None for choice in per_env]
+
+
+def _index(index: Any, num_samples: int) -> int:
+    try:
+        number = operator.index(index)
+    except TypeError:
+        raise TypeError(f"reset: index {index!r} is not an integer") from None
+    if not 0 <= number < num_samples:
+        raise IndexError(f"reset: index {number} is outside the data set of {num_samples} samples")
+    return number
+
+
+def _sample(sample: Any) -> Sample:
+    if not isinstance(sample, Sample):
+        raise TypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
+    return sample
