@@ -1,6 +1,6 @@
 """Draw the README's picture: one episode on a photograph, as the environment renders it.
 
-    python examples/picture.py PHOTO.jpg docs/episode.png
+python examples/picture.py PHOTO.jpg docs/episode.png
 """
 
 from __future__ import annotations

@@ -52,7 +52,19 @@ def main() -> None:
     args = parser.parse_args()
     held_out = make_env(make_samples(64, seed=1000 + args.seed))
     train = make_env(make_samples(256, seed=args.seed))
-    model = PPO("CnnPolicy", train, n_steps=512, batch_size=128, seed=args.seed, device="cpu", verbose=1)
+    model = PPO(
+        "CnnPolicy",
+        train,
+        n_steps=512,
+        batch_size=128,
+        learning_rate=5e-4,
+        gamma=0.9,  # episodes have at most four steps
+        gae_lambda=0.8,
+        policy_kwargs={"log_std_init": -0.7},  # scores that a choice is made by should not be all noise
+        seed=args.seed,
+        device="cpu",
+        verbose=1,
+    )
     before, _ = evaluate_policy(model, held_out, n_eval_episodes=100)
     model.learn(args.steps)
     after, _ = evaluate_policy(model, held_out, n_eval_episodes=100)

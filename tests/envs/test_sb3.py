@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from deepeyes_env.data import VisualSearch
+from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 
 torch = pytest.importorskip("torch")

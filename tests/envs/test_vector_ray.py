@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from deepeyes_env import BBox, Image, Rubric, Term, Tool, ToolContext, register_toolbox, tool
+from deepeyes_env.core import MissingExtraError
 from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.envs.vector.transport import pack, unpack
 from tests.conftest import zoom_text
@@ -70,21 +72,16 @@ def settings():
 
 
 @pytest.fixture(scope="module")
-def _ray():
+def envs(settings):
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def envs(_ray, settings):
-    envs = RayVectorEnv("CountingZoom-v0", ENVS, group_size=GROUP, num_actors=2, **settings)
+    assert not ray.is_initialized()
+    envs = RayVectorEnv("CountingZoom-v0", ENVS, group_size=GROUP, **EXTRA | {"num_actors": 2}, **settings)
     yield envs
     pids = envs.actor_pids()
     assert all(map(alive, pids))
     envs.close()
     wait_until_dead(pids)
+    assert not ray.is_initialized(), "it was started by the vector environment"
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +150,7 @@ def test_arrays_are_read_only_and_mine(envs):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("envs")
 def test_users_errors_come_as_they_are():
     with pytest.raises(TypeError, match="max_turn"):
         RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), max_turn=3, **EXTRA)
@@ -166,7 +163,7 @@ def test_users_errors_come_as_they_are():
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("envs")
 def test_an_actor_that_always_dies_is_an_error():
     kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
     envs = RayVectorEnv("VisualToolbox-v2", 1, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)
@@ -174,6 +171,12 @@ def test_an_actor_that_always_dies_is_an_error():
     with pytest.raises(RuntimeError, match="environments 0 to 0 died 4 times of the same command"):
         envs.step([ANSWER])
     envs.close()
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"deepeyes-env\[ray\]"):
+        RayVectorEnv("VisualToolbox-v2", 2, dataset=samples())
 
 
 def test_a_parcel_holds_each_array_once():

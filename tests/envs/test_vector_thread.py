@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from deepeyes_env import ImageStore, ToolCall, VisualToolboxEnv
+from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.envs.vector import ThreadVectorEnv
 from tests.conftest import zoom_text
 from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, same, samples, script
@@ -110,6 +111,15 @@ def test_a_group_shares_the_sample_the_option_order_and_the_image():
     observation, *_ = envs.step([ZOOM] * 6)
     assert store.decodes == 2
     assert same(observation["images"][0], observation["images"][2])
+
+
+def test_a_group_shares_what_a_data_set_makes_anew_each_time():
+    dataset = VisualSearch()
+    assert dataset[0].images[0] is not dataset[0].images[0]
+    _, infos = thread_env(4, group_size=2, dataset=dataset).reset(seed=2)
+    refs = [trajectory.sample.images[0] for trajectory in infos["trajectory"]]
+    assert refs[0] is refs[1]
+    assert refs[2] is refs[3]
 
 
 def test_a_group_plays_the_same_episodes_whatever_order_they_end_in():
@@ -230,10 +240,28 @@ def test_a_failing_step_ends_only_its_own_episode():
     lost = infos["trajectory"][1]
     assert (lost.stop_reason, lost.truncated, len(lost.turns), lost.answer) == ("error", True, 2, "A")
     assert lost.metadata["error"] == infos["error"][1]
+    assert [trajectory is None for trajectory in envs.call("trajectory")] == [False, True, False]
     observation, _, terminated, truncated, infos = envs.step([ZOOM, "", ""])
     assert not (terminated | truncated).any()
     assert "Question" in observation["text"][1]
     assert infos["_sample_id"].tolist() == [False, True, True]
+
+
+def test_a_reset_that_fails_in_the_same_step_ends_the_next():
+    dataset = [make_sample(0), make_sample(1, id="bad", images=(b"no image",))]
+    envs = thread_env(1, dataset=dataset, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs.reset(seed=0, options={"index": 0})
+    pairs = set()
+    for _ in range(30):
+        observation, _, terminated, truncated, infos = envs.step([ANSWER])
+        failed, began_badly = bool(truncated[0]), not observation["text"][0]
+        assert failed != bool(terminated[0])
+        assert ("error" in infos) == began_badly
+        final = infos["final_info"]
+        assert final["stop_reason"][0] == ("error" if failed else "answer")
+        assert not failed or "ImageError" in final["error"][0]
+        pairs.add((failed, began_badly))
+    assert len(pairs) == 4, "good and bad episodes must follow each other in every order"
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

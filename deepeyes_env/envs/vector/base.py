@@ -104,7 +104,8 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         """
         options = dict(options or {})
         chosen = masked(options.pop("reset_mask", None), self.num_envs)
-        never = [i for i in range(self.num_envs) if i not in set(chosen) and self._observations[i] is None]
+        left_out = set(range(self.num_envs)).difference(chosen)
+        never = sorted(i for i in left_out if self._observations[i] is None)
         if never:
             raise gym.error.ResetNeeded(f"reset: environments {never} were never reset; begin with a reset of all")
         per_env = per_env_options(options, self.num_envs, self._num_samples)

@@ -102,5 +102,5 @@ def restore(outcome: Outcome, running: Running | None) -> Outcome:
     ending = outcome.info.get("trajectory")
     if not isinstance(ending, Ending) or running is None:
         return outcome
-    trajectory = running.trajectory(**ending.fields)
+    trajectory = running.trajectory(**ending.fields).extended(outcome.info["turn"])
     return replace(outcome, info={**outcome.info, "trajectory": trajectory})

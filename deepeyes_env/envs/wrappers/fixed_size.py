@@ -42,6 +42,7 @@ class FixedSizeObservation(gym.ObservationWrapper[Image, Any, dict[str, Any]], g
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:
         """Begin an episode and show its first image, to which all boxes refer."""
+        observation: Any
         observation, info = self.env.reset(seed=seed, options=options)
         return self._show(observation["images"][0]), info
 

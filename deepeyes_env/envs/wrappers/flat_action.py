@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+
+_Part: TypeAlias = "gym.spaces.Box | gym.spaces.Discrete"
 
 
 class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.RecordConstructorArgs):
@@ -30,10 +32,10 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         gym.ActionWrapper.__init__(self, env)
         if not isinstance(env.action_space, gym.spaces.OneOf):
             raise TypeError(f"FlatAction needs an action space OneOf(...), got {env.action_space}")
-        self._spaces = env.action_space.spaces
+        self._spaces = [_checked(space) for space in env.action_space.spaces]
         lengths = [len(self._spaces), *map(_length, self._spaces)]
         self._ends = np.cumsum(lengths)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (int(self._ends[-1]),), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (sum(lengths),), np.float32)
 
     def action(self, action: NDArray[np.float32]) -> tuple[int, Any]:
         """Read the vector: which space, and which value of it.
@@ -43,7 +45,7 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         """
         vector = np.asarray(action, np.float32)
         if vector.shape != self.action_space.shape or np.isnan(vector).any():
-            raise ValueError(f"action {action!r}: must be {self.action_space.shape[0]} numbers from -1 to 1")
+            raise ValueError(f"action {action!r}: must be {self._ends[-1]} numbers from -1 to 1")
         scores, *parts = np.split(vector, self._ends[:-1])
         kind = int(scores.argmax())
         space, part = self._spaces[kind], parts[kind]
@@ -53,9 +55,11 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         return kind, (space.low + share * (space.high - space.low)).astype(space.dtype)
 
 
-def _length(space: gym.Space[Any]) -> int:
-    if isinstance(space, gym.spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, gym.spaces.Box) and space.is_bounded():
-        return int(np.prod(space.shape))
+def _checked(space: gym.Space[Any]) -> _Part:
+    if isinstance(space, gym.spaces.Discrete) or (isinstance(space, gym.spaces.Box) and space.is_bounded()):
+        return space
     raise TypeError(f"FlatAction takes bounded Box and Discrete spaces, not {space}")
+
+
+def _length(space: _Part) -> int:
+    return int(space.n) if isinstance(space, gym.spaces.Discrete) else int(np.prod(space.shape))
