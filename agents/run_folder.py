@@ -12,8 +12,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from agents.play import Failure
 from deepeyes_env.core import Sample
+from deepeyes_env.data.files import replacing
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
-from deepeyes_env.trajectories.files import IMAGES, RECORDS, written_beside
+from deepeyes_env.trajectories.files import IMAGES, RECORDS
 
 IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
@@ -62,7 +63,7 @@ class RunFolder:
                 finished = _resume(folder, stored)
             else:
                 _clear(folder)
-        with written_beside(folder / SETTINGS) as temporary:
+        with replacing(folder / SETTINGS) as temporary:
             temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
         (folder / FAILURES).unlink(missing_ok=True)
         return cls(folder, finished)

@@ -1,19 +1,25 @@
-"""What the writers share: files that appear whole or not at all, and images as encoded bytes."""
+"""What everything that writes files shares: files that appear whole or not at all, and images as encoded bytes."""
 
 from __future__ import annotations
 
-import io
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image as PILImage
-
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.rows import check_sample
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
+
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpg"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+)
 
 
 @contextmanager
@@ -53,12 +59,13 @@ def encoded_image(image: ImageRef) -> bytes:
     return codec.encode(image.pixels())
 
 
-def image_suffix(data: bytes) -> str:
-    """Return the file name suffix for encoded bytes, with its dot: ``.jpg``, ``.png``, ...
+def image_extension(head: bytes) -> str:
+    """Return the file extension, without the dot, for an encoded image that begins with ``head`` (12 bytes or more).
 
-    Raises:
-        OSError: Pillow does not recognise the bytes as an image.
+    Told from the content, because the name of a file may lie and bytes have none; ``bin`` for what is not known.
     """
-    with PILImage.open(io.BytesIO(data)) as image:
-        name = str(image.format)
-    return {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}.get(name, f".{name.lower()}")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "avif"
+    return next((extension for signature, extension in _SIGNATURES if head.startswith(signature)), "bin")

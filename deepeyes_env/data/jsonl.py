@@ -19,7 +19,7 @@ from typing import Any
 
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
-from deepeyes_env.data.files import checked_samples, encoded_image, image_suffix, replacing
+from deepeyes_env.data.files import checked_samples, encoded_image, image_extension, replacing
 from deepeyes_env.data.rows import OnError, RowDataset
 from deepeyes_env.images.ref import ImageRef
 
@@ -129,7 +129,7 @@ def _record(sample: Sample, path: Path) -> dict[str, Any]:
     names = []
     for image in sample.images:
         data = encoded_image(image)
-        target = folder / f"{hashlib.sha256(data).hexdigest()}{image_suffix(data)}"
+        target = folder / f"{hashlib.sha256(data).hexdigest()}.{image_extension(data)}"
         if not target.exists():
             with replacing(target) as temporary:
                 temporary.write_bytes(data)

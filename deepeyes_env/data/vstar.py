@@ -13,7 +13,7 @@ from typing import Any
 
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
-from deepeyes_env.data.files import checked_samples, encoded_image, image_suffix, replacing
+from deepeyes_env.data.files import checked_samples, encoded_image, image_extension, replacing
 from deepeyes_env.data.rows import OnError, RowDataset
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
@@ -125,6 +125,9 @@ def _write_item(sample: Sample, folder: Path) -> None:
     }
     stem = PurePosixPath(sample.id).name
     data = encoded_image(sample.images[0])
-    for suffix, content in ((image_suffix(data), data), (".json", json.dumps(record, ensure_ascii=False).encode())):
+    for suffix, content in (
+        (f".{image_extension(data)}", data),
+        (".json", json.dumps(record, ensure_ascii=False).encode()),
+    ):
         with replacing(folder / category / f"{stem}{suffix}") as temporary:
             temporary.write_bytes(content)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.data.files import replacing
 from deepeyes_env.images import ImageError, codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import page_data
-from deepeyes_env.trajectories.files import written_beside
 from deepeyes_env.trajectories.reader import read_trajectories
 from deepeyes_env.trajectories.summary import summarise
 
@@ -38,10 +38,10 @@ def write_page(run_folder: str | Path, out: str | Path | None = None) -> Path:
     run = Path(run_folder)
     folder = run if out is None else Path(out)
     trajectories = read_trajectories(run)
-    with written_beside(folder / "data.js") as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
+    with replacing(folder / "data.js") as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         _write_data(file, trajectories, run.resolve().name, _Images(run, folder))
     for name in _ASSETS:
-        with written_beside(folder / name) as temporary:
+        with replacing(folder / name) as temporary:
             temporary.write_bytes(resources.files(__package__).joinpath("viewer", name).read_bytes())
     return folder / "index.html"
 
@@ -94,7 +94,7 @@ class _Images:
         name = f"converted/{image.digest}.png"
         if not (self._folder / name).exists():
             data = codec.encode(image.pixels(), format="png")
-            with written_beside(self._folder / name) as temporary:
+            with replacing(self._folder / name) as temporary:
                 temporary.write_bytes(data)
         return name
 
@@ -102,7 +102,7 @@ class _Images:
 def _link_or_copy(source: Path, target: Path) -> None:
     if target.exists():
         return
-    with written_beside(target) as temporary:
+    with replacing(target) as temporary:
         try:
             temporary.unlink(missing_ok=True)
             os.link(source, temporary)

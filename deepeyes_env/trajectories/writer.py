@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import BinaryIO
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.data.files import image_extension, replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
-from deepeyes_env.trajectories.files import RECORDS, image_extension, image_path, written_beside
+from deepeyes_env.trajectories.files import RECORDS, image_path
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class TrajectoryWriter:
         path = self.folder / name
         if path.exists():
             return name
-        with written_beside(path) as temporary:
+        with replacing(path) as temporary:
             if isinstance(image.source, Path):
                 shutil.copyfile(image.source, temporary)
             elif isinstance(image.source, bytes):
