@@ -138,7 +138,7 @@ def test_a_run_that_cannot_be_read_leaves_the_old_page(tmp_path: Path, make_epis
         write_page(run)
     assert page.exists()
     assert (run / "data.js").read_bytes() == before
-    assert not list(run.glob("*.tmp"))
+    assert not list(run.rglob("*.tmp"))
     with pytest.raises(DataError, match="no such file"):
         write_page(tmp_path / "typo", tmp_path / "out")
     assert not (tmp_path / "out").exists()
