@@ -94,7 +94,7 @@ def zoom_rows(name: str, data: bytes, rounds: int) -> list[Row]:
         before[kind] = lambda env=env: env.reset(seed=0)
     if "fast" in modes:
         candidates["torch resize"] = _torch_resize(pixels[y1:y2, x1:x2], shown)
-    repeats = {"json + slice": 2000, "native step": STEPS, "exact step": 1, "fast step": 1}
+    repeats = {"json + slice": 2000, "native step": STEPS, "fast step": 5, "torch resize": 5}
     times = interleaved(candidates, rounds=rounds, repeats=repeats, before=before)
     ms = {key: timing.median for key, timing in times.items()}
 
@@ -265,7 +265,7 @@ def main() -> None:
         for name, data in all_sources(("4K",) if args.quick else ("4K", "8K")).items():
             rows += zoom_rows(name, data, 5 if args.quick else 15)
     if "batch" in wanted:
-        rows += batch_rows(2 if args.quick else 5, 1)
+        rows += batch_rows(2 if args.quick else 9, 1)
     if "memory" in wanted:
         rows += memory_rows()
     if "vector" in wanted:

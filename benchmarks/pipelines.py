@@ -49,33 +49,39 @@ def floor(encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget) 
 
 
 class EnvironmentBatch:
-    """The same through ``gym.make_vec``: a group of rollouts for each prompt, two zooms in each."""
+    """The same through ``gym.make_vec``: a group of rollouts for each prompt, two zooms in each.
+
+    The environments are made once, as a trainer does; every call plays new prompts, whose images nobody has decoded.
+    """
 
     def __init__(self, encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget) -> None:
-        self.encoded, self.boxes = encoded, boxes
-        self.kwargs = {"view": budget, "resize": "fast", "frame": "native", "rubric": None, "num_threads": 1}
-
-    def __call__(self) -> int:
-        """Play the batch with an empty store; returns the bytes of all observations."""
-        samples = [Sample(f"p{n}", "What?", "a", data) for n, data in enumerate(self.encoded)]
-        envs = gym.make_vec(
+        self.encoded, self.boxes, self.calls = encoded, boxes, 0
+        self.envs = gym.make_vec(
             "VisualToolbox-v2",
-            num_envs=len(samples) * ROLLOUTS,
+            num_envs=len(encoded) * ROLLOUTS,
             vectorization_mode="vector_entry_point",
             group_size=ROLLOUTS,
-            dataset=samples,
-            store=ImageStore(),
-            **self.kwargs,
+            num_threads=1,
+            store=ImageStore(max_bytes=2**28),
+            view=budget,
+            resize="fast",
+            frame="native",
+            rubric=None,
         )
-        index = [n for n in range(len(samples)) for _ in range(ROLLOUTS)]
-        obs, _ = envs.reset(seed=0, options={"index": index})
-        total = sum(images[0].nbytes for images in obs["images"][::ROLLOUTS])
+
+    def __call__(self) -> int:
+        """Play a batch; returns the bytes of all observations."""
+        self.calls += 1
+        unseen = bytes(self.calls)  # zeros after the end of a JPEG change its hash and nothing else
+        samples = [Sample(f"p{n}", "What?", "a", data + unseen) for n, data in enumerate(self.encoded)]
+        rollouts = range(self.envs.num_envs)
+        obs, _ = self.envs.reset(seed=0, options={"sample": [samples[n // ROLLOUTS] for n in rollouts]})
+        kept = [images[0] for images in obs["images"][::ROLLOUTS]]
         for zoom in range(ZOOMS):
-            actions = [zoom_text(self.boxes[n // ROLLOUTS][n % ROLLOUTS * ZOOMS + zoom]) for n in range(len(index))]
-            obs, *_ = envs.step(actions)
-            total += sum(images[0].nbytes for images in obs["images"])
-        envs.close()
-        return total
+            actions = [zoom_text(self.boxes[n // ROLLOUTS][n % ROLLOUTS * ZOOMS + zoom]) for n in rollouts]
+            obs, *_ = self.envs.step(actions)
+            kept += [images[0] for images in obs["images"]]
+        return sum(image.nbytes for image in kept)
 
 
 def naive(encoded: Sequence[bytes], boxes: Sequence[Boxes], budget: ViewBudget, rollouts: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -146,7 +145,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
-            "tools": copy.deepcopy(self._kit.schemas),
+            "tools": self._kit.fresh_schemas(),
             "sample_id": trajectory.sample.id,
             "trajectory": trajectory,
         }

@@ -180,8 +180,9 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         return commands, outcomes
 
     def _run(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
-        # One member of each group goes first: it decodes the image while no other waits for the same one.
-        ordered = {i: commands[i] for i in sorted(commands, key=lambda i: (i % self.group_size, i))}
+        # One member of each group goes first: it decodes the image while no other waits for the same one. Then group by
+        # group, while the processor's cache holds the image.
+        ordered = {i: commands[i] for i in sorted(commands, key=lambda i: (i % self.group_size > 0, i))}
         outcomes = self._execute(ordered) if ordered else {}
         return {i: self._completed(i, command, outcomes[i]) for i, command in ordered.items()}
 
