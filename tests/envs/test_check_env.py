@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env, check_step_determinism
 
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 
-VARIANTS = [f"VisualToolbox-v{n}" for n in range(1, 6)]
+VARIANTS = [*(f"VisualToolbox-v{n}" for n in range(1, 6)), "VisualToolboxNative-v0"]
 WRAPPED = {
     "structured": StructuredAction,
     "flat": lambda env: FlatAction(StructuredAction(env)),
