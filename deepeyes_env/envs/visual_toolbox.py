@@ -142,6 +142,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             if not 0 <= self._index < len(self.dataset):
                 raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
             sample = self.dataset[self._index]
+        if not isinstance(sample, Sample):
+            raise TypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,

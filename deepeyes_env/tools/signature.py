@@ -107,7 +107,7 @@ class ToolSignature:
                 are not taken for numbers, and NaN and Infinity are not numbers. Unknown arguments are ignored.
         """
         try:
-            checked = self._validate(to_json(arguments))
+            checked = self._validate(to_json(arguments, fallback=_without_numpy))
         except pydantic.ValidationError as error:
             raise self._refused(error) from None
         except (TypeError, ValueError, RecursionError) as error:
@@ -128,6 +128,12 @@ class ToolSignature:
             f'"{name}": {_usage(schema)}' for name, schema in self.parameters.get("properties", {}).items()
         )
         return ArgumentError(f"{where}: {first['msg'][:200]}; the arguments of {self.name} are {{{usage}}}")
+
+
+def _without_numpy(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 class _PlainSchema(GenerateJsonSchema):

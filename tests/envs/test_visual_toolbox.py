@@ -100,6 +100,15 @@ def test_the_same_episode_in_three_dialects(sample):
     assert seen[0] == seen[1] == seen[2]
 
 
+def test_calls_may_hold_numpy_numbers(sample):
+    env = make(sample)
+    env.reset()
+    for box in (np.array([20.0, 20, 90, 90]), [np.float32(20), np.int64(20), 90, 90]):
+        *_, info = env.step(ToolCall("image_zoom_in_tool", {"bbox_2d": box}))
+        assert info["calls"][0].ok
+        assert '"bbox_2d": [20' in info["turn"].action
+
+
 def test_actions_of_other_types_are_the_users_mistake(sample):
     env = make(sample)
     env.reset()
@@ -229,6 +238,8 @@ def test_reset_options(sample):
     assert env.reset(options={"sample": other})[1]["sample_id"] == "other"
     with pytest.raises(IndexError, match="1 samples"):
         env.reset(options={"index": 1})
+    with pytest.raises(TypeError, match="must be a Sample, not int"):
+        env.reset(options={"sample": 1})
     with pytest.raises(ValueError, match="'indx'"):
         env.reset(options={"indx": 1})
 
