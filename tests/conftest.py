@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import settings
 
 from deepeyes_env import Sample
 
-settings.register_profile("project", deadline=None)  # timing never decides a test
+# Timing never decides a test. CI draws the same examples every time; everyone else explores.
+settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
 
 GOLDEN = Path(__file__).parent / "golden"
