@@ -239,7 +239,18 @@ def test_tools_and_protocols_of_a_user():
 
 
 @pytest.mark.parametrize(
-    "action", [(3, 0), (-1, 0), (ZOOM, box(0, 0, 1)), (ZOOM, box(0, 0, 1, np.nan)), (ZOOM, box(0, 0, 1, np.inf))]
+    "action",
+    [
+        (3, 0),
+        (-1, 0),
+        (ROTATE, 3),
+        (ROTATE, -1),
+        (ANSWER, 4),
+        (ANSWER, -1),
+        (ZOOM, box(0, 0, 1)),
+        (ZOOM, box(0, 0, 1, np.nan)),
+        (ZOOM, box(0, 0, 1, np.inf)),
+    ],
 )
 def test_actions_outside_the_space_raise(sample, action):
     env = make(sample)

@@ -34,8 +34,8 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
     """Let a policy act in numbers: ``OneOf((zoom, rotate, answer))``.
 
     - zoom: ``Box(0, 1, (4,))``, ``(centre x, centre y, width, height)`` as fractions of the first image. Every such box
-      is one that the tool accepts: it is enlarged to :data:`MIN_BOX_SIDE` native pixels and to the tool's widest shape
-      where it is smaller or narrower, moved inside the image, and rounded to whole native pixels.
+      is one that the tool accepts: rounded to whole native pixels, enlarged where a side is shorter than
+      :data:`MIN_BOX_SIDE` or than the tools allow beside the other, and moved inside the image.
     - rotate: ``Discrete(3)``, by 90, 180 or 270 degrees clockwise.
     - answer: ``Discrete(max_options)``, the option in the order shown. One that the question does not have is a wrong
       answer; a question without options is answered with the letter.
@@ -70,18 +70,22 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         }
         spaces = {kind: space for kind, space in spaces.items() if kind == "answer" or kind in self._own.targets}
         self.kinds = tuple(spaces)
-        self.action_space = gym.spaces.OneOf(tuple(spaces.values()))
+        self._spaces = tuple(spaces.values())
+        self.action_space = gym.spaces.OneOf(self._spaces)
 
     def action(self, action: tuple[int, Any]) -> ToolCall | str:
         """Turn ``(index of the kind, value)`` into a call or an answer.
 
         Raises:
-            ValueError: The index names no kind, or a zoom is not four finite numbers; others are clipped to 0 and 1.
+            ValueError: The index names no kind, a discrete value is out of range, or a zoom is not four finite numbers
+                (they are clipped to 0 and 1).
         """
         index, value = int(action[0]), action[1]
         if not 0 <= index < len(self.kinds):
             raise ValueError(f"action {action!r}: the kinds are numbered 0 to {len(self.kinds) - 1}: {self.kinds}")
-        kind, trajectory = self.kinds[index], self._env.trajectory
+        kind, trajectory, space = self.kinds[index], self._env.trajectory, self._spaces[index]
+        if isinstance(space, gym.spaces.Discrete) and not 0 <= int(value) < space.n:
+            raise ValueError(f"action {action!r}: the value of {kind} must be 0 to {space.n - 1}")
         dialect = self._dialect(trajectory.toolbox)
         if kind == "answer":
             return dialect.format_answer(option_letter(trajectory.sample.options, int(value)))
