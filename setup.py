@@ -16,6 +16,20 @@ EXTRAS = {
     ],
     "math": ["math-verify>=0.8"],  # MathJudge
     "ray": ["ray>=2.40"],  # RayVectorEnv
+    "transformers": [
+        "torch>=2.4",
+        "transformers>=5.5",  # local Qwen2.5-VL models
+    ],
+    "train": [
+        "matplotlib>=3.8",  # curves.png
+        "pyyaml>=6",  # configurations
+        "ray>=2.40",
+        "rich>=13",
+        "tensorboard>=2.15",  # event files
+        "torch>=2.4",  # the learner
+        "transformers>=5.5",
+        "typer>=0.12",
+    ],
     "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -34,7 +48,6 @@ EXTRAS["bench"] = [
     *EXTRAS["all"],
     "psutil>=5.9",  # resident memory
     "scikit-image>=0.22",  # a real photograph
-    "transformers>=5.5",  # the Hugging Face processor of the naive pipeline
 ]
 
 setup(

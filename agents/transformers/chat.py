@@ -1,0 +1,144 @@
+"""Chat: conversations as token ids, through the chat template of the model's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.transformers.sequence import TokenSequence
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
+
+_SAID = "MESSAGE-OF-THE-ASSISTANT"
+_CACHED = 4096
+
+
+class Chat:
+    """Writes prompts and observations as token ids; what the policy wrote is taken as it was sampled, never re-encoded.
+
+    Attributes:
+        tokenizer: A transformers tokenizer with a chat template.
+        image_token: Id of the token that stands for (a part of) an image.
+        end_of_turn: Id of the token that ends a message.
+
+    Args:
+        tokenizer: A transformers tokenizer with a chat template.
+        image_token: Id of the token that stands for (a part of) an image.
+        factor: Side of the square of pixels that becomes one image token.
+
+    Raises:
+        ValueError: The tokenizer has no chat template, or its template does not keep the assistant's messages.
+    """
+
+    def __init__(self, tokenizer: Any, image_token: int, factor: int) -> None:
+        self.tokenizer = tokenizer
+        self.image_token = image_token
+        self._factor = factor
+        if not tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer in {tokenizer.name_or_path!r} has no chat template; add chat_template.jinja"
+            )
+        specials = tokenizer.added_tokens_decoder.values()
+        self._specials = sorted({token.content for token in specials if token.special}, key=len, reverse=True)
+        self.end_of_turn: int = self._ids(self._after_said([{"role": "user", "content": "?"}]))[0]
+        self._encoded = lru_cache(_CACHED)(self._encode)
+
+    def prompt(self, trajectory: Trajectory) -> TokenSequence:
+        """Return the system prompt and the first user message, up to where the assistant is to speak."""
+        messages: list[dict[str, Any]] = [_user(self._plain(trajectory.prompt.text))]
+        if trajectory.system_prompt:
+            messages.insert(0, {"role": "system", "content": self._plain(trajectory.system_prompt)})
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return self._context(text, trajectory.prompt)
+
+    def observation(self, message: Message, last_token: int) -> TokenSequence:
+        """Return what stands between two messages of the assistant.
+
+        Args:
+            message: What the environment said.
+            last_token: Last token that the policy wrote before; its message is ended here if it did not end it.
+        """
+        text = self._after_said([_user(self._plain(message.text))])
+        context = self._context(text, message)
+        if last_token != self.end_of_turn:
+            return context
+        return TokenSequence.context(context.ids[1:], context.images)
+
+    def sequence(self, trajectory: Trajectory) -> TokenSequence:
+        """Return a whole episode.
+
+        An observation after which the policy did not speak again is left out.
+
+        Raises:
+            ValueError: A turn has no tokens: the agent that played it does not report them.
+        """
+        parts = [self.prompt(trajectory)]
+        for number, turn in enumerate(trajectory.turns):
+            if turn.tokens is None:
+                raise ValueError(f"turn {number} of sample {trajectory.sample.id!r} has no tokens to train on")
+            parts.append(written(turn.tokens))
+            if turn.observation is not None and number + 1 < len(trajectory.turns):
+                parts.append(self.observation(turn.observation, turn.tokens.ids[-1]))
+        return TokenSequence.concatenated(parts)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the message that the policy wrote, without the token that ends it."""
+        ended = bool(ids) and ids[-1] == self.end_of_turn
+        return str(self.tokenizer.decode(ids[:-1] if ended else ids, clean_up_tokenization_spaces=False))
+
+    def _context(self, text: str, message: Message) -> TokenSequence:
+        sizes = tuple(image.size for image in message.images)
+        return TokenSequence.context(self._encoded(text, sizes), message.images)
+
+    def _encode(self, text: str, sizes: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+        """Encode a text, and give each of its image tokens as many copies as the image takes."""
+        ids = np.array(self._ids(text), np.int64)
+        times = np.ones(len(ids), np.int64)
+        places = np.flatnonzero(ids == self.image_token)
+        if len(places) != len(sizes):
+            raise ValueError(
+                f"the chat template wrote {len(places)} image tokens for {len(sizes)} images: {text[:200]!r}"
+            )
+        times[places] = [(width // self._factor) * (height // self._factor) for width, height in sizes]
+        repeated = np.repeat(ids, times)
+        repeated.flags.writeable = False
+        return repeated
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _after_said(self, messages: Sequence[dict[str, Any]]) -> str:
+        """Render messages that follow one of the assistant; return what comes after it."""
+        said = [_user("?"), {"role": "assistant", "content": _SAID}, *messages]
+        text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        _, mark, after = text.partition(_SAID)
+        if not mark or not after:
+            raise ValueError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
+        return str(after)
+
+    def _plain(self, text: str) -> str:
+        """Break up what would be read as a special token: texts come from data, tools, and the policy itself."""
+        for special in self._specials:
+            if special in text:
+                text = text.replace(special, f"{special[0]} {special[1:]}")
+        return text
+
+
+def written(tokens: PolicyTokens) -> TokenSequence:
+    """Return the tokens of one action."""
+    ids = np.array(tokens.ids, np.int64)
+    mask = np.array(tokens.mask, np.bool_) if tokens.mask else np.ones(len(ids), np.bool_)
+    logprobs = np.array(tokens.logprobs, np.float32) if tokens.logprobs else np.zeros(len(ids), np.float32)
+    return TokenSequence(ids, mask, logprobs)
+
+
+def _user(text: str) -> dict[str, Any]:
+    """Return a user message, its placeholders as images."""
+    content: list[dict[str, str]] = []
+    for number, part in enumerate(text.split(IMAGE_PLACEHOLDER)):
+        content += [{"type": "image"}] * (number > 0)
+        content += [{"type": "text", "text": part}] * bool(part)
+    return {"role": "user", "content": content}

@@ -1,0 +1,68 @@
+"""From images to the patches that Qwen2.5-VL's vision tower takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from deepeyes_env.images.ref import Image
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of the channels in [0, 1]: those of CLIP, which Qwen2-VL's image processor uses."""
+
+FRAMES = 2
+"""A still image is shown to the vision tower as this many equal frames."""
+
+
+def patches(images: Sequence[Image], patch: int, merge: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Cut images into normalised patches, as ``Qwen2VLImageProcessor`` does without its resizing.
+
+    Images travel to the device as bytes and are normalised there.
+
+    Args:
+        images: ``(H, W, 3)`` ``uint8``; sides are multiples of ``patch * merge``.
+        patch: Side of a patch in pixels.
+        merge: Side, in patches, of what becomes one image token; patches of one token lie next to each other.
+        device: Where to put the patches.
+
+    Returns:
+        ``(sum of H / patch * W / patch, 3 * 2 * patch * patch)`` ``float32``.
+
+    Raises:
+        ValueError: An image has another size.
+    """
+    rows = []
+    for group in _of_equal_shape(images):
+        height, width = group[0].shape[:2]
+        if height % (patch * merge) or width % (patch * merge):
+            raise ValueError(
+                f"an image of {width} x {height} pixels was shown to a model that needs multiples of {patch * merge}; "
+                f"give the environment a view budget: view=ViewBudget(min_pixels, max_pixels, factor={patch * merge})"
+            )
+        rows.append(_cut(torch.from_numpy(np.stack(group)).to(device), patch, merge))
+    return torch.cat(rows)
+
+
+def _of_equal_shape(images: Sequence[Image]) -> list[list[Image]]:
+    """Divide a list of images into runs of equal shape, in order."""
+    runs: list[list[Image]] = []
+    for image in images:
+        if runs and runs[-1][0].shape == image.shape:
+            runs[-1].append(image)
+        else:
+            runs.append([image])
+    return runs
+
+
+def _cut(pixels: torch.Tensor, patch: int, merge: int) -> torch.Tensor:
+    number, height, width, _ = pixels.shape
+    mean, std = pixels.new_tensor(MEAN, dtype=torch.float32), pixels.new_tensor(STD, dtype=torch.float32)
+    normal = (pixels.float() / 255 - mean) / std
+    down, across = height // (patch * merge), width // (patch * merge)
+    cells = normal.reshape(number, down, merge, patch, across, merge, patch, 3)
+    cells = cells.permute(0, 1, 4, 2, 5, 7, 3, 6)  # image, cell row, cell column, row, column, channel, y, x
+    frames = cells.unsqueeze(6).expand(*cells.shape[:6], FRAMES, patch, patch)
+    return frames.reshape(number * down * across * merge * merge, 3 * FRAMES * patch * patch)

@@ -1,0 +1,166 @@
+"""VisionPolicy: a local model directory, ready to be asked and trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.transformers.chat import Chat
+from agents.transformers.pixels import patches
+from agents.transformers.positions import rotary_positions
+from agents.transformers.sequence import TokenSequence
+from agents.transformers.vision import encode_images
+from deepeyes_env.images.frames import Size
+from deepeyes_env.images.ref import ImageRef
+
+MODEL_TYPES = ("qwen2_5_vl",)
+"""What ``config.json`` may name as ``model_type``."""
+
+_FORBIDDEN = -1e9
+
+
+class VisionPolicy:
+    """A Qwen2.5-VL-style model with its tokenizer and chat template.
+
+    Logits of special tokens and of the image token are banned wherever they are looked at, so that sampling and
+    training see one and the same distribution: a policy cannot write ``<|image_pad|>``.
+
+    Attributes:
+        model: ``Qwen2_5_VLForConditionalGeneration``, weights in ``float32``.
+        tokenizer: Its tokenizer.
+        chat: Conversations as token ids.
+        device: Where the weights are.
+        dtype: What is computed in: weights stay in ``float32``, matrices are multiplied in this.
+        stops: Ids of the tokens that end a message.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype = torch.float32) -> None:
+        vision = model.config.vision_config
+        self.model = model
+        self.tokenizer = tokenizer
+        self.dtype = dtype
+        self.device: torch.device = model.device
+        self.image_token: int = model.config.image_token_id
+        self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
+        self.factor: int = self._patch * self._merge
+        self.chat = Chat(tokenizer, self.image_token, self.factor)
+        self.stops = frozenset({self.chat.end_of_turn, *_stop_ids(model)})
+        banned = torch.zeros(model.config.text_config.vocab_size, device=self.device)
+        banned[[token for token in _special_ids(model, tokenizer) if token not in self.stops]] = _FORBIDDEN
+        banned[len(tokenizer) :] = _FORBIDDEN  # rows of the embedding that no token has
+        self._banned = banned
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> VisionPolicy:
+        """Load a model directory.
+
+        Raises:
+            ValueError: There is no such directory, it lacks a file, or holds a model of another kind.
+        """
+        from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+        check_directory(Path(path))
+        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            path, dtype=torch.float32, local_files_only=True
+        )
+        return cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+
+    def save(self, path: str | Path) -> None:
+        """Write model, tokenizer and chat template to a directory that transformers loads."""
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+
+    def grid(self, image: ImageRef) -> Size:
+        """Return ``(columns, rows)`` of the image tokens of an image."""
+        width, height = image.size
+        return (width // self.factor, height // self.factor)
+
+    def image_features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+        """Run the vision tower over images; returns ``(tokens, hidden size)`` for each.
+
+        Raises:
+            ValueError: The sides of an image are not multiples of ``factor``.
+        """
+        if not images:
+            return []
+        grids = [self.grid(image) for image in images]
+        cut = patches([image.pixels() for image in images], self._patch, self._merge, self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features = encode_images(self.model.model.visual, cut, grids)
+        return list(features.split([columns * rows for columns, rows in grids]))
+
+    def positions(self, tokens: TokenSequence, start: int = 0) -> tuple[np.ndarray, int]:
+        """Return the rotary positions ``(3, L)`` of a sequence, and the next free position."""
+        return rotary_positions(tokens.ids, [self.grid(image) for image in tokens.images], self.image_token, start)
+
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attention: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        cache: Any = None,
+    ) -> torch.Tensor:
+        """Run the language model.
+
+        Args:
+            ids: ``(B, L)`` token ids.
+            positions: ``(3, B, L)`` rotary positions.
+            attention: ``(B, 1, L, past + L)`` ``bool``: who may look at whom; each token at itself at least.
+            features: What :meth:`image_features` gave for the images in ``ids``, row by row.
+            cache: A transformers cache with what was said before; it takes in what is said now.
+
+        Returns:
+            ``(B, L, hidden size)``.
+        """
+        text = self.model.model.language_model
+        embedded = text.embed_tokens(ids)
+        if features:
+            where = (ids == self.image_token).unsqueeze(-1)
+            embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return text(
+                inputs_embeds=embedded,
+                position_ids=positions,
+                attention_mask={"full_attention": attention},
+                past_key_values=cache,
+                use_cache=cache is not None,
+            ).last_hidden_state
+
+    def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.model.lm_head(hidden)
+        return logits.float() / temperature + self._banned
+
+
+def check_directory(path: Path) -> None:
+    """Check that a folder holds a model of a kind that can be run.
+
+    Raises:
+        ValueError: It does not; the message names what is missing.
+    """
+    if not path.is_dir():
+        raise ValueError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")
+    if not (path / "config.json").is_file():
+        raise ValueError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
+    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind not in MODEL_TYPES:
+        raise ValueError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(MODEL_TYPES)}")
+
+
+def _special_ids(model: Any, tokenizer: Any) -> set[int]:
+    config = model.config
+    named = {config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id}
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return {number for number in named | special | set(tokenizer.all_special_ids) if number is not None}
+
+
+def _stop_ids(model: Any) -> set[int]:
+    stop = model.generation_config.eos_token_id
+    return set(stop if isinstance(stop, list) else [stop]) - {None}

@@ -1,0 +1,47 @@
+"""TokenSequence: a whole episode as a model reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepeyes_env.images.ref import ImageRef
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """Tokens, who wrote them, and the images among them.
+
+    Attributes:
+        ids: Token ids ``(L,)`` ``int64``, one image token for each place that an image takes.
+        mask: ``(L,)`` ``bool``: the tokens to train on, all of them written by the policy. Never a token of a prompt or
+            an observation.
+        logprobs: ``(L,)`` ``float32``: log-probabilities at sampling time; 0 outside the mask.
+        images: The images in the order of their tokens.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    logprobs: NDArray[np.float32]
+    images: tuple[ImageRef, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def context(cls, ids: NDArray[np.int64], images: Sequence[ImageRef] = ()) -> TokenSequence:
+        """Return tokens that the policy did not write."""
+        return cls(ids, np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.float32), tuple(images))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[TokenSequence]) -> TokenSequence:
+        """Return one sequence after another."""
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.mask for part in parts]),
+            np.concatenate([part.logprobs for part in parts]),
+            tuple(image for part in parts for image in part.images),
+        )

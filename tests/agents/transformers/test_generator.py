@@ -1,0 +1,184 @@
+"""Generator: what it samples, and that it reads as a full forward pass does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from agents.transformers.generator import Conversation, Generator, Sampling  # noqa: E402
+from agents.transformers.kv import own_attention  # noqa: E402
+from agents.transformers.sequence import TokenSequence  # noqa: E402
+from deepeyes_env.core import Message  # noqa: E402
+from deepeyes_env.images.ref import ImageRef  # noqa: E402
+
+SIZES = [(56, 84), (112, 56), (84, 84)]
+
+
+def picture(size, seed=0):
+    width, height = size
+    return ImageRef.of(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def prompt(policy, number):
+    message = Message(f"<image>Question {'?' * number}", (picture(SIZES[number % 3], number),))
+    text = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>?<|im_end|>\n<|im_start|>assistant\n"
+    return policy.chat._context(text.replace("?", message.text[7:]), message)
+
+
+def observation(policy, number, last):
+    if number % 3 == 2:
+        return policy.chat.observation(Message("Error: no such box."), last)
+    return policy.chat.observation(Message("<image>", (picture(SIZES[number % 2], 10 + number),)), last)
+
+
+def play(policy, numbers, *, turns=3, together=True, opening=False, temperature=1.0, longest=12):
+    """Play conversations for some turns, in one wave a turn or one after another; returns their sequences."""
+    generator = Generator(policy, Sampling(temperature, longest))
+    parts = {number: [prompt(policy, 0 if opening else number)] for number in numbers}
+    begun = {
+        number: Conversation((5, number), parts[number][0], opening="same" if opening else None) for number in numbers
+    }
+    by_id = {id(conversation): number for number, conversation in begun.items()}
+
+    def spoken(conversation, tokens):
+        number = by_id[id(conversation)]
+        parts[number].append(
+            TokenSequence(
+                np.array(tokens.ids), np.ones(len(tokens.ids), bool), np.array(tokens.logprobs, np.float32)
+            )
+        )  # fmt: skip
+
+    for turn in range(turns):
+        waves = [list(begun.values())] if together else [[conversation] for conversation in begun.values()]
+        for wave in waves:
+            generator.speak(wave, spoken)
+        if turn + 1 < turns:
+            for number, conversation in begun.items():
+                said = observation(policy, number + turn, parts[number][-1].ids[-1])
+                parts[number].append(said)
+                conversation.hear(said)
+    return [TokenSequence.concatenated(parts[number]) for number in numbers]
+
+
+@torch.no_grad()
+def full_logprobs(policy, tokens):
+    """Log-probabilities of all tokens but the first by one forward pass over the whole sequence."""
+    ids = torch.from_numpy(tokens.ids)[None]
+    positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
+    features = policy.image_features(tokens.images)
+    hidden = policy.hidden(ids, positions, own_attention(torch.ones_like(ids, dtype=torch.bool)), features)
+    logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
+    return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()
+
+
+@torch.no_grad()
+def test_a_forward_pass_is_that_of_transformers(policy):
+    from agents.transformers.pixels import patches
+
+    tokens = play(policy, [1])[0]
+    ids = torch.from_numpy(tokens.ids)[None]
+    grid = torch.tensor([[1, 2 * image.size[1] // 28, 2 * image.size[0] // 28] for image in tokens.images])
+    theirs = policy.model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        pixel_values=patches([image.pixels() for image in tokens.images], 14, 2),
+        image_grid_thw=grid,
+        mm_token_type_ids=(ids == policy.image_token).int(),
+    ).logits
+    banned = policy._banned
+    expected = torch.log_softmax(theirs[0, :-1] + banned, -1).gather(1, ids[0, 1:, None])[:, 0]
+    drawn = tokens.mask[1:]
+    assert np.allclose(full_logprobs(policy, tokens)[drawn], expected.numpy()[drawn], atol=2e-4)
+
+
+@pytest.mark.parametrize("opening", [False, True])
+def test_log_probabilities_at_sampling_are_those_of_a_full_forward_pass(policy, opening):
+    for tokens in play(policy, range(7), opening=opening):
+        expected = full_logprobs(policy, tokens)[tokens.mask[1:]]
+        assert np.allclose(tokens.logprobs[tokens.mask], expected, atol=2e-4)
+
+
+def test_what_is_sampled_does_not_depend_on_who_else_is_there(policy):
+    together = play(policy, range(6))
+    for other in (play(policy, range(6), together=False), [play(policy, [number])[0] for number in range(6)]):
+        assert all(np.array_equal(a.ids, b.ids) for a, b in zip(together, other, strict=True))
+    shared = play(policy, range(6), opening=True)
+    assert all(
+        np.array_equal(a.ids, b.ids)
+        for a, b in zip(shared, play(policy, range(6), opening=True, together=False), strict=True)
+    )
+
+
+def test_conversations_with_one_opening_differ_by_their_seeds(policy):
+    sequences = play(policy, range(6), opening=True, turns=1)
+    assert len({tuple(tokens.ids) for tokens in sequences}) == 6
+
+
+def test_greedy_messages_are_the_likeliest(policy):
+    tokens = play(policy, [0, 1], temperature=0, turns=2)
+    for sequence in tokens:
+        for place in np.flatnonzero(sequence.mask):
+            head = TokenSequence(sequence.ids[:place], sequence.mask[:place], sequence.logprobs[:place])
+            shown = int((head.ids == policy.image_token).sum())
+            images, count = [], 0
+            for image in sequence.images:
+                if count < shown:
+                    images.append(image)
+                    count += policy.grid(image)[0] * policy.grid(image)[1]
+            head = TokenSequence(head.ids, head.mask, head.logprobs, tuple(images))
+            ids = torch.from_numpy(head.ids)[None]
+            with torch.no_grad():
+                hidden = policy.hidden(
+                    ids,
+                    torch.from_numpy(policy.positions(head)[0])[:, None],
+                    own_attention(torch.ones_like(ids, dtype=torch.bool)),
+                    policy.image_features(head.images),
+                )
+                assert int(policy.logits(hidden)[0, -1].argmax()) == sequence.ids[place]
+
+
+def test_frequencies_are_the_probabilities(policy):
+    tokens = prompt(policy, 0)
+    generator, first = Generator(policy, Sampling(1.0, 1)), []
+    batch = [Conversation((number,), tokens, opening="same") for number in range(4000)]
+    generator.speak(batch, lambda _, said: first.append(said))
+    probabilities = {said.ids[0]: np.exp(said.logprobs[0]) for said in first}
+    likeliest = max(probabilities, key=lambda token: probabilities[token])
+    expected = probabilities[likeliest]
+    share = np.mean([said.ids[0] == likeliest for said in first])
+    assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 4000)
+
+
+def test_special_tokens_are_never_written(policy):
+    special = {token for token, added in policy.tokenizer.added_tokens_decoder.items() if added.special}
+    written = {
+        int(token) for tokens in play(policy, range(20), longest=40, turns=1) for token in tokens.ids[tokens.mask]
+    }
+    assert written & special <= policy.stops
+    assert max(written) < len(policy.tokenizer)
+
+
+def test_messages_come_as_they_are_complete_and_end_with_a_stop_or_at_the_limit(policy):
+    lengths = []
+    generator = Generator(policy, Sampling(1.0, 30))
+    batch = [Conversation((number,), prompt(policy, number)) for number in range(40)]
+    generator.speak(batch, lambda _, said: lengths.append((len(said.ids), said.ids[-1] in policy.stops)))
+    assert len(lengths) == 40
+    assert [length for length, _ in lengths] == sorted(length for length, _ in lengths)
+    assert all(stopped or length == 30 for length, stopped in lengths)
+
+
+def test_memory_of_a_finished_wave_is_let_go(policy):
+    import gc
+    import weakref
+
+    generator = Generator(policy, Sampling(1.0, 4))
+    conversation = Conversation((0,), prompt(policy, 0))
+    generator.speak([conversation], lambda *_: None)
+    kept = weakref.ref(conversation.kept[0])
+    del conversation
+    gc.collect()
+    assert kept() is None
