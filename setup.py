@@ -30,9 +30,10 @@ EXTRAS = {
         "transformers>=5.5",
         "typer>=0.12",
     ],
+    "wandb": ["wandb>=0.17"],  # log.wandb
     "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
 }
-EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["all"] = sorted({need for name, extra in EXTRAS.items() if name != "wandb" for need in extra})
 EXTRAS["test"] = [
     *EXTRAS["all"],
     "hypothesis>=6.100",  # property tests
@@ -59,7 +60,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["deepeyes_env*", "agents*", "trainers*"]),
-    package_data={"deepeyes_env": ["py.typed"], "deepeyes_env.trajectories": ["viewer/*"]},
+    package_data={
+        "deepeyes_env": ["py.typed"],
+        "deepeyes_env.trajectories": ["viewer/*"],
+        "trainers.grpo": ["presets/*"],
+        "trainers.tiny": ["base/*"],
+    },
     install_requires=[
         "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings
         "gymnasium>=1.1",  # the interface
