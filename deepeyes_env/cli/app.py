@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from deepeyes_env.cli.build_tiny import build_tiny
 from deepeyes_env.cli.envs import envs
 from deepeyes_env.cli.photos import photos
 from deepeyes_env.cli.rollout import rollout
+from deepeyes_env.cli.train import train
 from deepeyes_env.cli.view import view
 
 USER_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, gym.error.Error)
@@ -76,3 +78,5 @@ app.command()(rollout)
 app.command()(view)
 app.command()(photos)
 app.command()(envs)
+app.command()(train)
+app.command(name="build-tiny")(build_tiny)

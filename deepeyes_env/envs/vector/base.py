@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +75,9 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._done = np.zeros(num_envs, dtype=np.bool_)
+        self._sender: ThreadPoolExecutor | None = None
+        self._sent: list[tuple[frozenset[int], Future[dict[int, Outcome]]]] = []
+        self._closing = False
 
     @abstractmethod
     def _execute(self, commands: Mapping[int, Command]) -> dict[int, Outcome]:
@@ -102,6 +107,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             IndexError: An index is outside the data set.
             gymnasium.error.ResetNeeded: A mask leaves out an environment that was never reset.
         """
+        self._refuse_while_outstanding("reset")
         options = dict(options or {})
         chosen = masked(options.pop("reset_mask", None), self.num_envs)
         left_out = set(range(self.num_envs)).difference(chosen)
@@ -134,6 +140,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             TypeError: An action is none of those that ``VisualToolboxEnv.step`` takes.
             gymnasium.error.ResetNeeded: There is an action for an episode that has ended, and no autoreset.
         """
+        self._refuse_while_outstanding("step")
         commands, outcomes = self._commands(actions)
         outcomes |= self._run(commands)
         self._terminated[~self._done] = self._truncated[~self._done] = False
@@ -162,6 +169,53 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
     def render(self) -> tuple[Any, ...] | None:
         """Return what each environment renders."""
         return self.call("render")
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the environments; what was sent and has not come back is given up."""
+        self._closing = True
+        if self._sender is not None:
+            self._sender.shutdown(wait=False, cancel_futures=True)
+        super().close(**kwargs)
+
+    # --- in the background ---------------------------------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> frozenset[int]:
+        """Environments that something was sent to which has not come back."""
+        return frozenset().union(*(chosen for chosen, _ in self._sent))
+
+    def send(self, commands: Mapping[int, Command]) -> None:
+        """Begin a command for each of some environments and return at once; :meth:`recv` gives what comes of it.
+
+        For callers that have something else to do meanwhile, such as writing the next messages. Seeds are the caller's,
+        and nothing is reset by itself. What is sent at once comes back at once, one parcel after another.
+
+        Args:
+            commands: ``Reset(seed, options)`` or ``Step(action)`` by number of the environment.
+
+        Raises:
+            ValueError: An environment has not come back from what it was sent before.
+        """
+        busy = sorted(self.outstanding.intersection(commands))
+        if busy:
+            raise ValueError(f"send: environments {busy} are still busy; recv() first")
+        self._sender = self._sender or ThreadPoolExecutor(1, thread_name_prefix="send")
+        self._sent.append((frozenset(commands), self._sender.submit(self._run, dict(commands))))
+
+    def recv(self, timeout: float | None = None) -> dict[int, Outcome]:
+        """Wait for everything that was sent, but no longer than ``timeout`` seconds; return what has come back.
+
+        Raises:
+            Exception: What an action of the wrong type, or actors that die again and again, raise.
+        """
+        wait_for_futures([future for _, future in self._sent], timeout)
+        done = [entry for entry in self._sent if entry[1].done()]
+        self._sent = [entry for entry in self._sent if entry not in done]
+        return {i: outcome for _, future in done for i, outcome in future.result().items()}
+
+    def _refuse_while_outstanding(self, method: str) -> None:
+        if self._sent:
+            raise ValueError(f"{method}: environments {sorted(self.outstanding)} are still busy; recv() first")
 
     # --- episodes ------------------------------------------------------------------------------------------------
 

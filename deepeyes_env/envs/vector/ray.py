@@ -160,6 +160,8 @@ class RayVectorEnv(BatchedVectorEnv):
                     wait_for(replayed)
                 return wait_for(answer)
             except deaths() as error:
+                if self._closing:
+                    raise
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
                 cause = error
         raise RuntimeError(

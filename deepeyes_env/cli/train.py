@@ -1,0 +1,87 @@
+"""``deepeyes train``: a policy learns in an environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deepeyes_env.core import missing_extra
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example: steps=200 rollout.prompts=16"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset: tiny or qwen2_5_vl.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Print what the time was spent on.")] = False,
+) -> None:
+    """Train a policy with GRPO: by default the shipped tiny one on the built-in task, on a laptop."""
+    try:
+        from trainers.grpo.config import load_config
+        from trainers.grpo.run import METRICS, run
+        from trainers.sight import read_metrics
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "train") from error
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other")
+    quiet_transformers()
+    settings = load_config(overrides or (), config)
+    outcome = run(settings, resume=resume, overwrite=overwrite)
+    console = Console()
+    rows = read_metrics(Path(settings.out) / METRICS)
+    if profile:
+        console.print(_profile([row for row in rows if row["step"] > 0]))
+    if outcome.interrupted:
+        typer.echo(f"stopped after step {outcome.steps}; --resume goes on from there", err=True)
+        raise typer.Exit(130)
+    console.print(_before_and_after(rows))
+    console.print(f"curves: {settings.out}/curves.png   episodes: deepeyes view {settings.out}/after")
+
+
+def quiet_transformers() -> None:
+    """Switch off the progress bars of loading and saving weights: they would tear the live view."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _before_and_after(rows: list[dict[str, float]]) -> Table:
+    """Return the held-out results of the first and the last evaluation."""
+    evaluated = [row for row in rows if any(name.startswith("eval/") for name in row)]
+    table = Table("held-out questions", "before", "after")
+    names = (
+        "accuracy/hard",
+        "accuracy/easy",
+        "accuracy",
+        "zoom/rate/hard",
+        "zoom/rate/easy",
+        "zoom/iou",
+        "reward/total",
+    )
+    for name in names:
+        values = [row.get(f"eval/{name}") for row in (evaluated[0], evaluated[-1])] if evaluated else []
+        if any(value is not None for value in values):
+            table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
+    return table
+
+
+def _profile(rows: list[dict[str, float]]) -> Table:
+    """Return the mean seconds of a step by what they were spent on; evaluation is no part of a step."""
+    table = Table("seconds a step", "", "share", title="what the time was spent on")
+    total = sum(row["time/step"] for row in rows) / max(1, len(rows))
+    parts = {"generate": "writing messages", "learn": "learning", "wait": "waiting for environments", "pack": "packing"}
+    rest = total
+    for name, label in parts.items():
+        seconds = sum(row.get(f"time/{name}", 0.0) for row in rows) / max(1, len(rows))
+        rest -= seconds
+        table.add_row(label, f"{seconds:.3f}", f"{seconds / total:.1%}")
+    table.add_row("everything else", f"{rest:.3f}", f"{rest / total:.1%}")
+    table.add_row("a step", f"{total:.3f}", "100%")
+    return table

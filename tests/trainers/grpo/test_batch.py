@@ -1,0 +1,59 @@
+"""Batch: tables of policy tokens, and how episodes are divided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from agents.transformers.sequence import TokenSequence  # noqa: E402
+from trainers.grpo.batch import Batch  # noqa: E402
+
+
+def episode(length, written):
+    mask = np.zeros(length, bool)
+    mask[1 : 1 + written] = True
+    return TokenSequence(np.arange(length), mask, np.where(mask, -1.0, 0.0).astype(np.float32))
+
+
+def batch(lengths, group_size=2):
+    return Batch(
+        tuple(episode(length, min(3, length - 1)) for length in lengths),
+        np.zeros(len(lengths), np.float32),
+        np.arange(len(lengths)) // group_size,
+    )
+
+
+lengths = st.lists(st.integers(2, 50), min_size=1, max_size=12)
+
+
+@given(lengths, st.integers(1, 80))
+def test_micro_batches_hold_every_row_once_and_fit(sizes, most):
+    pieces = list(batch(sizes).microbatches(range(len(sizes)), most))
+    assert [row for piece in pieces for row in piece] == list(range(len(sizes)))
+    assert all(sum(sizes[row] for row in piece) <= most or len(piece) == 1 for piece in pieces)
+
+
+@given(lengths)
+def test_buckets_hold_every_row_once_and_like_lengths(sizes):
+    buckets = batch(sizes).buckets(range(len(sizes)))
+    assert sorted(row for bucket in buckets for row in bucket) == list(range(len(sizes)))
+    assert all(max(sizes[r] for r in bucket) <= 1.35 * min(sizes[r] for r in bucket) for bucket in buckets)
+
+
+@given(lengths, st.integers(1, 4), st.integers(0, 5))
+def test_minibatches_hold_whole_groups(sizes, number, seed):
+    whole = batch(sizes)
+    parts = list(whole.minibatches(number, np.random.default_rng(seed)))
+    assert sorted(row for part in parts for row in part) == list(range(len(sizes)))
+    groups = [set(whole.groups[part].tolist()) for part in parts]
+    assert sum(map(len, groups)) == len(set(whole.groups.tolist()))
+
+
+def test_tables_hold_policy_tokens_from_the_left():
+    whole = batch([2, 9])
+    assert whole.policy_mask().tolist() == [[True, False, False], [True, True, True]]
+    assert whole.sampled_logprobs([1, 0], 3).tolist() == [[-1, -1, -1], [-1, 0, 0]]

@@ -1,0 +1,88 @@
+"""Batch: finished episodes as what a learner takes, and how it is cut into pieces that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.transformers.sequence import TokenSequence
+
+BUCKET_RATIO = 1.35
+"""Sequences are padded together only if the longest is at most this many times as long as the shortest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Episodes of one step.
+
+    Attributes:
+        sequences: Their tokens.
+        rewards: ``(B,)`` ``float32``: total reward of each.
+        groups: ``(B,)`` ``int64``: which ones answer the same question; members are neighbours.
+        baselines: ``(B,)`` ``float32``: reward of the group's greedy episode, for estimators that want one.
+    """
+
+    sequences: tuple[TokenSequence, ...]
+    rewards: NDArray[np.float32]
+    groups: NDArray[np.int64]
+    baselines: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def width(self) -> int:
+        """Most policy tokens in an episode."""
+        return max((int(tokens.mask.sum()) for tokens in self.sequences), default=0)
+
+    def policy_mask(self) -> torch.Tensor:
+        """Return ``(B, width)`` ``bool``: which places of the tensors of policy tokens are taken.
+
+        Tensors of policy tokens hold, for each episode, its policy tokens one after another from the left.
+        """
+        counts = torch.tensor([int(tokens.mask.sum()) for tokens in self.sequences])
+        return torch.arange(self.width)[None, :] < counts[:, None]
+
+    def sampled_logprobs(self, rows: Sequence[int], width: int) -> torch.Tensor:
+        """Return ``(rows, width)`` ``float32``: log-probabilities at sampling time of some rows' policy tokens."""
+        table = torch.zeros(len(rows), width)
+        for place, row in enumerate(rows):
+            tokens = self.sequences[row]
+            values = tokens.logprobs[tokens.mask]
+            table[place, : len(values)] = torch.from_numpy(values)
+        return table
+
+    def minibatches(self, number: int, shuffle: np.random.Generator) -> Iterator[list[int]]:
+        """Divide the rows into minibatches of whole groups, in random order."""
+        groups = np.unique(self.groups)
+        order = shuffle.permutation(groups) if number > 1 else groups
+        for part in np.array_split(order, min(number, len(order))):
+            yield [int(row) for group in part for row in np.flatnonzero(self.groups == group)]
+
+    def microbatches(self, rows: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
+        """Divide rows, in their order, into pieces of at most so many tokens (at least one row each)."""
+        piece: list[int] = []
+        held = 0
+        for row in rows:
+            length = len(self.sequences[row])
+            if piece and held + length > most_tokens:
+                yield piece
+                piece, held = [], 0
+            piece.append(row)
+            held += length
+        if piece:
+            yield piece
+
+    def buckets(self, rows: Sequence[int]) -> list[list[int]]:
+        """Divide rows by like length: less padding."""
+        buckets: list[list[int]] = []
+        for row in sorted(rows, key=lambda row: (len(self.sequences[row]), row)):
+            if buckets and len(self.sequences[row]) <= BUCKET_RATIO * len(self.sequences[buckets[-1][0]]):
+                buckets[-1].append(row)
+            else:
+                buckets.append([row])
+        return buckets

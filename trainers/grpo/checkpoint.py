@@ -1,0 +1,127 @@
+"""Checkpoints: the whole state of a run on disk, complete or not there at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"step_(\d{6,})")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; the message says what is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        step: Steps done.
+        position: Questions drawn from the data so far; with the run's seed it decides all further ones, and the seeds
+            of their environments.
+    """
+
+    step: int = 0
+    position: int = 0
+
+
+class Checkpoints:
+    """The checkpoints of a run: folders ``step_000020`` and so on, each with a model directory and ``state.pt``.
+
+    Args:
+        folder: Where they are.
+        keep: How many to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    def found(self) -> list[Path]:
+        """Return the complete checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def save(self, progress: Progress, policy: Any, states: Mapping[str, Any]) -> Path:
+        """Write a checkpoint beside the others, then move it into place and remove those that are too old.
+
+        Args:
+            progress: Where the run is.
+            policy: Has ``save(path)``.
+            states: What ``torch.save`` can write.
+
+        Raises:
+            CheckpointError: It could not be written (the disk is full, say); earlier ones are untouched.
+        """
+        path = self.folder / f"step_{progress.step:06d}"
+        beside = self.folder / f".{path.name}.tmp"
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            policy.save(beside)
+            everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
+            torch.save(everything, beside / "state.pt")
+            _flush(beside)
+            shutil.rmtree(path, ignore_errors=True)  # left by a run that was set back
+            beside.rename(path)
+        except Exception as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            last = self.found()[-1:]
+            left = f"the last complete one is {last[0]}" if last else "there is none yet"
+            raise CheckpointError(
+                f"checkpoint {path} could not be written ({error}); {left}. Free some space and go on with --resume"
+            ) from error
+        for old in self.found()[: -self._keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return path
+
+    def load(self, path: Path, device: torch.device) -> tuple[Progress, dict[str, Any]]:
+        """Read the state of a checkpoint and set the random number generators back to it.
+
+        Raises:
+            CheckpointError: It cannot be read.
+        """
+        try:
+            states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=False)
+            progress = Progress(*states.pop("progress"))
+        except Exception as error:
+            raise CheckpointError(
+                f"checkpoint {path} cannot be read ({error}); delete it to resume from an earlier one"
+            ) from error
+        _set_random_states(states.pop("random"))
+        return progress, states
+
+
+def _random_states() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_states(states: Mapping[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def _flush(folder: Path) -> None:
+    """Make sure that files are on the disk before their folder gets its name: a power cut must not leave half of it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

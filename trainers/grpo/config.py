@@ -1,0 +1,337 @@
+"""Config: every setting of a training run, typed, from a preset, a YAML file and ``key=value`` overrides."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepeyes_env.core import DataError
+from deepeyes_env.data.files import replacing
+from trainers.algorithms import Aggregation, KLEstimator
+
+PRESETS = Path(__file__).parent / "presets"
+TINY = "tiny"
+"""The name by which the shipped tiny policy is asked for instead of a model directory."""
+
+
+class Section(BaseModel):
+    """Some settings that belong together; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Scenes(Section):
+    """The built-in task; see :class:`deepeyes_env.data.visual_search.VisualSearch` for what the settings mean.
+
+    Attributes:
+        size: ``(width, height)`` of a scene in native pixels.
+        view_pixels: Number of pixels at which scenes and crops are shown.
+        tasks: Which questions to ask.
+        objects: Least and largest number of objects.
+        shapes: Shapes of objects.
+        easy: Share of questions that can be answered without a zoom.
+        clutter: Number of loose bars.
+    """
+
+    size: tuple[int, int] = (448, 448)
+    view_pixels: int = Field(default=112 * 112, gt=0)
+    tasks: tuple[str, ...] = ("attribute",)
+    objects: tuple[int, int] = (2, 3)
+    shapes: tuple[str, ...] = ("square",)
+    easy: float = Field(default=0.3, ge=0, le=1)
+    clutter: int = Field(default=0, ge=0)
+
+
+class Env(Section):
+    """The environment that is played.
+
+    Attributes:
+        toolbox: Id of the environment.
+        rubric: Reward formula; ``auto`` is the environment's own.
+        max_turns: Most messages in an episode.
+        min_pixels: Fewest pixels at which an image of a data file is shown.
+        max_pixels: Most pixels at which an image of a data file is shown.
+        plugins: Python modules to import first: they register toolboxes, rubrics, advantages and losses.
+    """
+
+    toolbox: str = "VisualToolbox-v2"
+    rubric: str = "auto"
+    max_turns: int = Field(default=3, ge=1)
+    min_pixels: int = Field(default=56 * 56, gt=0)
+    max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
+    plugins: tuple[str, ...] = ()
+
+
+class Rollout(Section):
+    """How episodes are played.
+
+    Attributes:
+        prompts: Questions in a step.
+        group_size: Episodes of each question.
+        temperature: Divides the logits.
+        max_new_tokens: Longest message.
+        backend: ``ray`` spreads the environments over Ray actors, ``threads`` keeps them in this process.
+        actors: Number of actors; by default one for each free CPU.
+        patience: Seconds that a wave of generation waits for environments that are slower than the rest.
+        dynamic_sampling: How many times further questions are played in place of groups of equal reward (DAPO, arXiv
+            2503.14476); such groups are left out then.
+    """
+
+    prompts: int = Field(default=8, ge=1)
+    group_size: int = Field(default=8, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_new_tokens: int = Field(default=32, ge=1)
+    backend: Literal["ray", "threads"] = "ray"
+    actors: int | None = Field(default=None, ge=1)
+    patience: float = Field(default=1.0, ge=0)
+    dynamic_sampling: int = Field(default=0, ge=0)
+
+
+class Algorithm(Section):
+    """What is optimised; see :mod:`trainers.algorithms`.
+
+    Attributes:
+        advantage: Name of the advantage estimator.
+        loss: Name of the policy loss.
+        aggregation: How the losses of tokens become one number.
+        clip_low: How far the probability ratio may fall below 1.
+        clip_high: How far it may rise above 1.
+        dual_clip: Bound of the ratio for negative advantages.
+        gamma: Discount per token.
+        lam: The lambda of GAE.
+        kl: Where the divergence from the base policy counts.
+        kl_coefficient: How much.
+        kl_estimator: How it is estimated.
+        entropy_coefficient: Weight of the entropy bonus.
+        value_coefficient: Weight of the value loss, for estimators with a value head.
+    """
+
+    advantage: str = "grpo"
+    loss: str = "ppo"
+    aggregation: Aggregation = "token-mean"
+    clip_low: float = Field(default=0.2, ge=0)
+    clip_high: float = Field(default=0.2, ge=0)
+    dual_clip: float = Field(default=3.0, gt=1)
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    lam: float = Field(default=1.0, ge=0, le=1)
+    kl: Literal["off", "loss", "reward"] = "off"
+    kl_coefficient: float = Field(default=0.001, ge=0)
+    kl_estimator: KLEstimator = "k3"
+    entropy_coefficient: float = Field(default=0.0, ge=0)
+    value_coefficient: float = Field(default=0.5, ge=0)
+
+
+class Optim(Section):
+    """How the weights are changed.
+
+    Attributes:
+        lr: Learning rate of AdamW.
+        warmup: Steps over which it rises.
+        betas: Of AdamW.
+        weight_decay: Of AdamW.
+        max_grad_norm: Longer gradients are shortened to this.
+        epochs: How often each episode is learned from.
+        minibatches: Optimizer steps in an epoch.
+        micro_batch_tokens: Most tokens, padding included, in one backward pass.
+        dtype: What is computed in; ``auto`` is ``bfloat16`` on a GPU, else ``float32``. Weights are ``float32``.
+        gradient_checkpointing: Computes activations twice to save memory.
+        device: ``auto`` is a GPU where there is one.
+        threads: Threads of torch on a CPU.
+    """
+
+    lr: float = Field(default=3e-4, gt=0)
+    warmup: int = Field(default=5, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    minibatches: int = Field(default=1, ge=1)
+    micro_batch_tokens: int = Field(default=65536, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+    device: str = "auto"
+    threads: int = Field(default=1, ge=1)
+
+
+class Evaluation(Section):
+    """Held-out questions, each played once.
+
+    Attributes:
+        every: Steps between evaluations; 0: only before and after.
+        samples: How many questions.
+        data: Data file to take them from; by default the last ones of the training data, which are not trained on.
+        temperature: Divides the logits; 0 takes the likeliest token.
+    """
+
+    every: int = Field(default=20, ge=0)
+    samples: int = Field(default=128, ge=0)
+    data: str | None = None
+    temperature: float = Field(default=1.0, ge=0)
+
+
+class Checkpoints(Section):
+    """When the state is written down.
+
+    Attributes:
+        every: Steps between checkpoints; the last step always has one. 0: only the last.
+        keep: How many to keep.
+    """
+
+    every: int = Field(default=20, ge=0)
+    keep: int = Field(default=2, ge=1)
+
+
+class Log(Section):
+    """Where metrics go besides ``metrics.jsonl`` and TensorBoard.
+
+    Attributes:
+        wandb: Name of a Weights & Biases project.
+        rl_logging_board: Write every episode for RL Logging Board.
+    """
+
+    wandb: str | None = None
+    rl_logging_board: bool = False
+
+
+class Config(Section):
+    """A training run.
+
+    Attributes:
+        model: ``tiny``, or the folder of a Qwen2.5-VL-style model.
+        data: ``visual_search`` for the built-in task, or a data file.
+        out: Folder of the run.
+        steps: How many steps.
+        seed: Decides everything that is drawn.
+        scenes: The built-in task.
+        env: The environment.
+        rollout: How episodes are played.
+        algorithm: What is optimised.
+        optim: How the weights are changed.
+        evaluation: Held-out questions.
+        checkpoint: When the state is written down.
+        log: Where metrics go.
+    """
+
+    model: str = TINY
+    data: str = "visual_search"
+    out: Path = Path("runs/train")
+    steps: int = Field(default=120, ge=1)
+    seed: int = Field(default=0, ge=0)
+    scenes: Scenes = Scenes()
+    env: Env = Env()
+    rollout: Rollout = Rollout()
+    algorithm: Algorithm = Algorithm()
+    optim: Optim = Optim()
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoints = Checkpoints()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        if self.optim.minibatches > self.rollout.prompts:
+            raise ValueError(
+                f"optim.minibatches={self.optim.minibatches} is more than rollout.prompts={self.rollout.prompts}: "
+                "a minibatch holds whole groups"
+            )
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the settings as YAML."""
+        with replacing(path) as beside:
+            beside.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Config:
+    """Return the settings of a run.
+
+    Without a file, a model directory starts from the preset ``qwen2_5_vl`` and the tiny policy from ``tiny``.
+
+    Args:
+        overrides: ``key=value``, nested names with dots: ``rollout.prompts=16``. Values are YAML.
+        path: A YAML file, or the name of a preset.
+
+    Raises:
+        ValueError: A name is unknown (the nearest is named), a value is wrong, or an override has no ``=``.
+    """
+    given: dict[str, Any] = {}
+    for override in overrides:
+        given = _merged(given, _parsed(override))
+    if path is None:
+        path = Path(TINY if given.get("model", TINY) == TINY else "qwen2_5_vl")
+    preset = PRESETS / f"{path}.yaml"
+    settings = _merged(_read(preset if preset.is_file() else path), given)
+    _check_names(settings, Config)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "settings"
+        raise ValueError(f"{name}={first['input']!r}: {first['msg']}" if first["loc"] else first["msg"]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"configuration {str(path)!r} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise DataError(f"configuration {str(path)!r} is not a mapping of settings")
+    return settings
+
+
+def _parsed(override: str) -> dict[str, Any]:
+    name, equals, value = override.partition("=")
+    if not equals or not name:
+        raise ValueError(f"{override!r} is not key=value; for example rollout.prompts=16")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{override!r}: the value is not YAML: {error}") from error
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _check_names(settings: Mapping[str, Any], section: type[BaseModel], prefix: str = "") -> None:
+    for name, value in settings.items():
+        if name not in section.model_fields:
+            raise ValueError(f"unknown setting {prefix}{name}{_nearest(f'{prefix}{name}')}")
+        kind = section.model_fields[name].annotation
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            _check_names(value, kind, f"{prefix}{name}.")
+
+
+def _nearest(name: str) -> str:
+    known = _names(Config)
+    by_last_part = {full.rsplit(".", 1)[-1]: full for full in known}
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    near = near or [
+        by_last_part[last] for last in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_last_part, n=1)
+    ]
+    return f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(known)}"
+
+
+def _names(section: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        names += _names(kind, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]  # type: ignore[arg-type]
+    return names

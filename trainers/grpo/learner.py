@@ -1,0 +1,317 @@
+"""Learner: from a batch of episodes to changed weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.transformers.kv import own_attention
+from agents.transformers.policy import VisionPolicy
+from agents.transformers.sequence import TokenSequence
+from trainers.algorithms import (
+    AdvantageInputs,
+    LossSettings,
+    Totals,
+    aggregate,
+    get_advantage,
+    get_policy_loss,
+    kl_divergence,
+    needs_values,
+    value_loss,
+)
+from trainers.grpo.batch import Batch
+from trainers.grpo.config import Algorithm, Optim
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient was not a finite number; the weights are as they were before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the policy says of the policy tokens of some rows, ``(rows, width)`` each.
+
+    Attributes:
+        logprobs: Log-probabilities.
+        entropy: Entropies of the distributions they were drawn from.
+        values: Of the value head; ``None`` without one.
+    """
+
+    logprobs: torch.Tensor
+    entropy: torch.Tensor
+    values: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """What the rows of a batch are learned towards, ``(B, width)`` each.
+
+    Attributes:
+        mask: Which places are policy tokens.
+        advantages: How much better than expected each was.
+        returns: Targets of the value head.
+        old: What the policy said before the first update; ``None`` where there is only one.
+        reference: Log-probabilities of the reference policy.
+    """
+
+    mask: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+    old: _Read | None
+    reference: torch.Tensor | None
+
+
+class Learner:
+    """Changes the weights of a policy.
+
+    Log-probabilities are of the temperature that the episodes were sampled with. Where an optimizer step is the only
+    one on its batch, the old log-probabilities are the new ones, held fixed: the ratio is exactly 1, and how the
+    sampler rounds makes no difference.
+
+    Attributes:
+        policy: The policy.
+        optimizer: AdamW over its weights and those of the value head.
+        value_head: From hidden states to values, for estimators that need them; else ``None``.
+
+    Args:
+        policy: The policy.
+        algorithm: What is optimised.
+        optim: How.
+        temperature: That of the sampling.
+        reference: The policy that divergence is measured from, where it counts.
+    """
+
+    def __init__(
+        self,
+        policy: VisionPolicy,
+        algorithm: Algorithm,
+        optim: Optim,
+        temperature: float,
+        reference: VisionPolicy | None = None,
+    ) -> None:
+        self.policy = policy
+        self._algorithm = algorithm
+        self._optim = optim
+        self._temperature = temperature
+        self._reference = reference
+        self._loss_settings = LossSettings(algorithm.clip_low, algorithm.clip_high, algorithm.dual_clip)
+        self._steps = 0
+        width = policy.model.config.text_config.hidden_size
+        head = torch.nn.Linear(width, 1).to(policy.device) if needs_values(algorithm.advantage) else None
+        self.value_head: torch.nn.Linear | None = head
+        if self.value_head is not None:
+            torch.nn.init.zeros_(self.value_head.weight)
+            torch.nn.init.zeros_(self.value_head.bias)
+        self.optimizer = torch.optim.AdamW(
+            self._weights(), lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
+        )
+        if optim.gradient_checkpointing:
+            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs besides the model."""
+        head = self.value_head.state_dict() if self.value_head is not None else None
+        return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self._steps, "value_head": head}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what :meth:`state` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._steps = state["optimizer_steps"]
+        if self.value_head is not None:
+            self.value_head.load_state_dict(state["value_head"])
+
+    def learn(self, batch: Batch, shuffle: np.random.Generator) -> dict[str, float]:
+        """Take one or more optimizer steps on a batch.
+
+        Args:
+            batch: Finished episodes.
+            shuffle: Decides which groups go into which minibatch.
+
+        Returns:
+            Metrics, with names that begin with ``learn/``.
+
+        Raises:
+            NonFiniteError: A loss or gradient is not a finite number.
+        """
+        self.policy.model.train()
+        mask = batch.policy_mask().to(self.policy.device)
+        once = self._optim.epochs * self._optim.minibatches == 1
+        reread = not once or self.value_head is not None or self._algorithm.kl == "reward"
+        old = self._reread(self.policy, batch) if reread else None
+        reference = self._reread(self._reference, batch).logprobs if self._reference is not None else None
+        advantages, returns = self._advantages(batch, mask, old, reference)
+        metrics: defaultdict[str, float] = defaultdict(float)
+        updates = 0
+        for _ in range(self._optim.epochs):
+            for rows in batch.minibatches(self._optim.minibatches, shuffle):
+                targets = _Targets(mask, advantages, returns, old, reference)
+                for name, value in self._update(batch, rows, targets).items():
+                    metrics[name] += value
+                updates += 1
+        self.policy.model.eval()
+        means = {f"learn/{name}": value / updates for name, value in metrics.items()}
+        return {**means, "learn/advantage_size": float(advantages.abs().sum() / mask.sum().clamp(min=1))}
+
+    # --- targets -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _advantages(
+        self, batch: Batch, mask: torch.Tensor, old: _Read | None, reference: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        device = self.policy.device
+        rewards = torch.zeros(mask.shape, device=device)
+        last = mask.sum(1) - 1
+        rewards[torch.arange(len(batch), device=device), last] = torch.from_numpy(batch.rewards).to(device)
+        algorithm = self._algorithm
+        if algorithm.kl == "reward" and old is not None and reference is not None:
+            rewards -= algorithm.kl_coefficient * kl_divergence(old.logprobs, reference, algorithm.kl_estimator) * mask
+        inputs = AdvantageInputs(
+            rewards,
+            mask,
+            torch.from_numpy(batch.groups).to(device),
+            old.values if old is not None else None,
+            torch.from_numpy(batch.baselines).to(device) if batch.baselines is not None else None,
+            algorithm.gamma,
+            algorithm.lam,
+        )
+        return get_advantage(algorithm.advantage)(inputs)
+
+    @torch.no_grad()
+    def _reread(self, policy: VisionPolicy, batch: Batch) -> _Read:
+        """Read a whole batch with the weights as they are; returns tables ``(B, width)``."""
+        shape, device = (len(batch), batch.width), self.policy.device
+        logprobs, entropy, values = (torch.zeros(shape, device=device) for _ in range(3))
+        for rows in batch.microbatches(range(len(batch)), self._optim.micro_batch_tokens):
+            for part, read in self._read(policy, batch, rows):
+                width = read.logprobs.shape[1]
+                logprobs[part, :width] = read.logprobs
+                entropy[part, :width] = read.entropy
+                if read.values is not None:
+                    values[part, :width] = read.values
+        return _Read(logprobs, entropy, values if self.value_head is not None else None)
+
+    # --- one optimizer step --------------------------------------------------------------------------------------
+
+    def _update(self, batch: Batch, rows: Sequence[int], targets: _Targets) -> dict[str, float]:
+        """Take one optimizer step on some rows; returns its metrics."""
+        began = time.perf_counter()
+        totals = Totals.of(targets.mask[list(rows)])
+        metrics: defaultdict[str, float] = defaultdict(float)
+        self.optimizer.zero_grad(set_to_none=True)
+        useful = [row for row in rows if self._is_useful(targets, row)]
+        for micro in batch.microbatches(useful, self._optim.micro_batch_tokens):
+            loss = torch.zeros((), device=self.policy.device)
+            for part, read in self._read(self.policy, batch, micro):
+                loss = loss + self._loss(part, read, targets, totals, batch, metrics)
+            if not torch.isfinite(loss):
+                raise NonFiniteError(f"the loss is {loss.item()}")
+            loss.backward()
+            metrics["loss"] += loss.item()
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights(), self._optim.max_grad_norm)) if useful else 0.0
+        if not math.isfinite(norm):
+            raise NonFiniteError(f"the gradient's norm is {norm}")
+        if useful:
+            self._steps += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._optim.lr * min(1.0, self._steps / max(1, self._optim.warmup))
+            self.optimizer.step()
+        seconds = time.perf_counter() - began
+        learned = sum(len(batch.sequences[row]) for row in useful)
+        return {**metrics, "gradient_norm": norm, "tokens_per_second": learned / seconds}
+
+    def _is_useful(self, targets: _Targets, row: int) -> bool:
+        """Whether a row has a gradient: one of advantage 0 has none, unless something else is optimised too."""
+        algorithm = self._algorithm
+        everything = algorithm.kl == "loss" or algorithm.entropy_coefficient > 0 or self.value_head is not None
+        return everything or bool((targets.advantages[row] != 0).any())
+
+    def _loss(
+        self,
+        rows: Sequence[int],
+        read: _Read,
+        targets: _Targets,
+        totals: Totals,
+        batch: Batch,
+        metrics: defaultdict[str, float],
+    ) -> torch.Tensor:
+        """Return the share of some rows in the loss of a minibatch, and add up their metrics."""
+        algorithm, width, chosen = self._algorithm, read.logprobs.shape[1], list(rows)
+        mask, advantages = targets.mask[chosen, :width], targets.advantages[chosen, :width]
+        new = read.logprobs
+        old = targets.old.logprobs[chosen, :width] if targets.old is not None else new.detach()
+        loss = get_policy_loss(algorithm.loss)(old, new, advantages, mask, self._loss_settings)
+        mode = algorithm.aggregation
+        total = aggregate(loss.per_token, mask, mode, totals)
+        if algorithm.kl == "loss" and targets.reference is not None:
+            divergence = kl_divergence(new, targets.reference[chosen, :width], algorithm.kl_estimator)
+            kl = aggregate(divergence, mask, mode, totals)
+            metrics["kl"] += kl.item()
+            total = total + algorithm.kl_coefficient * kl
+        entropy = aggregate(read.entropy, mask, mode, totals)
+        if algorithm.entropy_coefficient:
+            total = total - algorithm.entropy_coefficient * entropy
+        if read.values is not None and targets.old is not None and targets.old.values is not None:
+            errors = value_loss(targets.old.values[chosen, :width], read.values, targets.returns[chosen, :width], mask)
+            of_values = aggregate(errors, mask, "token-mean", totals)
+            metrics["value_loss"] += of_values.item()
+            total = total + algorithm.value_coefficient * of_values
+        share = float(mask.sum()) / max(1, totals.tokens)
+        for name, value in loss.metrics.items():
+            metrics[name] += value * share
+        metrics["entropy"] += entropy.item()
+        gap = (new.detach() - batch.sampled_logprobs(rows, width).to(new.device))[mask].abs()
+        metrics["logprob_gap"] = max(metrics["logprob_gap"], float(gap.max()) if targets.old is None else 0.0)
+        return total
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _read(self, policy: VisionPolicy, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[list[int], _Read]]:
+        """Read some rows, bucket by bucket of like length; an image that several of them show is encoded once."""
+        images = {id(image): image for row in rows for image in batch.sequences[row].images}
+        features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
+        for bucket in batch.buckets(rows):
+            yield bucket, self._read_bucket(policy, [batch.sequences[row] for row in bucket], features)
+
+    def _read_bucket(
+        self, policy: VisionPolicy, sequences: Sequence[TokenSequence], features: Mapping[int, torch.Tensor]
+    ) -> _Read:
+        length = max(map(len, sequences))
+        ids = np.zeros((len(sequences), length), np.int64)
+        positions = np.zeros((3, len(sequences), length), np.int64)
+        filled, drawn = np.zeros(ids.shape, np.bool_), np.zeros(ids.shape, np.bool_)
+        for row, tokens in enumerate(sequences):
+            ids[row, : len(tokens)], filled[row, : len(tokens)] = tokens.ids, True
+            drawn[row, : len(tokens)] = tokens.mask
+            positions[:, row, : len(tokens)] = policy.positions(tokens)[0]
+        all_ids, places, held, chosen = (
+            torch.from_numpy(array).to(policy.device) for array in (ids, positions, filled, drawn)
+        )
+        shown = [features[id(image)] for tokens in sequences for image in tokens.images]
+        hidden = policy.hidden(all_ids, places, own_attention(held), shown)
+        before = hidden[:, :-1][chosen[:, 1:]]  # what a token is drawn from is the state before it
+        distribution = torch.log_softmax(policy.logits(before, self._temperature), -1)
+        logprobs = distribution.gather(1, all_ids[:, 1:][chosen[:, 1:]][:, None])[:, 0]
+        entropy = -(distribution.exp() * distribution).sum(-1)
+        values = self.value_head(before.float())[:, 0] if self.value_head is not None else None
+        counts = chosen.sum(1)
+        return _Read(
+            _table(logprobs, counts), _table(entropy, counts), _table(values, counts) if values is not None else None
+        )
+
+    def _weights(self) -> list[torch.nn.Parameter]:
+        head = list(self.value_head.parameters()) if self.value_head is not None else []
+        return [*self.policy.model.parameters(), *head]
+
+
+def _table(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Lay out values of all rows' policy tokens as ``(rows, width)``, each row from the left."""
+    width = int(counts.max())
+    places = torch.arange(width, device=values.device)[None, :] < counts[:, None]
+    return torch.zeros(places.shape, dtype=values.dtype, device=values.device).masked_scatter(places, values)

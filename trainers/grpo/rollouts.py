@@ -1,0 +1,212 @@
+"""Rollouts: episodes played by the policy in a vector environment, in waves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agents.transformers.generator import Conversation, Generator
+from deepeyes_env.core import PolicyTokens, Sample, Trajectory
+from deepeyes_env.envs.vector import BatchedVectorEnv
+from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
+
+logger = logging.getLogger(__name__)
+
+FLUSH = 4
+"""Messages go to the environments in about this many parcels a wave, so that they work while others are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How an episode begins.
+
+    Attributes:
+        seed: Seed of the environment: decides the order of options.
+        source: Index into the environment's data set, or a sample from elsewhere.
+        draw: Seed of what the policy samples.
+        group: Episodes of one group begin with the same prompt, which is read once.
+        greedy: The policy takes the likeliest token.
+    """
+
+    seed: int
+    source: int | Sample
+    draw: tuple[int, ...]
+    group: int
+    greedy: bool = False
+
+    @property
+    def command(self) -> Reset:
+        """What begins it."""
+        return Reset(self.seed, {"sample" if isinstance(self.source, Sample) else "index": self.source})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """An episode that came to an end.
+
+    Attributes:
+        start: How it began.
+        trajectory: What was played, with the policy's tokens; ``None`` if the environment failed before it began.
+        error: Why the environment failed; empty if it did not. Such an episode has no reward.
+    """
+
+    start: Start
+    trajectory: Trajectory | None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Timers:
+    """Seconds spent, by what on."""
+
+    generate: float = 0.0
+    wait: float = 0.0
+
+
+@dataclass(slots=True)
+class _Episode:
+    start: Start
+    trajectory: Trajectory | None = None
+    conversation: Conversation | None = None
+    said: PolicyTokens | None = None
+
+
+@dataclass(slots=True)
+class Rollouts:
+    """Plays one batch of episodes at a time.
+
+    Environments work in the background: between :meth:`begin` and :meth:`play` the first observations are drawn, and
+    while a message is being written, others that are complete are acted on. A wave waits ``patience`` seconds for
+    environments that are slower than the rest, then goes on without them: a slow tool delays its own episodes only.
+
+    Attributes:
+        env: Where they are played; at least as many environments as a batch has episodes.
+        generator: Who plays.
+        patience: Seconds that a wave waits.
+        timers: What time was spent on; the caller may set it back.
+    """
+
+    env: BatchedVectorEnv
+    generator: Generator
+    patience: float
+    timers: Timers = field(default_factory=Timers)
+    _episodes: dict[int, _Episode] = field(default_factory=dict)
+    _ended: dict[int, Rollout] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a batch has begun that was not played yet."""
+        return bool(self._episodes)
+
+    def begin(self, starts: Sequence[Start]) -> None:
+        """Begin a batch of episodes; returns at once.
+
+        Raises:
+            ValueError: Another batch was begun, or there are more episodes than environments.
+        """
+        if self.begun:
+            raise ValueError("a batch of episodes is under way; play it first")
+        if len(starts) > self.env.num_envs:
+            raise ValueError(f"{len(starts)} episodes do not fit into {self.env.num_envs} environments")
+        self._episodes = {number: _Episode(start) for number, start in enumerate(starts)}
+        self.env.send({number: start.command for number, start in enumerate(starts)})
+
+    def play(self) -> list[Rollout]:
+        """Play the episodes that were begun to their ends; returns them in the order of their starts."""
+        openings: dict[int, Trajectory] = {}
+        while len(self._ended) < len(self._episodes):
+            due = [self._heard(number, outcome, openings) for number, outcome in self._received().items()]
+            self._speak([number for number in due if number is not None])
+        ended, self._ended, self._episodes = self._ended, {}, {}
+        return [ended[number] for number in sorted(ended)]
+
+    def abandon(self) -> None:
+        """Forget the batch under way, waiting for what the environments are doing."""
+        while self.env.outstanding:
+            self.env.recv(None)
+        self._episodes, self._ended = {}, {}
+
+    def _received(self) -> dict[int, Outcome]:
+        began = time.perf_counter()
+        outcomes: dict[int, Outcome] = {}
+        while not outcomes:
+            outcomes = self.env.recv(self.patience)
+        self.timers.wait += time.perf_counter() - began
+        return outcomes
+
+    def _heard(self, number: int, outcome: Outcome, openings: dict[int, Trajectory]) -> int | None:
+        """Take in what an environment said; returns its number if the policy is to speak next."""
+        episode = self._episodes[number]
+        if outcome.error:
+            self._failed(number, outcome)
+            return None
+        if episode.trajectory is None:
+            opening = openings.setdefault(episode.start.group, outcome.info["trajectory"])
+            # The same objects for all members of a group: an image is encoded once for each object.
+            episode.trajectory = replace(outcome.info["trajectory"], prompt=opening.prompt, sample=opening.sample)
+            prompt = self.generator.policy.chat.prompt(episode.trajectory)
+            start = episode.start
+            episode.conversation = Conversation(start.draw, prompt, opening=start.group, greedy=start.greedy)
+            return number
+        turn = replace(outcome.info["turn"], tokens=episode.said)
+        episode.trajectory = episode.trajectory.extended(turn)
+        if outcome.done:
+            finished = replace(
+                outcome.info["trajectory"],
+                turns=episode.trajectory.turns,
+                prompt=episode.trajectory.prompt,
+                sample=episode.trajectory.sample,
+            )
+            self._ended[number] = Rollout(episode.start, finished)
+            return None
+        assert episode.conversation is not None
+        assert episode.said is not None
+        chat = self.generator.policy.chat
+        if turn.observation is not None:
+            episode.conversation.hear(chat.observation(turn.observation, episode.said.ids[-1]))
+        return number
+
+    def _failed(self, number: int, outcome: Outcome) -> None:
+        episode = self._episodes[number]
+        logger.warning("episode of %s failed: %s", episode.start.source, outcome.error)
+        self._ended[number] = Rollout(episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error)
+
+    def _speak(self, due: Sequence[int]) -> None:
+        """Let the policy write the next message of some episodes, and send each on its way."""
+        if not due:
+            return
+        began, waited = time.perf_counter(), 0.0
+        outbox: dict[int, Command] = {}
+        numbers = {id(self._episodes[number].conversation): number for number in due}
+
+        def spoken(conversation: Conversation, tokens: PolicyTokens) -> None:
+            nonlocal waited
+            number = numbers[id(conversation)]
+            self._episodes[number].said = tokens
+            outbox[number] = Step(self.generator.policy.chat.text(tokens.ids))
+            if len(outbox) >= max(1, len(due) // FLUSH):
+                waited += self._flush(outbox)
+
+        conversations = [self._episodes[number].conversation for number in due]
+        self.generator.speak([each for each in conversations if each is not None], spoken)
+        waited += self._flush(outbox)
+        self.timers.generate += time.perf_counter() - began - waited
+        self.timers.wait += waited
+
+    def _flush(self, outbox: dict[int, Command]) -> float:
+        began = time.perf_counter()
+        if outbox:
+            self.env.send(dict(outbox))
+            outbox.clear()
+        return time.perf_counter() - began
+
+
+def by_error(rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+    """Count failed episodes by their error."""
+    counts: dict[str, int] = {}
+    for rollout in rollouts:
+        if rollout.error:
+            counts[rollout.error] = counts.get(rollout.error, 0) + 1
+    return counts

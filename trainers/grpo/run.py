@@ -1,0 +1,70 @@
+"""run: a training run from its settings to its pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from trainers.grpo.config import Config
+from trainers.grpo.trainer import Outcome, Trainer
+from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
+from trainers.sight.curves import plot_curves
+from trainers.sight.live import Live
+
+CURVES_EVERY = 10
+SETTINGS, METRICS, CURVES = "config.yaml", "metrics.jsonl", "curves.png"
+
+
+class CurvesFile:
+    """Draws ``curves.png`` anew every few steps."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def record(self, step: int, metrics: object) -> None:
+        """Draw the curves if it is time."""
+        if step % CURVES_EVERY == 0 and step:
+            self.close()
+
+    def close(self) -> None:
+        """Draw the curves."""
+        plot_curves(self._folder / METRICS, self._folder / CURVES)
+
+
+def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: bool = True) -> Outcome:
+    """Train, and leave everything in ``config.out``: settings, metrics, curves, checkpoints, episodes.
+
+    Args:
+        config: The settings.
+        resume: Go on from the last checkpoint.
+        overwrite: Delete the run that the folder holds.
+        live: Show the run in the terminal.
+
+    Raises:
+        FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten.
+        ValueError: Model or data cannot be used.
+    """
+    folder = Path(config.out)
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        if not overwrite:
+            raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
+        if not (folder / SETTINGS).exists():
+            raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
+        shutil.rmtree(folder)
+    recorders: list[Recorder] = []
+    trainer = Trainer(config, recorders, resume=resume)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save(folder / SETTINGS)
+        step = trainer.progress.step
+        recorders += [MetricsFile(folder / METRICS, step), TensorBoard(folder / "tensorboard", step)]
+        recorders.append(CurvesFile(folder))
+        if config.log.wandb:
+            recorders.append(WandB(config.log.wandb, folder, config.model_dump(mode="json")))
+        if live:
+            recorders.append(Live(config.steps, step))
+        return trainer.train()
+    finally:
+        trainer.close()
+        for recorder in reversed(recorders):
+            recorder.close()

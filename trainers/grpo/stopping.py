@@ -1,0 +1,51 @@
+"""Stopping: Ctrl-C ends a run between two steps, so that its state can be saved."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopper:
+    """Turns SIGINT and SIGTERM into ``KeyboardInterrupt`` where a run can be left; elsewhere it is raised later.
+
+    A second signal is raised at once.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._safe = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let the block be interrupted at any point; one that was asked for before is raised here."""
+        self._safe = True
+        try:
+            if self._asked:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._safe = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._safe or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        logger.warning("stopping after this step; once more to stop at once, without a checkpoint")

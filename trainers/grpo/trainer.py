@@ -1,0 +1,340 @@
+"""The training loop: play, learn, evaluate, record, save."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+
+from agents.transformers.generator import Generator, Sampling
+from agents.transformers.policy import VisionPolicy
+from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.trajectories import TrajectoryWriter
+from trainers.algorithms import needs_baselines
+from trainers.grpo.batch import Batch
+from trainers.grpo.checkpoint import Checkpoints, Progress
+from trainers.grpo.config import TINY, Config
+from trainers.grpo.learner import Learner, NonFiniteError
+from trainers.grpo.metrics import rollout_metrics
+from trainers.grpo.questions import Questions
+from trainers.grpo.rollouts import Rollout, Rollouts, Timers, by_error
+from trainers.grpo.stopping import Stopper
+from trainers.sight import Recorder
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 10
+"""Held-out questions whose episodes are kept from before and after training."""
+
+BARREN = 3
+"""Steps in a row that may go by without a single episode to learn from."""
+
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        steps: Steps done.
+        before: Metrics on the held-out questions before training.
+        after: The same afterwards.
+        interrupted: It was stopped before its last step.
+    """
+
+    steps: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    interrupted: bool = False
+
+
+class Trainer:
+    """A training run.
+
+    Args:
+        config: Its settings.
+        recorders: Are told the metrics of each step.
+        resume: Go on from the last checkpoint in ``config.out``, if there is one.
+
+    Raises:
+        ValueError: Model or data cannot be used.
+        CheckpointError: The last checkpoint cannot be read.
+    """
+
+    def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
+        for plugin in config.env.plugins:
+            importlib.import_module(plugin)
+        self.config = config
+        self.out = Path(config.out)
+        self._recorders = recorders
+        self._checkpoints = Checkpoints(self.out / "checkpoints", config.checkpoint.keep)
+        self._saved: int | None = None
+        self.progress = Progress()
+        found = self._checkpoints.found() if resume else []
+        self._questions = Questions(config)
+        self.policy = load_policy(config, found[-1] if found else None)
+        reference = load_policy(config) if config.algorithm.kl != "off" else None
+        self.learner = Learner(self.policy, config.algorithm, config.optim, config.rollout.temperature, reference)
+        if found:
+            self.progress, state = self._checkpoints.load(found[-1], self.policy.device)
+            self.learner.restore(state)
+            self._saved = self.progress.step
+        self._env = make_env(config, self._questions)
+        sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
+        self._rollouts = Rollouts(self._env, Generator(self.policy, sampling), config.rollout.patience)
+        self._barren = 0
+        self._learning = False
+        self._played_metrics: dict[str, float] = {}
+
+    def close(self) -> None:
+        """End the environments, and Ray if this run started it."""
+        self._env.close()
+
+    def train(self) -> Outcome:
+        """Run to the last step, or until interrupted; then a checkpoint holds where it stopped.
+
+        Raises:
+            NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
+            CheckpointError: A checkpoint could not be written; earlier ones are untouched.
+            RuntimeError: No episode of several steps in a row could be played.
+        """
+        before: Mapping[str, float] = {}
+        after: Mapping[str, float] = {}
+        interrupted = False
+        with Stopper() as stopper:
+            try:
+                if self.progress.step == 0:
+                    with stopper.interruptible():
+                        before = self._evaluate(BEFORE)
+                    self._record(0, before)
+                while self.progress.step < self.config.steps:
+                    after = self._step(stopper) or after
+            except KeyboardInterrupt:
+                if self._learning:
+                    raise
+                interrupted = True
+            self._save()
+        return Outcome(self.progress.step, before, after, interrupted)
+
+    # --- one step ------------------------------------------------------------------------------------------------
+
+    def _step(self, stopper: Stopper) -> Mapping[str, float]:
+        """Take one step; returns the metrics of an evaluation if one was due."""
+        began = time.perf_counter()
+        step = self.progress.step + 1
+        with stopper.interruptible():
+            rollouts, position = self._played()
+        last = step == self.config.steps
+        evaluating = last or bool(self.config.evaluation.every and step % self.config.evaluation.every == 0)
+        if not evaluating:
+            self._begin(position)
+        metrics = self._learned(step, rollouts)
+        self.progress = Progress(step, position)
+        metrics |= self._times(began)
+        evaluated: Mapping[str, float] = {}
+        try:
+            with stopper.interruptible():
+                if evaluating:
+                    evaluated = self._evaluate(AFTER if last else None)
+        finally:
+            self._record(step, {**metrics, **evaluated})
+        if last or (self.config.checkpoint.every and step % self.config.checkpoint.every == 0):
+            self._save()
+        return evaluated
+
+    def _begin(self, position: int) -> None:
+        """Let the environments draw the next questions while the policy learns."""
+        if not self._rollouts.begun:
+            rollout = self.config.rollout
+            greedy = needs_baselines(self.config.algorithm.advantage)
+            starts = self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
+            self._rollouts.begin(starts)
+
+    def _played(self) -> tuple[list[Rollout], int]:
+        """Play the questions of a step; returns the episodes to learn from, and the position after them."""
+        position, rollout = self.progress.position, self.config.rollout
+        chosen: list[Rollout] = []
+        played: list[Rollout] = []
+        for _ in range(1 + rollout.dynamic_sampling):
+            self._begin(position)
+            now = self._rollouts.play()
+            position += rollout.prompts
+            played += now
+            chosen += _telling(now) if rollout.dynamic_sampling else now
+            if len({each.start.group for each in chosen}) >= rollout.prompts:
+                break
+        self._played_metrics = _played_metrics(played)
+        wanted = sorted({each.start.group for each in chosen})[: rollout.prompts]
+        return [each for each in chosen if each.start.group in wanted], position
+
+    def _learned(self, step: int, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """Learn from the episodes that have a reward."""
+        metrics = dict(self._played_metrics)
+        began = time.perf_counter()
+        batch = make_batch(self.policy, rollouts, greedy_first=needs_baselines(self.config.algorithm.advantage))
+        metrics["time/pack"] = time.perf_counter() - began
+        if len(batch) == 0:
+            self._barren += 1
+            logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
+            if self._barren >= BARREN:
+                raise RuntimeError(
+                    f"no episode of the last {BARREN} steps could be learned from; failed: {dict(by_error(rollouts))}"
+                )
+            return metrics
+        self._barren = 0
+        began = time.perf_counter()
+        self._learning = True
+        try:
+            metrics |= self.learner.learn(batch, np.random.default_rng((self.config.seed, step)))
+        except NonFiniteError as error:
+            folder = self.out / f"failed_step_{step:06d}"
+            write_trajectories(folder, [each.trajectory for each in rollouts if each.trajectory is not None])
+            raise NonFiniteError(f"step {step}: {error}; its episodes are in {folder}, see deepeyes view") from error
+        self._learning = False
+        metrics["time/learn"] = time.perf_counter() - began
+        return metrics
+
+    def _evaluate(self, name: str | None) -> dict[str, float]:
+        """Play the held-out questions; a name keeps the first of them on disk."""
+        began = time.perf_counter()
+        starts = self._questions.held_out_starts()
+        playing = Rollouts(
+            self._env,
+            Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
+            self.config.rollout.patience,
+        )
+        finished: list[Trajectory] = []
+        for first in range(0, len(starts), self._env.num_envs):
+            playing.begin(starts[first : first + self._env.num_envs])
+            finished += [each.trajectory for each in playing.play() if each.trajectory is not None and not each.error]
+        if name:
+            write_trajectories(self.out / name, finished[:SHOWN])
+        metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
+        return {**metrics, "time/evaluate": time.perf_counter() - began}
+
+    def _times(self, began: float) -> dict[str, float]:
+        timers, self._rollouts.timers = self._rollouts.timers, Timers()
+        total = time.perf_counter() - began
+        return {"time/step": total, "time/generate": timers.generate, "time/wait": timers.wait}
+
+    def _record(self, step: int, metrics: Mapping[str, float]) -> None:
+        for recorder in self._recorders:
+            recorder.record(step, metrics)
+
+    def _save(self) -> None:
+        if self._saved != self.progress.step:
+            self._checkpoints.save(self.progress, self.policy, self.learner.state())
+            self._saved = self.progress.step
+
+
+def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
+    """Load the policy that a run begins with, or goes on with.
+
+    Raises:
+        ValueError: The model directory cannot be used.
+    """
+    from trainers.tiny import BASE
+
+    optim = config.optim
+    cuda = torch.cuda.is_available()
+    device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(optim.threads)
+    dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    source = checkpoint or (BASE if config.model == TINY else Path(config.model))
+    return VisionPolicy.load(source, device, getattr(torch, dtype))
+
+
+def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
+    """Make the environments of a run: as many as a step has episodes."""
+    kwargs: dict[str, Any] = {
+        "dataset": questions.dataset,
+        "rubric": config.env.rubric,
+        "max_turns": config.env.max_turns,
+        **({"view": questions.view} if questions.view else {}),
+    }
+    rollout = config.rollout
+    number = rollout.prompts * rollout.group_size
+    if rollout.backend == "threads":
+        return ThreadVectorEnv(
+            number,
+            group_size=rollout.group_size,
+            autoreset_mode=AutoresetMode.DISABLED,
+            toolbox=config.env.toolbox,
+            **kwargs,
+        )
+    return RayVectorEnv(
+        config.env.toolbox,
+        number,
+        group_size=rollout.group_size,
+        num_actors=rollout.actors,
+        autoreset_mode=AutoresetMode.DISABLED,
+        **kwargs,
+    )
+
+
+def make_batch(policy: VisionPolicy, rollouts: Sequence[Rollout], *, greedy_first: bool = False) -> Batch:
+    """Return what can be learned from: episodes with a reward, in groups of two or more.
+
+    Args:
+        policy: Whose tokens they are made of.
+        rollouts: Episodes, group by group.
+        greedy_first: The greedy episode of each group is its baseline and not learned from.
+    """
+    usable = [each for each in rollouts if each.trajectory is not None and not each.error]
+    baselines = {each.start.group: each.trajectory.reward for each in usable if each.start.greedy and each.trajectory}
+    if greedy_first:
+        usable = [each for each in usable if not each.start.greedy and each.start.group in baselines]
+    sizes = {each.start.group: sum(other.start.group == each.start.group for other in usable) for each in usable}
+    usable = [each for each in usable if sizes[each.start.group] > 1 or greedy_first]
+    trajectories = [each.trajectory for each in usable if each.trajectory is not None]
+    groups = np.array([each.start.group for each in usable], np.int64)
+    return Batch(
+        tuple(policy.chat.sequence(trajectory) for trajectory in trajectories),
+        np.array([trajectory.reward for trajectory in trajectories], np.float32),
+        groups,
+        np.array([baselines[group] for group in groups.tolist()], np.float32) if greedy_first else None,
+    )
+
+
+def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
+    """Write trajectories into a folder of their own, in place of what it held."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with TrajectoryWriter(folder) as writer:
+        for trajectory in trajectories:
+            writer.write(trajectory)
+
+
+def _telling(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Leave out groups of equal reward: they say nothing about which episode was better."""
+    rewards: dict[int, set[float]] = {}
+    for each in rollouts:
+        if each.trajectory is not None and not each.error:
+            rewards.setdefault(each.start.group, set()).add(each.trajectory.reward)
+    return [each for each in rollouts if len(rewards.get(each.start.group, ())) > 1]
+
+
+def _played_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    finished = [each.trajectory for each in rollouts if each.trajectory is not None and not each.error]
+    groups: dict[int, set[float]] = {}
+    for each in rollouts:
+        if each.trajectory is not None and not each.error:
+            groups.setdefault(each.start.group, set()).add(each.trajectory.reward)
+    equal = sum(len(rewards) == 1 for rewards in groups.values())
+    return {
+        **rollout_metrics(finished),
+        "episodes/played": len(rollouts),
+        "episodes/failed": sum(bool(each.error) for each in rollouts),
+        "groups/equal": equal / max(1, len(groups)),
+    }

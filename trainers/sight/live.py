@@ -1,0 +1,104 @@
+"""Live: a run as it goes, in a terminal; elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+LINE_EVERY = 20
+_BARS = " ▁▂▃▄▅▆▇█"
+_ROWS = (
+    ("reward", "reward/total", "{:+.2f}"),
+    ("accuracy", "accuracy", "{:.0%}"),
+    ("  hard", "accuracy/hard", "{:.0%}"),
+    ("  easy", "accuracy/easy", "{:.0%}"),
+    ("episodes that zoom", "zoom/rate", "{:.0%}"),
+    ("IoU of zooms", "zoom/iou", "{:.2f}"),
+    ("tokens written", "response/tokens", "{:.0f}"),
+    ("loss", "learn/loss", "{:+.4f}"),
+    ("tokens learned a second", "learn/tokens_per_second", "{:.0f}"),
+)
+
+
+class Live:
+    """Shows the newest metrics, their course, and the time left.
+
+    Args:
+        steps: Steps of the whole run.
+        first: Step that it goes on from.
+        width: Points of a course.
+    """
+
+    def __init__(self, steps: int, first: int = 0, width: int = 40) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._steps, self._first, self._width = steps, first, width
+        self._began = time.monotonic()
+        self._course: dict[str, list[float]] = {}
+        self._console = Console()
+        self._live: Any = RichLive(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        if self._live is not None:
+            self._live.start()
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show a step."""
+        for name, value in metrics.items():
+            self._course.setdefault(name, []).append(value)
+        if self._live is not None:
+            self._live.update(self._table(step, metrics), refresh=True)
+        elif step % LINE_EVERY == 0 or step == self._steps or any(name.startswith("eval/") for name in metrics):
+            self._console.print(self._line(step, metrics), highlight=False)
+
+    def close(self) -> None:
+        """Leave the last view standing."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _line(self, step: int, metrics: Mapping[str, float]) -> str:
+        parts = [f"step {step}/{self._steps}"]
+        parts += [f"{label.strip()} {text.format(metrics[name])}" for label, name, text in _ROWS[:6] if name in metrics]
+        held_out = [f"{name[5:]} {metrics[name]:.2f}" for name in _HELD_OUT if name in metrics]
+        return "  ".join([*parts, *(["held out:", *held_out] if held_out else []), self._left(step)])
+
+    def _left(self, step: int) -> str:
+        done = step - self._first
+        if done < 1:
+            return ""
+        seconds = round((time.monotonic() - self._began) / done * (self._steps - step))
+        return f"{seconds // 60}:{seconds % 60:02d} left"
+
+    def _table(self, step: int, metrics: Mapping[str, float]) -> Any:
+        from rich.table import Table
+
+        table = Table(title=f"step {step} of {self._steps}   {self._left(step)}", title_justify="left", box=None)
+        table.add_column("", no_wrap=True)
+        table.add_column("now", justify="right")
+        table.add_column("course", no_wrap=True)
+        terms = [
+            (f"  {name[7:]}", name, "{:+.2f}") for name in metrics if name.startswith("reward/") and name[7:] != "total"
+        ]
+        held_out = [(f"held out: {name[5:]}", name, "{:.2f}") for name in _HELD_OUT if name in self._course]
+        for label, name, text in (_ROWS[0], *terms, *_ROWS[1:], *held_out):
+            course = self._course.get(name)
+            if course:
+                table.add_row(label, text.format(course[-1]), sparkline(course, self._width))
+        return table
+
+
+_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/zoom/rate", "eval/zoom/iou")
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """Return values as a row of bars, thinned out to ``width`` means."""
+    if len(values) > width:
+        bounds = [len(values) * i // width for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(bounds)]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)

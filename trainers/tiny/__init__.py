@@ -1,0 +1,10 @@
+"""The tiny policy: a stock Qwen2.5-VL of 0.6 million weights that stands in for a pretrained one on a laptop."""
+
+from pathlib import Path
+
+from trainers.tiny.task import task
+
+BASE = Path(__file__).parent / "base"
+"""The shipped model directory; ``deepeyes build-tiny`` makes it from nothing."""
+
+__all__ = ["BASE", "task"]

@@ -1,0 +1,195 @@
+"""Losses: what a lesson, and what a picture, teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
+
+from agents.transformers.kv import own_attention
+from agents.transformers.policy import VisionPolicy
+from deepeyes_env.data.visual_search.marks import TEXTURES
+from deepeyes_env.data.visual_search.scene import COLOURS
+from trainers.tiny.lessons import Lesson, images_of
+from trainers.tiny.phrases import SIDE
+from trainers.tiny.scenes import Picture
+
+WEIGHTS = {"pattern": 3.0, "number": 1.0, "colour": 0.5, "other": 0.3}
+"""How much tokens weigh: the few that have to be found in an image the most."""
+
+POINTING_HEADS = 2
+"""Heads of the first layer that are taught where to look: one at the object, one at its pattern."""
+
+_RATIO = 1.3
+_OUT_OF_SIGHT = -1e9
+
+
+class LessonLoss:
+    """Imitation with supervised attention.
+
+    Args:
+        policy: The model.
+    """
+
+    def __init__(self, policy: VisionPolicy) -> None:
+        self._policy = policy
+        vocabulary = policy.tokenizer.get_vocab()
+        spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
+        self._weights = torch.full((len(vocabulary),), WEIGHTS["other"])
+        for kind, words in (("number", map(str, range(SIDE + 1))), ("colour", COLOURS), ("pattern", TEXTURES)):
+            self._weights[[vocabulary[spelled(word)] for word in words]] = WEIGHTS[kind]
+
+    def __call__(self, lessons: Sequence[Lesson]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weighted cross entropy of what is to be imitated, and the loss of the pointers."""
+        images = images_of(lessons)
+        features = dict(zip(map(id, images), self._policy.image_features(images), strict=True))
+        total = weight = pointing = torch.zeros(())
+        pointers = 0
+        for bucket in _buckets(lessons):
+            read = _Read.of(self._policy, bucket, features)
+            chosen = read.mask[:, 1:]
+            wanted = read.ids[:, 1:][chosen]
+            logits = self._policy.model.lm_head(read.hidden[:, :-1][chosen])
+            weights = self._weights[wanted]
+            total = total + (F.cross_entropy(logits, wanted, reduction="none") * weights).sum()
+            weight = weight + weights.sum()
+            number = sum(len(lesson.pointers) for lesson in bucket)
+            if number:
+                pointing = pointing + number * self._pointing(read, bucket)
+                pointers += number
+        return total / weight, pointing / max(1, pointers)
+
+    def _pointing(self, read: _Read, lessons: Sequence[Lesson]) -> torch.Tensor:
+        """Return minus the log of the attention that falls on what is named, in the first layer."""
+        text = self._policy.model.model.language_model
+        layer, attention = text.layers[0], text.layers[0].self_attn
+        states = layer.input_layernorm(read.embedded)
+        shape = (*states.shape[:2], -1, attention.head_dim)
+        query, key = (project(states).view(shape).transpose(1, 2) for project in (attention.q_proj, attention.k_proj))
+        cos, sin = text.rotary_emb(read.embedded, read.positions)
+        section = self._policy.model.config.text_config.rope_parameters["mrope_section"]
+        query, key = apply_multimodal_rotary_pos_emb(query, key, cos, sin, section)
+        named = [(row, pointer) for row, lesson in enumerate(lessons) for pointer in lesson.pointers]
+        rows = torch.tensor([row for row, _ in named])
+        places = torch.tensor([pointer.place for _, pointer in named])
+        asked = query[rows, :POINTING_HEADS, places][:, :, None]
+        scores = (asked @ key[rows, :POINTING_HEADS].transpose(-1, -2))[:, :, 0] * attention.scaling
+        later = torch.arange(scores.shape[-1]) > places[:, None]
+        logs = torch.log_softmax(scores.masked_fill(later[:, None], _OUT_OF_SIGHT), -1)
+        wanted = torch.zeros(logs.shape, dtype=torch.bool)
+        for number, (_, pointer) in enumerate(named):
+            wanted[number, 0, list(pointer.shown)] = True
+            wanted[number, 1, list(pointer.marked)] = True
+        return -torch.logsumexp(logs.masked_fill(~wanted, _OUT_OF_SIGHT), -1).mean()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Lessons of like length, read: ids and mask ``(B, L)``, positions ``(3, B, L)``, states ``(B, L, hidden)``."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    embedded: torch.Tensor
+    hidden: torch.Tensor
+
+    @classmethod
+    def of(cls, policy: VisionPolicy, lessons: Sequence[Lesson], features: dict[int, torch.Tensor]) -> _Read:
+        length = max(len(lesson.tokens) for lesson in lessons)
+        shape = (len(lessons), length)
+        ids, mask, filled = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+        positions = np.zeros((3, *shape), np.int64)
+        for row, lesson in enumerate(lessons):
+            here = slice(0, len(lesson.tokens))
+            ids[row, here], mask[row, here], filled[row, here] = lesson.tokens.ids, lesson.tokens.mask, True
+            positions[:, row, here] = policy.positions(lesson.tokens)[0]
+        tokens, where = torch.from_numpy(ids), torch.from_numpy(positions)
+        shown = torch.cat([features[id(image)] for image in images_of(lessons)])
+        embedded = policy.model.model.language_model.embed_tokens(tokens)
+        embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown)
+        seen = own_attention(torch.from_numpy(filled))
+        hidden = policy.hidden(tokens, where, seen, [shown])
+        return cls(tokens, torch.from_numpy(mask), where, embedded, hidden)
+
+
+class PictureLoss(torch.nn.Module):
+    """What each image token should know: the colour, the pattern and the box of the object there.
+
+    Colours, patterns and numbers are read off through the model's own word embeddings, so that the language model finds
+    them in the image in the form in which it says them. The rest of this module is thrown away.
+
+    Args:
+        policy: The model.
+    """
+
+    def __init__(self, policy: VisionPolicy) -> None:
+        super().__init__()
+        vocabulary = policy.tokenizer.get_vocab()
+        spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
+        self._policy = policy
+        self._words = [
+            torch.tensor([vocabulary[spelled(word)] for word in words])
+            for words in (COLOURS, TEXTURES, map(str, range(SIDE + 1)))
+        ]
+        self._hidden = policy.model.config.text_config.hidden_size
+        self._head = torch.nn.Linear(self._hidden, 1 + 4 * self._hidden)
+        self._scale = torch.nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        """Return the loss of some pictures."""
+        states = torch.cat(self._policy.image_features([picture.image for picture in pictures]))
+        embeddings = self._policy.model.model.language_model.embed_tokens.weight
+        colours, patterns, numbers = (self._scale * embeddings[words].T for words in self._words)
+        out = self._head(states)
+        colour, pattern, box = _targets(pictures)
+        there, marked = colour >= 0, pattern >= 0
+        guesses = torch.cat([states @ colours, out[:, :1]], -1)
+        of_colour = F.cross_entropy(guesses, torch.where(there, colour, len(COLOURS)))
+        of_pattern = F.cross_entropy((states @ patterns)[marked], pattern[marked])
+        places = out[:, 1:].unflatten(-1, (4, self._hidden))[there] @ numbers
+        of_box = F.cross_entropy(places.flatten(0, 1), box[there].flatten())
+        return of_colour + of_pattern + 0.5 * of_box
+
+    def weights(self) -> list[torch.nn.Parameter]:
+        """Return what is learned: the vision tower, the word embeddings, and this module."""
+        model = self._policy.model.model
+        own = [self._scale, *self._head.parameters()]
+        return [*model.visual.parameters(), model.language_model.embed_tokens.weight, *own]
+
+
+def _targets(pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return colour and pattern ``(cells,)``, -1 for none, and box ``(cells, 4)`` of all cells of some pictures."""
+    names = list(COLOURS)
+    colours = [
+        np.array([*(names.index(square.colour) for square in picture.squares), -1])[picture.cells.square]
+        for picture in pictures
+    ]
+    patterns = np.concatenate([picture.cells.pattern for picture in pictures])
+    boxes = np.concatenate([picture.cells.box for picture in pictures])
+    return torch.from_numpy(np.concatenate(colours)), torch.from_numpy(patterns), torch.from_numpy(boxes).round().long()
+
+
+def _buckets(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    buckets: list[list[Lesson]] = []
+    for lesson in sorted(lessons, key=lambda lesson: len(lesson.tokens)):
+        if buckets and len(lesson.tokens) <= _RATIO * len(buckets[-1][0].tokens):
+            buckets[-1].append(lesson)
+        else:
+            buckets.append([lesson])
+    return buckets
+
+
+def gradient_step(optimizer: Any, loss: torch.Tensor, lr: float) -> None:
+    """Take an optimizer step with a learning rate."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()

@@ -1,0 +1,42 @@
+"""The task that the tiny policy plays: read the pattern on one of a few coloured squares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from deepeyes_env.data.visual_search import VisualSearch
+from deepeyes_env.images.views import ViewBudget
+
+VIEW = ViewBudget(112 * 112, 112 * 112)
+SIZE = (448, 448)
+
+
+def task(
+    split: Literal["train", "test"] = "train",
+    *,
+    length: int = 10_000,
+    seed: int = 0,
+    objects: tuple[int, int] = (2, 3),
+    easy: float = 0.3,
+) -> VisualSearch:
+    """Return scenes of squares with patterns; in the hard ones the patterns cannot be read without a zoom.
+
+    Args:
+        split: ``train`` or ``test``; scenes of the two are never equal.
+        length: Number of scenes.
+        seed: Another seed, other scenes. The shipped policy was built from seeds of 9,000 and above.
+        objects: Least and largest number of squares.
+        easy: Share of scenes that can be read without a zoom.
+    """
+    return VisualSearch(
+        split=split,
+        length=length,
+        seed=seed,
+        size=SIZE,
+        view=VIEW,
+        tasks=("attribute",),
+        objects=objects,
+        shapes=("square",),
+        clutter=0,
+        easy=easy,
+    )
