@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTOS ?= data/photos
 
-.PHONY: demo test lint types test-slow bench clean
+OUT ?= runs/train
+
+.PHONY: train demo test lint types test-slow test-learning bench clean
+
+train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
+	$(BIN)/deepeyes train out=$(OUT) --overwrite
 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
@@ -21,7 +26,10 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not learning"
+
+test-learning: $(VENV)/.test  ## four whole training runs: about eight minutes on two cores
+	$(BIN)/python -m pytest -m learning
 
 bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/results/env_step.json
 	$(BIN)/python benchmarks/env_step.py
@@ -31,6 +39,11 @@ $(BIN)/python:
 
 $(VENV)/.demo: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[cli,data]' scikit-image
+	touch $@
+
+$(VENV)/.train: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) torch
+	$(PIP_INSTALL) --editable '.[train]'
 	touch $@
 
 # torch comes first and alone: a resolver that sees it among other packages may choose a build with CUDA.

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from deepeyes_env.cli.ablate import ablate
 from deepeyes_env.cli.build_tiny import build_tiny
 from deepeyes_env.cli.envs import envs
 from deepeyes_env.cli.photos import photos
@@ -79,4 +80,5 @@ app.command()(view)
 app.command()(photos)
 app.command()(envs)
 app.command()(train)
+app.command()(ablate)
 app.command(name="build-tiny")(build_tiny)

@@ -8,6 +8,8 @@ r"""The papers' reward formulas by name.
 ``paper``              acc + format + tool if acc > 0 (DeepEyes, arXiv 2505.14362), all of weight 1.
 ``no_tool``            ``deepeyes`` without the tool term (its weight is 0): ablation.
 ``unconditional_tool`` ``deepeyes`` with the tool term whatever the answer: ablation.
+``costly_tool``        ``deepeyes`` minus 0.1 for each call: ablation.
+``costly_call``        ``no_tool`` minus 0.1 for each call: a zoom has to pay by itself. For a policy that can zoom.
 ``deepeyes_v2``        0.8 acc + 0.2 format - 0.1 search; format is 1 or 0 and demands a thought and an answer;
                        search is 1 if a search tool was called on search data (DeepEyesV2, arXiv 2511.05271).
 =====================  ====================================================================================
@@ -78,6 +80,8 @@ def _presets() -> dict[str, BaseRubric]:
         "paper": _by_source(_paper(), _paper()),
         "no_tool": _deepeyes(terms.tool, tool_weight=0.0),
         "unconditional_tool": _deepeyes(terms.tool),
+        "costly_tool": _deepeyes(terms.tool_if_right, Term("calls", terms.calls, -0.1)),
+        "costly_call": _deepeyes(terms.tool, Term("calls", terms.calls, -0.1), tool_weight=0.0),
         "deepeyes_v2": Rubric(
             [
                 Term("acc", terms.accuracy, 0.8),
@@ -89,9 +93,9 @@ def _presets() -> dict[str, BaseRubric]:
     }
 
 
-def _deepeyes(tool: Callable[[Evidence], float], tool_weight: float = 1.2) -> BaseRubric:
-    visual = _weighted(0.8, 0.2, tool_weight, tool)
-    return _by_source(visual, _weighted(1.2, 0.4, 0.0, tool))
+def _deepeyes(tool: Callable[[Evidence], float], *more: Term, tool_weight: float = 1.2) -> BaseRubric:
+    visual = [*_weighted(0.8, 0.2, tool_weight, tool), *more]
+    return _by_source(visual, [*_weighted(1.2, 0.4, 0.0, tool), *more])
 
 
 def _paper() -> list[Term]:

@@ -38,6 +38,11 @@ def tool_if_any_right(evidence: Evidence) -> float:
     return float(evidence.used_tool and evidence.correct > 0)
 
 
+def calls(evidence: Evidence) -> float:
+    """How many tool calls there were, those that failed included."""
+    return float(len(evidence.trajectory.results))
+
+
 def search_on_search_data(evidence: Evidence) -> float:
     """1 if a search tool was called on a sample whose data source has "search" in its name, else 0 (DeepEyesV2)."""
     return float("search" in evidence.sample.data_source and evidence.called(*SEARCH_TOOLS))

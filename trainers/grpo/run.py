@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from deepeyes_env.trajectories import read_trajectories, write_comparison
 from trainers.grpo.config import Config
-from trainers.grpo.trainer import Outcome, Trainer
+from trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
 from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
 from trainers.sight.curves import plot_curves
 from trainers.sight.live import Live
 
 CURVES_EVERY = 10
-SETTINGS, METRICS, CURVES = "config.yaml", "metrics.jsonl", "curves.png"
+SETTINGS, METRICS, CURVES, COMPARISON = "config.yaml", "metrics.jsonl", "curves.png", "comparison.html"
 
 
 class CurvesFile:
@@ -63,7 +64,11 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             recorders.append(WandB(config.log.wandb, folder, config.model_dump(mode="json")))
         if live:
             recorders.append(Live(config.steps, step))
-        return trainer.train()
+        outcome = trainer.train()
+        kept = {name: folder / name for name in (BEFORE, AFTER) if (folder / name).exists()}
+        if not outcome.interrupted and len(kept) == 2:
+            write_comparison({name: read_trajectories(path) for name, path in kept.items()}, folder / COMPARISON)
+        return outcome
     finally:
         trainer.close()
         for recorder in reversed(recorders):

@@ -53,7 +53,7 @@ class Live:
         if self._live is not None:
             self._live.update(self._table(step, metrics), refresh=True)
         elif step % LINE_EVERY == 0 or step == self._steps or any(name.startswith("eval/") for name in metrics):
-            self._console.print(self._line(step, metrics), highlight=False)
+            self._console.print(self._line(step, metrics), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the last view standing."""
@@ -64,7 +64,7 @@ class Live:
         parts = [f"step {step}/{self._steps}"]
         parts += [f"{label.strip()} {text.format(metrics[name])}" for label, name, text in _ROWS[:6] if name in metrics]
         held_out = [f"{name[5:]} {metrics[name]:.2f}" for name in _HELD_OUT if name in metrics]
-        return "  ".join([*parts, *(["held out:", *held_out] if held_out else []), self._left(step)])
+        return "  ".join([*parts, *(["held out: " + "  ".join(held_out)] if held_out else []), self._left(step)])
 
     def _left(self, step: int) -> str:
         done = step - self._first

@@ -1,0 +1,34 @@
+"""``deepeyes ablate``: the paper's comparison of rewards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from deepeyes_env.cli.train import quiet_transformers
+from deepeyes_env.core import missing_extra
+
+
+def ablate(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as for deepeyes train.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each arm is trained with.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+) -> None:
+    """Train with and without the tool bonus, conditional or not, and with a price on calls; compare."""
+    try:
+        from trainers.grpo.ablate import ablate as compare
+        from trainers.grpo.config import load_config
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "train") from error
+    quiet_transformers()
+    settings = load_config(["out=runs/ablation", *(overrides or ())], config)
+    path = compare(settings, range(first_seed, first_seed + seeds))
+    Console().print(Markdown(path.read_text(encoding="utf-8")))
+    typer.echo(f"{path}, {path.with_suffix('.png')}")

@@ -1,0 +1,140 @@
+"""The shipped policy, its tokenizer, and what its lessons say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from agents.transformers.policy import VisionPolicy  # noqa: E402
+from deepeyes_env.images import ops  # noqa: E402
+from trainers.grpo.config import Config, load_config  # noqa: E402
+from trainers.grpo.metrics import rollout_metrics  # noqa: E402
+from trainers.grpo.questions import scenes  # noqa: E402
+from trainers.grpo.trainer import Trainer  # noqa: E402
+from trainers.tiny import BASE, task  # noqa: E402
+from trainers.tiny.lessons import Teacher  # noqa: E402
+from trainers.tiny.phrases import phrases, zoom  # noqa: E402
+from trainers.tiny.scenes import SEED, VIEW, _studies  # noqa: E402
+from trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return VisionPolicy.load(BASE)
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return list(_studies(3, 6, SEED, np.random.default_rng(0)))
+
+
+def test_the_shipped_policy_is_small():
+    assert sum(path.stat().st_size for path in BASE.iterdir()) <= 2_000_000
+
+
+def test_it_is_a_stock_model_that_transformers_loads():
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    model = AutoModelForImageTextToText.from_pretrained(BASE)
+    assert type(model).__name__ == "Qwen2_5_VLForConditionalGeneration"
+    assert AutoTokenizer.from_pretrained(BASE).chat_template
+
+
+def test_its_tokenizer_is_the_one_that_is_built_today(policy):
+    """Otherwise prompts of the environment have changed since it was built: deepeyes build-tiny."""
+    built = build_tokenizer(phrases().fragments())
+    assert built.get_vocab() == policy.tokenizer.get_vocab()
+
+
+def test_a_prompt_is_short(policy):
+    assert len(policy.chat.prompt(phrases().opening)) < 80
+
+
+@given(st.text())
+def test_any_text_comes_back(policy, text):
+    plain = policy.chat._plain(text)
+    ids = policy.tokenizer(plain, add_special_tokens=False).input_ids
+    assert policy.chat.text(ids) == plain
+
+
+def test_the_default_scenes_are_the_tiny_task():
+    assert scenes(Config(), "train", 5, 10) == task("train", length=10, seed=5)
+
+
+def test_crops_are_those_of_the_environment(studies):
+    import gymnasium as gym
+
+    sample = task(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
+    crop = studies[0].good[0]
+    env = gym.make("VisualToolbox-v2", dataset=[sample], view=VIEW)
+    env.reset(seed=0)
+    observation, *_ = env.step(zoom("red", crop.box))
+    assert np.array_equal(observation["images"][0], crop.image.pixels())
+    view = ops.fit(sample.images[0].pixels(), VIEW.fit((448, 448)))
+    assert np.array_equal(studies[0].view.image.pixels(), view)
+
+
+def test_cells_know_what_they_show(studies):
+    for study in studies:
+        cells = study.view.cells
+        assert set(cells.square.tolist()) == {-1, 0, 1, 2}
+        assert (cells.pattern >= 0).any() == study.easy
+        for number, square in enumerate(study.view.squares):
+            assert np.allclose(cells.box[cells.square == number], square.box)
+
+
+def test_a_lesson_asks_what_the_environment_asks_and_points_at_the_object(policy, studies):
+    teacher = Teacher(policy.chat, phrases(), np.random.default_rng(3))
+    study = studies[0]
+    lesson = teacher.playing(study, study.good, 1.0)
+    text = policy.tokenizer.decode(lesson.tokens.ids)
+    assert "Which pattern is on the " in text
+    assert '{"name": "image_zoom_in_tool", "arguments": {"label": "' in text
+    assert len(lesson.tokens.images) == 2
+    said = policy.tokenizer.decode(lesson.tokens.ids[lesson.tokens.mask])
+    assert said.startswith("<think>")
+    assert said.endswith("</answer><|im_end|>")
+    assert (lesson.tokens.ids[[place for p in lesson.pointers for place in p.shown]] == policy.image_token).all()
+    named = {policy.tokenizer.decode([int(lesson.tokens.ids[p.place])]) for p in lesson.pointers}
+    assert len(named) == 1
+    assert named <= {square.colour for square in study.view.squares}
+
+
+def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
+    """On scenes that it was not built from. Chance is one in four."""
+    settings = ["rollout.backend=threads", "rollout.prompts=8", "evaluation.samples=128", f"out={tmp_path}"]
+    trainer = Trainer(load_config(settings))
+    try:
+        metrics = trainer._evaluate(None)
+    finally:
+        trainer.close()
+    assert metrics["eval/accuracy/easy"] > 0.5
+    assert metrics["eval/accuracy/hard"] < 0.4
+    assert 0.05 < metrics["eval/zoom/rate"] < 0.45
+    assert metrics["eval/reward/format"] > -0.02
+
+
+def test_metrics_of_nothing_are_empty():
+    assert rollout_metrics([]) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_it_can_be_rebuilt(tmp_path):
+    from trainers.tiny.build import build
+
+    assert build(tmp_path / "tiny") > 0
+    settings = ["rollout.backend=threads", "evaluation.samples=128", f"out={tmp_path}", f"model={tmp_path}/tiny"]
+    trainer = Trainer(load_config([*settings, "data=visual_search"], Path("tiny")))
+    try:
+        metrics = trainer._evaluate(None)
+    finally:
+        trainer.close()
+    assert metrics["eval/accuracy/easy"] > 0.5

@@ -1,0 +1,102 @@
+"""The paper's ablation: what the tool bonus does, arm by arm and seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from deepeyes_env.data.files import replacing
+from trainers.grpo.checkpoint import Checkpoints
+from trainers.grpo.config import Config
+from trainers.grpo.run import METRICS, run
+from trainers.sight import read_metrics
+from trainers.sight.curves import plot_bands
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to reward.
+
+    Attributes:
+        name: Its name.
+        rubric: The reward formula.
+        after: Name of the arm whose trained policies it begins with; empty for the policy of the settings.
+    """
+
+    name: str
+    rubric: str
+    after: str = ""
+
+
+ARMS = (
+    Arm("no bonus", "no_tool"),
+    Arm("unconditional bonus", "unconditional_tool"),
+    Arm("conditional bonus", "deepeyes"),
+    Arm("conditional, calls cost", "costly_tool"),
+    Arm("then only calls cost", "costly_call", after="conditional bonus"),
+)
+"""DeepEyes (arXiv 2505.14362) compares the first three."""
+
+COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
+
+
+def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> Path:
+    """Train every arm with every seed, and write ``ablation.png`` and ``ablation.md``.
+
+    Runs that are in the folder already are gone on with, or skipped if they are complete.
+
+    Args:
+        config: Settings of all runs; ``out`` is the folder of the comparison.
+        seeds: Seeds of the runs; each has its own training scenes, the held-out ones are the same.
+        arms: What to compare; one that begins with another's policies comes after it.
+
+    Returns:
+        The table's path.
+    """
+    out = Path(config.out)
+    done: dict[str, list[Path]] = {}
+    for arm in arms:
+        for seed in seeds:
+            folder = _folder(out, arm.name, seed)
+            if not (folder / "checkpoints" / f"step_{config.steps:06d}").exists():
+                run(_config(config, arm, seed, folder), resume=folder.exists())
+            done.setdefault(arm.name, []).append(folder / METRICS)
+            plot_bands(done, out / "ablation.png")
+    with replacing(out / "ablation.md") as beside:
+        beside.write_text(table(done), encoding="utf-8")
+    return out / "ablation.md"
+
+
+def table(arms: Mapping[str, Sequence[Path]]) -> str:
+    """Return the last evaluations as a Markdown table: mean, and lowest and highest seed."""
+    lines = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    first = {f"{name} (before)": paths for name, paths in list(arms.items())[:1]}
+    for place, group in ((0, first), (-1, arms)):
+        for name, paths in group.items():
+            cells = [_cell([_evaluations(path)[place].get(f"eval/{column}") for path in paths]) for column in COLUMNS]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""
+
+
+def _evaluations(path: Path) -> list[dict[str, float]]:
+    return [row for row in read_metrics(path) if any(name.startswith("eval/") for name in row)]
+
+
+def _folder(out: Path, arm: str, seed: int) -> Path:
+    return out / arm.replace(" ", "_").replace(",", "") / f"seed_{seed}"
+
+
+def _config(config: Config, arm: Arm, seed: int, folder: Path) -> Config:
+    settings = config.model_dump()
+    settings |= {"seed": seed, "out": folder, "env": {**settings["env"], "rubric": arm.rubric}}
+    if arm.after:
+        source = _folder(Path(config.out), arm.after, seed)
+        settings["model"] = str(Checkpoints(source / "checkpoints", 1).found()[-1])
+    return Config.model_validate(settings)
