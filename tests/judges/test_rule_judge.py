@@ -193,7 +193,8 @@ def test_letter_text_and_both_name_the_same_option(options: list[str], data: st.
     asked = sample(text, options=tuple(options))
     for prediction in (letter, f"({letter})", f"{letter}.", f"The answer is {letter}"):
         assert score(prediction, asked) == 1
-    if text.strip() and [option.strip() for option in options].count(text.strip()) == 1:
+    # An option "b" is not asked for by its text: that is the letter of the second option.
+    if len(text.strip()) > 1 and [option.strip() for option in options].count(text.strip()) == 1:
         assert score(text, asked) == 1
 
 
