@@ -65,6 +65,11 @@ class KeepsLedger(Protocol):
         ...
 
 
+def with_ledger_of(agent: object, trajectory: Trajectory) -> Trajectory:
+    """Return a finished trajectory with the agent's ledger, if it keeps one."""
+    return agent.with_ledger(trajectory) if isinstance(agent, KeepsLedger) else trajectory
+
+
 @runtime_checkable
 class AsyncAgent(Agent, Protocol):
     """An agent that waits for somebody else's machine: many conversations go on at their own pace.

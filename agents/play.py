@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from agents.agent import Agent, AgentError, KeepsLedger, Reply
+from agents.agent import Agent, AgentError, Reply, with_ledger_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
 
@@ -30,6 +30,11 @@ class Episode:
     number: int
     seed: int
     index: int | None = None
+
+    def labelled(self, trajectory: Trajectory, metadata: Mapping[str, Any]) -> Trajectory:
+        """Return a trajectory of this episode with its number, its seed and some metadata of the run."""
+        label = {**trajectory.metadata, **metadata, "episode": self.number, "seed": self.seed}
+        return replace(trajectory, metadata=label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ class _Seats:
             return None
         finished: Trajectory = _of_seat(infos, "trajectory", seat)
         finished = self._labelled(replace(finished, turns=trajectory.turns), episode)
-        return self._agent.with_ledger(finished) if isinstance(self._agent, KeepsLedger) else finished
+        return with_ledger_of(self._agent, finished)
 
     def _reset(self, begun: Mapping[int, Episode]) -> Mapping[str, Any]:
         episodes = [begun.get(seat) for seat in range(self._env.num_envs)]
@@ -149,8 +154,7 @@ class _Seats:
         return infos
 
     def _labelled(self, trajectory: Trajectory, episode: Episode) -> Trajectory:
-        label = {**trajectory.metadata, **self._metadata, "episode": episode.number, "seed": episode.seed}
-        return replace(trajectory, metadata=label)
+        return episode.labelled(trajectory, self._metadata)
 
 
 def _of_seat(infos: Mapping[str, Any], key: str, seat: int) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from agents.agent import AgentError, AsyncAgent, KeepsLedger
+from agents.agent import AgentError, AsyncAgent, with_ledger_of
 from agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
@@ -190,27 +190,19 @@ class _Table:
         try:
             options = {} if episode.index is None else {"index": episode.index}
             _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=options))
-            so_far = self._labelled(info["trajectory"], episode)
+            so_far = episode.labelled(info["trajectory"], self._metadata)
             while True:
                 reply = await self._agent.reply(so_far)
                 tokens = reply.tokens
                 *_, terminated, truncated, info = await self._in_env(partial(env.step, reply.message))
                 so_far = so_far.extended(replace(info["turn"], tokens=tokens))
                 if terminated or truncated:
-                    return self._finished(
-                        replace(info["trajectory"], turns=so_far.turns, metadata=so_far.metadata)
-                    ), True
+                    finished = replace(info["trajectory"], turns=so_far.turns, metadata=so_far.metadata)
+                    return with_ledger_of(self._agent, finished), True
         except AgentError as error:
             return Failure(episode, str(error), so_far), True
         except _EnvFailedError as error:
             return Failure(episode, str(error), so_far and _with_last_turn(so_far, env, tokens)), False
-
-    def _finished(self, trajectory: Trajectory) -> Trajectory:
-        return self._agent.with_ledger(trajectory) if isinstance(self._agent, KeepsLedger) else trajectory
-
-    def _labelled(self, trajectory: Trajectory, episode: Episode) -> Trajectory:
-        label = {**trajectory.metadata, **self._metadata, "episode": episode.number, "seed": episode.seed}
-        return replace(trajectory, metadata=label)
 
     async def _in_env(self, call: Callable[[], T]) -> T:
         try:

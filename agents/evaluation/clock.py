@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agents.agent import Agent, AgentError, AsyncAgent, KeepsLedger, Reply
+from agents.agent import Agent, AgentError, AsyncAgent, Reply, with_ledger_of
 from deepeyes_env.core import Trajectory
 
 SECONDS = "model_seconds"
@@ -41,7 +41,7 @@ class TimedAgent:
 
     def with_ledger(self, trajectory: Trajectory) -> Trajectory:
         """Return a finished trajectory with the agent's ledger, if it keeps one."""
-        return self.agent.with_ledger(trajectory) if isinstance(self.agent, KeepsLedger) else trajectory
+        return with_ledger_of(self.agent, trajectory)
 
     def stamped(self, trajectory: Trajectory) -> Trajectory:
         """Return a finished trajectory with the seconds in its metadata, and forget them."""

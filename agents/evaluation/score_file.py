@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.core import DataError, RewardTerm
+from deepeyes_env.data.files import append_whole, start_of_last_line
 
 SCORES = "scores.jsonl"
 EARLIER = "scores.earlier.jsonl"
@@ -84,7 +86,7 @@ class ScoreFile:
                 self.done.add(score.episode)
 
     def _append(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record, default=asdict).encode("ascii") + b"\n")
+        append_whole(self._file, json.dumps(record, default=asdict).encode("ascii") + b"\n")
 
     def close(self) -> None:
         """Close the file."""
@@ -130,8 +132,7 @@ def last_scores(folder: Path) -> dict[int, Score]:
 
 def _cut_torn_line(path: Path) -> None:
     with path.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
+        whole = start_of_last_line(file)
+        if whole < file.seek(0, os.SEEK_END):
             _log.warning("%s: cut off a torn last line; its writer was stopped", path)
             file.truncate(whole)

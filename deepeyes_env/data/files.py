@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.rows import check_sample
@@ -32,6 +35,35 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append_whole(file: FileIO, line: bytes) -> None:
+    """Append a line to an unbuffered file, whole or, if that fails, not at all.
+
+    Raises:
+        OSError: The disk is full, say; the file is as it was.
+    """
+    end = os.fstat(file.fileno()).st_size
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        file.truncate(end)
+        raise
+
+
+def start_of_last_line(file: BinaryIO, block: int = 1 << 16) -> int:
+    """Return the offset after the last line feed of a file, reading backwards; a run may be many gigabytes long."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def checked_samples(samples: Iterable[Sample]) -> Iterator[Sample]:

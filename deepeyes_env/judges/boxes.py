@@ -73,18 +73,19 @@ class BoxJudge:
         0 for an answer without a box, and for one with several different boxes: that is a guess at all of them.
         """
         written = set(read_boxes(prediction))
-        if len(written) != 1:
-            return 0.0
+        return self._overlap(written.pop(), sample) if len(written) == 1 else 0.0
+
+    def _overlap(self, written: BBox, sample: Sample) -> float:
         native = sample.images[0].size
-        box = to_native(written.pop(), self.frame, native, self.view_size or native)
+        box = to_native(written, self.frame, native, self.view_size or native)
         return max((iou(box, truth) for truth in sample.boxes), default=0.0) if is_finite_box(box) else 0.0
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
         """Judge an answer; abstains if the sample has no ground-truth box."""
         if not sample.boxes:
             return None
-        found = len(set(read_boxes(prediction)))
-        if found != 1:
-            return Verdict(0.0, "box", f"{found or 'no'} boxes; one is asked for")
-        overlap = self.iou(prediction, sample)
+        written = set(read_boxes(prediction))
+        if len(written) != 1:
+            return Verdict(0.0, "box", f"{len(written) or 'no'} boxes; one is asked for")
+        overlap = self._overlap(written.pop(), sample)
         return Verdict(float(overlap >= self.threshold), "box", f"IoU {overlap:.3f}")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.data.files import image_extension, replacing
+from deepeyes_env.data.files import append_whole, image_extension, replacing, start_of_last_line
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
@@ -53,14 +51,7 @@ class TrajectoryWriter:
         """
         line = schema.dump(trajectory, self._store_once).encode("ascii") + b"\n"
         with self._lock:
-            end = os.fstat(self._file.fileno()).st_size
-            rest = memoryview(line)
-            try:
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-            except BaseException:
-                self._file.truncate(end)
-                raise
+            append_whole(self._file, line)
 
     def close(self) -> None:
         """Close the file; writing afterwards raises ``ValueError``."""
@@ -117,7 +108,7 @@ def _extension(image: ImageRef) -> str:
 def _repair(path: Path) -> None:
     """Cut a torn last line off; end a whole one that lacks only its line feed."""
     with path.open("r+b") as file:
-        start = _start_of_last_line(file)
+        start = start_of_last_line(file)
         file.seek(start)
         tail = file.read()
         if not tail:
@@ -128,16 +119,3 @@ def _repair(path: Path) -> None:
         except (ValueError, RecursionError):
             _log.warning("%s: cut off a torn last line of %d bytes; its writer was stopped", path, len(tail))
             file.truncate(start)
-
-
-def _start_of_last_line(file: BinaryIO, block: int = 1 << 16) -> int:
-    """Return the offset after the last line feed of a file, reading backwards; a run may be many gigabytes long."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - block)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0

@@ -57,6 +57,11 @@ class Rollout:
     trajectory: Trajectory | None
     error: str = ""
 
+    @property
+    def finished(self) -> Trajectory | None:
+        """The trajectory, if it was played to its end and so has a reward."""
+        return None if self.error else self.trajectory
+
 
 @dataclass(slots=True)
 class Timers:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +199,7 @@ class Trainer:
             return metrics
         self._barren = 0
         if self.board is not None:
-            self.board.write(step, [each.trajectory for each in rollouts if each.trajectory and not each.error])
+            self.board.write(step, finished_of(rollouts))
         began = time.perf_counter()
         self._learning = True
         try:
@@ -223,7 +224,7 @@ class Trainer:
         finished: list[Trajectory] = []
         for first in range(0, len(starts), self._env.num_envs):
             playing.begin(starts[first : first + self._env.num_envs])
-            finished += [each.trajectory for each in playing.play() if each.trajectory is not None and not each.error]
+            finished += finished_of(playing.play())
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
         metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
@@ -306,14 +307,14 @@ def make_batch(policy: VisionPolicy, rollouts: Sequence[Rollout], *, greedy_firs
         rollouts: Episodes, group by group.
         greedy_first: The greedy episode of each group is its baseline and not learned from.
     """
-    usable = [each for each in rollouts if each.trajectory is not None and not each.error]
-    baselines = {each.start.group: each.trajectory.reward for each in usable if each.start.greedy and each.trajectory}
+    usable = [(each.start, each.finished) for each in rollouts if each.finished is not None]
+    baselines = {start.group: trajectory.reward for start, trajectory in usable if start.greedy}
     if greedy_first:
-        usable = [each for each in usable if not each.start.greedy and each.start.group in baselines]
-    sizes = {each.start.group: sum(other.start.group == each.start.group for other in usable) for each in usable}
-    usable = [each for each in usable if sizes[each.start.group] > 1 or greedy_first]
-    trajectories = [each.trajectory for each in usable if each.trajectory is not None]
-    groups = np.array([each.start.group for each in usable], np.int64)
+        usable = [(start, each) for start, each in usable if not start.greedy and start.group in baselines]
+    sizes = Counter(start.group for start, _ in usable)
+    usable = [(start, each) for start, each in usable if sizes[start.group] > 1 or greedy_first]
+    trajectories = [trajectory for _, trajectory in usable]
+    groups = np.array([start.group for start, _ in usable], np.int64)
     return Batch(
         tuple(policy.chat.sequence(trajectory) for trajectory in trajectories),
         np.array([trajectory.reward for trajectory in trajectories], np.float32),
@@ -330,25 +331,32 @@ def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None
             writer.write(trajectory)
 
 
-def _telling(rollouts: Sequence[Rollout]) -> list[Rollout]:
-    """Leave out groups of equal reward: they say nothing about which episode was better."""
+def finished_of(rollouts: Sequence[Rollout]) -> list[Trajectory]:
+    """Return the trajectories that have a reward."""
+    return [each.finished for each in rollouts if each.finished is not None]
+
+
+def _rewards(rollouts: Sequence[Rollout]) -> dict[int, set[float]]:
+    """Return the different rewards in each group that has any."""
     rewards: dict[int, set[float]] = {}
     for each in rollouts:
-        if each.trajectory is not None and not each.error:
-            rewards.setdefault(each.start.group, set()).add(each.trajectory.reward)
+        if each.finished is not None:
+            rewards.setdefault(each.start.group, set()).add(each.finished.reward)
+    return rewards
+
+
+def _telling(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Leave out groups of equal reward: they say nothing about which episode was better."""
+    rewards = _rewards(rollouts)
     return [each for each in rollouts if len(rewards.get(each.start.group, ())) > 1]
 
 
 def _played_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    finished = [each.trajectory for each in rollouts if each.trajectory is not None and not each.error]
-    groups: dict[int, set[float]] = {}
-    for each in rollouts:
-        if each.trajectory is not None and not each.error:
-            groups.setdefault(each.start.group, set()).add(each.trajectory.reward)
-    equal = sum(len(rewards) == 1 for rewards in groups.values())
+    rewards = _rewards(rollouts)
+    equal = sum(len(different) == 1 for different in rewards.values())
     return {
-        **rollout_metrics(finished),
+        **rollout_metrics(finished_of(rollouts)),
         "episodes/played": len(rollouts),
         "episodes/failed": sum(bool(each.error) for each in rollouts),
-        "groups/equal": equal / max(1, len(groups)),
+        "groups/equal": equal / max(1, len(rewards)),
     }
