@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from agents.play import Failure
-from deepeyes_env.core import Sample
+from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data.files import replacing
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
@@ -21,6 +21,14 @@ IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 
 SETTINGS = "run.json"
 FAILURES = "failures.jsonl"
+PLAN = "plan.json"
+SCORES = "scores.jsonl"
+EARLIER_SCORES = "scores.earlier.jsonl"
+REPORT = "report.json"
+REPORT_TEXT = "report.md"
+
+# Verdicts go first: those of a run that is gone would pass for those of the next one.
+_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, PLAN, RECORDS, FAILURES, SETTINGS)
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -81,6 +89,11 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
 
+def number_of(trajectory: Trajectory) -> int:
+    """Return the number of an episode within its run (:meth:`agents.play.Episode.labelled`)."""
+    return int(trajectory.metadata["episode"])
+
+
 def _describe(value: Any) -> str:
     """Name a setting that JSON cannot hold, so that equal settings have equal names in another process too."""
     if isinstance(value, Path):
@@ -104,12 +117,12 @@ def _resume(folder: Path, settings: dict[str, Any]) -> frozenset[int]:
                 "use the same settings, overwrite the run, or give another folder"
             )
     TrajectoryWriter(folder).close()  # cuts off a line that a killed run left torn
-    return frozenset(int(trajectory.metadata["episode"]) for trajectory in read_trajectories(folder))
+    return frozenset(map(number_of, read_trajectories(folder)))
 
 
 def _clear(folder: Path) -> None:
-    """Delete what a run wrote, and nothing else that may lie in its folder."""
-    for name in (RECORDS, FAILURES, SETTINGS):
+    """Delete what a run wrote, an evaluation's verdicts and reports included, and nothing else in its folder."""
+    for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
     if (folder / IMAGES).is_dir():
         shutil.rmtree(folder / IMAGES)

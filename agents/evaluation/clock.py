@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agents.agent import Agent, AgentError, AsyncAgent, Reply, with_ledger_of
+from agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 
 SECONDS = "model_seconds"
@@ -36,7 +37,7 @@ class TimedAgent:
         replies = self.agent.act(episodes)
         share = (time.perf_counter() - begun) / max(1, len(episodes))
         for episode in episodes:
-            self._seconds[_number(episode)] += share
+            self._seconds[number_of(episode)] += share
         return replies
 
     def with_ledger(self, trajectory: Trajectory) -> Trajectory:
@@ -45,7 +46,7 @@ class TimedAgent:
 
     def stamped(self, trajectory: Trajectory) -> Trajectory:
         """Return a finished trajectory with the seconds in its metadata, and forget them."""
-        seconds = round(self._seconds.pop(_number(trajectory), 0.0), 4)
+        seconds = round(self._seconds.pop(number_of(trajectory), 0.0), 4)
         return replace(trajectory, metadata={**trajectory.metadata, SECONDS: seconds})
 
     def forget(self, number: int) -> None:
@@ -69,13 +70,9 @@ class TimedAsyncAgent(TimedAgent):
         try:
             return await self.agent.reply(episode)
         finally:
-            self._seconds[_number(episode)] += time.perf_counter() - begun
+            self._seconds[number_of(episode)] += time.perf_counter() - begun
 
 
 def timed(agent: Agent) -> TimedAgent:
     """Return the agent, timed."""
     return TimedAsyncAgent(agent) if isinstance(agent, AsyncAgent) else TimedAgent(agent)
-
-
-def _number(episode: Trajectory) -> int:
-    return int(episode.metadata["episode"])

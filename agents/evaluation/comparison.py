@@ -17,6 +17,7 @@ from agents.evaluation.rows import Row, read_rows
 from agents.evaluation.run import Run, open_run
 from agents.evaluation.score_file import judge_of
 from agents.evaluation.statistics import PairedTest
+from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.data.files import replacing
 
 _log = logging.getLogger(__name__)
@@ -81,9 +82,10 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
 
     Raises:
         deepeyes_env.core.DataError: A folder holds no evaluation.
-        ValueError: The two have no question in common.
+        ValueError: The two are of different benchmarks, or have no question in common.
     """
     runs = open_run(first), open_run(second)
+    benchmark = _benchmark(runs)
     names = _names(runs)
     folder = Path(out) if out is not None else runs[0].folder.parent / f"{names[0]}-vs-{names[1]}"
     for what, one, other in _unlike(runs):
@@ -93,12 +95,12 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     pairs = tuple(pair for first_rows, second_rows in matched if (pair := _pair(first_rows, second_rows, runs[0])))
     if not pairs:
         raise ValueError(
-            f"{first} and {second}: no question has a verdict in both; compare runs of the same benchmark "
-            f"({runs[0].benchmark.title} and {runs[1].benchmark.title}), and judge them (deepeyes eval --rescore)"
+            f"{first} and {second}: no question of {benchmark.title} has a verdict in both; compare runs of the same "
+            "samples, and judge them (deepeyes eval --rescore)"
         )
     asked = [{row.question for row in each if row.score is not None} for each in rows]
     page = comparison_page.write(runs, names, matched, folder / "comparison.html")
-    found = Comparison(names, runs[0].benchmark.title, pairs, len(asked[0] ^ asked[1]), page)
+    found = Comparison(names, benchmark.title, pairs, len(asked[0] ^ asked[1]), page)
     with replacing(folder / "comparison.json") as beside:
         beside.write_text(json.dumps(asdict(found), indent=2, default=str) + "\n", encoding="utf-8")
     with replacing(folder / "comparison.md") as beside:
@@ -141,6 +143,16 @@ def label(name: str, side: Side, found: Comparison) -> str:
     return f"{name} {WITH[side.condition]}" if several else name
 
 
+def _benchmark(runs: tuple[Run, Run]) -> Benchmark:
+    one, other = (run.benchmark for run in runs)
+    if one.name != other.name:
+        raise ValueError(
+            f"{runs[0].folder} asked {one.title} ({one.name}) and {runs[1].folder} {other.title} ({other.name}); "
+            "compare runs of the same benchmark"
+        )
+    return one
+
+
 def _names(runs: tuple[Run, Run]) -> tuple[str, str]:
     first, second = (run.folder.resolve().name for run in runs)
     return (first, second) if first != second else (f"{first} 1", f"{second} 2")
@@ -150,7 +162,7 @@ def _unlike(runs: tuple[Run, Run]) -> Iterable[tuple[str, Any, Any]]:
     """Give what two runs had better have in common."""
     settings = [
         {
-            **{name: run.settings.get(name) for name in ("seed", "samples", "rotated", "circular")},
+            **{name: run.settings.get(name) for name in ("data", "seed", "samples", "rotated", "circular")},
             **judge_of(run.folder),
         }
         for run in runs

@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from agents.evaluation.rows import Row, number_of
+from agents.evaluation.rows import Row
 from agents.evaluation.run import Run
+from agents.run_folder import number_of
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Trajectory
 from deepeyes_env.data.files import replacing
 from deepeyes_env.images.ref import ImageRef

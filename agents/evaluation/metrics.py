@@ -10,7 +10,6 @@ from typing import Any
 
 from agents.evaluation.rows import Row
 from agents.evaluation.statistics import (
-    Interval,
     PairedTest,
     YesNoMetrics,
     bootstrap,
@@ -22,6 +21,9 @@ from agents.evaluation.statistics import (
 )
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.judges.yes_no import says
+
+_NO_WIDTH = 1e-9
+"""A bootstrap of questions that all came out alike is this narrow: it knows nothing of any others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,15 @@ class AtK:
         k: How many answers.
         passed: pass@k: the chance that at least one of ``k`` is right.
         average: avg@k: the mean score of ``k``.
-        majority: maj@k: the score of the most frequent answer among the first ``k``.
+        majority: maj@k: the score of the most frequent answer of ``k`` repeats in a row, the first coming after the
+            last; the mean over where that row begins. ``None`` where answers are boxes, of which no two are the same.
         questions: Over how many questions.
     """
 
     k: int
     passed: float
     average: float
-    majority: float
+    majority: float | None
     questions: int
 
 
@@ -68,11 +71,12 @@ class Condition:
         name: ``on`` or ``off``.
         episodes: How many were played.
         judged: How many of them have a verdict.
-        accuracy: Mean score of the judged ones: Wilson's interval where each question was asked once, else a bootstrap
-            over questions. ``None`` if none is judged.
+        accuracy: Mean score of the judged ones: Wilson's interval where each question was asked once or all came out
+            alike, else a bootstrap over questions. ``None`` if none is judged.
         categories: The same by category, by field.
         at_k: pass@k, avg@k and maj@k for 1, 2, 4, ... and the number of repeats; empty without repeats.
-        all_orders: Share of questions that were right in all orders of their options (``--circular``).
+        all_orders: Share of questions that were right in all orders of their options (``--circular``), of those that
+            have a verdict in each; ``None`` if there are none.
         yes_no: Measures of yes-or-no answers, overall under ``""`` and by category.
         answer_iou: Mean overlap of answers that are boxes with the ground truth.
         zoom_rate: Share of episodes in which a call that took a box ran.
@@ -177,7 +181,7 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         judged=len(judged),
         accuracy=accuracy(judged),
         categories={each: by_category(judged, each) for each in benchmark.categories if by_category(judged, each)},
-        at_k=at_k(judged),
+        at_k=at_k(judged, benchmark),
         all_orders=_all_orders(judged) if benchmark.grouped else None,
         yes_no=_yes_no(judged, benchmark) if benchmark.metric == "yes_no" else {},
         answer_iou=_estimate(judged, lambda row: row.box_iou or 0.0) if benchmark.metric == "box" else None,
@@ -209,33 +213,38 @@ def by_category(judged: Iterable[Row], name: str) -> dict[str, Estimate]:
     return {category: estimate for category, estimate in found.items() if estimate}
 
 
-def at_k(judged: Sequence[Row]) -> tuple[AtK, ...]:
+def at_k(judged: Sequence[Row], benchmark: Benchmark) -> tuple[AtK, ...]:
     """Return what several answers to each sample are worth; empty where there are no repeats."""
     samples: defaultdict[int, list[Row]] = defaultdict(list)
-    for row in judged:
+    for row in sorted(judged, key=lambda row: row.repeat):
         samples[row.sample].append(row)
     most = max(map(len, samples.values()), default=0)
     if most < 2:
         return ()
     sizes = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i < most)})
-    return tuple(_at(k, [rows for rows in samples.values() if len(rows) >= k]) for k in sizes)
+    votes = benchmark.metric != "box"
+    return tuple(_at(k, [rows for rows in samples.values() if len(rows) >= k], votes) for k in sizes)
 
 
-def _at(k: int, samples: Sequence[Sequence[Row]]) -> AtK:
+def _at(k: int, samples: Sequence[Sequence[Row]], votes: bool) -> AtK:
     def right(rows: Sequence[Row]) -> int:
         return sum((row.score or 0.0) > 0.5 for row in rows)
-
-    def majority(rows: Sequence[Row]) -> float:
-        first = sorted(rows, key=lambda row: row.repeat)[:k]
-        return majority_at_k([row.vote for row in first], [row.score or 0.0 for row in first])
 
     return AtK(
         k,
         passed=_mean(pass_at_k(len(rows), right(rows), k) for rows in samples),
         average=_mean(_mean(row.score or 0.0 for row in rows) for rows in samples),
-        majority=_mean(map(majority, samples)),
-        questions=len(samples),
+        majority=_mean(_majority(rows, k) for rows in samples) if votes else None,
+        questions=len({rows[0].question for rows in samples}),
     )
+
+
+def _majority(rows: Sequence[Row], k: int) -> float:
+    """Return maj@k of one sample, each repeat counting as often as any other."""
+    starts = range(len(rows) if k < len(rows) else 1)
+    around = [*rows, *rows]
+    windows = (around[start : start + k] for start in starts)
+    return _mean(majority_at_k([row.vote for row in each], [row.score or 0.0 for row in each]) for each in windows)
 
 
 def difference(rows: Iterable[Row]) -> PairedTest | None:
@@ -260,28 +269,29 @@ def paired(first: Mapping[str, float], second: Mapping[str, float]) -> PairedTes
 
 
 def _estimate(rows: Sequence[Row], value: Callable[[Row], float]) -> Estimate | None:
-    if not rows:
+    return _mean_over([value(row) for row in rows], [row.question for row in rows])
+
+
+def _mean_over(values: Sequence[float], questions: Sequence[str]) -> Estimate | None:
+    """Return the mean of values in ``[0, 1]``, each of which belongs to a question; ``None`` of none."""
+    if not values:
         return None
-    values = [value(row) for row in rows]
-    questions = [row.question for row in rows]
-    count = len(set(questions))
-    once = count == len(rows) and all(each in (0.0, 1.0) for each in values)
-    interval: Interval = wilson(sum(values), len(values)) if once else bootstrap(values, questions)
-    return Estimate(_mean(values), interval.low, interval.high, count)
+    mean, count = _mean(values), len(set(questions))
+    once = count == len(values) and all(each in (0.0, 1.0) for each in values)
+    interval = None if once else bootstrap(values, questions)
+    if interval is None or interval.high - interval.low < _NO_WIDTH:
+        interval = wilson(min(mean, 1.0) * count, count)
+    return Estimate(mean, interval.low, interval.high, count)
 
 
 def _all_orders(judged: Sequence[Row]) -> Estimate | None:
     """Return the share of questions right in all orders of their options; each repeat asks them anew."""
-    groups: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+    groups: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in judged:
-        groups[row.question, row.repeat].append(row.score or 0.0)
-    if not groups:
-        return None
-    values = [float(min(scores) > 0.5) for scores in groups.values()]
-    questions = [question for question, _ in groups]
-    once = len(set(questions)) == len(questions)
-    interval = wilson(sum(values), len(values)) if once else bootstrap(values, questions)
-    return Estimate(_mean(values), interval.low, interval.high, len(set(questions)))
+        groups[row.question, row.repeat].append(row)
+    whole = {key: rows for key, rows in groups.items() if len({row.sample for row in rows}) >= rows[0].orders}
+    right = [float(all((row.score or 0.0) > 0.5 for row in rows)) for rows in whole.values()]
+    return _mean_over(right, [question for question, _ in whole])
 
 
 def _yes_no(judged: Sequence[Row], benchmark: Benchmark) -> dict[str, YesNoMetrics]:

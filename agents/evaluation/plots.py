@@ -97,14 +97,15 @@ def _repeats(conditions: Iterable[Condition], out: Path) -> Path:
     """What several answers to each question are worth."""
     figure, (axis,) = _figure(1, height=3.2)
     for each in conditions:
-        ks = [at.k for at in each.at_k]
         for style, name, values in (
             ("-o", "pass@k", [at.passed for at in each.at_k]),
             ("--s", "maj@k", [at.majority for at in each.at_k]),
             (":^", "avg@k", [at.average for at in each.at_k]),
         ):
-            label = f"{name} {_LABELS[each.name]}"
-            axis.plot(ks, values, style, color=COLOURS[each.name], label=label, linewidth=1.6, markersize=4)
+            shown = [(at.k, value) for at, value in zip(each.at_k, values, strict=True) if value is not None]
+            if shown:
+                label = f"{name} {_LABELS[each.name]}"
+                axis.plot(*zip(*shown, strict=True), style, color=COLOURS[each.name], label=label, lw=1.6, ms=4)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sorted({at.k for each in conditions for at in each.at_k}))
     axis.get_xaxis().set_major_formatter(lambda value, _: f"{value:g}")

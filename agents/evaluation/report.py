@@ -11,8 +11,9 @@ from agents.evaluation.metrics import Listed, Report
 from agents.evaluation.plan import CONDITIONS
 from agents.evaluation.plots import PLOTS, draw
 from agents.evaluation.rows import Row, read_rows, scored_trajectories
-from agents.evaluation.run import REPORT, REPORT_TEXT, Run, open_run, read_failures
+from agents.evaluation.run import Run, open_run, read_failures
 from agents.evaluation.score_file import judge_of
+from agents.run_folder import REPORT, REPORT_TEXT
 from deepeyes_env.data.files import replacing
 from deepeyes_env.trajectories import write_page
 

@@ -115,7 +115,12 @@ def _categories(report: Report) -> Iterable[str]:
 
 def _repeats(report: Report) -> Iterable[str]:
     rows = [
-        [WITH[each.name], str(at.k), f"{at.passed:.1%}", f"{at.average:.1%}", f"{at.majority:.1%}", str(at.questions)]
+        [
+            WITH[each.name],
+            str(at.k),
+            *("-" if share is None else f"{share:.1%}" for share in (at.passed, at.average, at.majority)),
+            str(at.questions),
+        ]
         for each in report.conditions
         for at in each.at_k
     ]

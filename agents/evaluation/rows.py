@@ -11,6 +11,7 @@ from agents.evaluation.run import Run
 from agents.evaluation.score_file import Score, last_scores
 from agents.evaluation.scoring import with_score
 from agents.evaluation.votes import vote
+from agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data.benchmarks import GROUP
 from deepeyes_env.envs.limits import Limits
@@ -32,6 +33,7 @@ class Row:
         sample_id: Id of its sample.
         question: What counts as one question: the sample, or the group of samples with cycled options.
         repeat: Which repeat, from 0.
+        orders: In how many orders of its options the question is to be asked, where that is done: as many as it has.
         categories: The sample's categories by field.
         truth: The right answer.
         score: How right the answer is; ``None`` if the judge gave no verdict.
@@ -57,6 +59,7 @@ class Row:
     sample_id: str
     question: str
     repeat: int
+    orders: int
     categories: Mapping[str, tuple[str, ...]]
     truth: str
     score: float | None
@@ -101,11 +104,6 @@ def _box_iou(run: Run, trajectory: Trajectory, score: Score) -> float | None:
     return BoxJudge.of(trajectory).iou(score.prediction or "", trajectory.sample)
 
 
-def number_of(trajectory: Trajectory) -> int:
-    """Return the number of an episode."""
-    return int(trajectory.metadata["episode"])
-
-
 def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
     number, sample = number_of(trajectory), trajectory.sample
     score = scores.get(number, Score(number, error="not judged yet"))
@@ -119,6 +117,7 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         sample_id=sample.id,
         question=str(sample.metadata.get(GROUP, sample.id)) if run.benchmark.grouped else sample.id,
         repeat=run.plan.repeat_of(number),
+        orders=max(1, len(sample.options)),
         categories={name: values for name in fields if (values := _values(sample.metadata.get(name)))},
         truth=sample.answer,
         score=None if score.error else score.value,

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.plan import Plan
-from agents.evaluation.score_file import EARLIER, SCORES
-from agents.run_folder import FAILURES, SETTINGS, IfExists, RunFolder
+from agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder
 from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.data.files import replacing
-
-PLAN = "plan.json"
-REPORT = "report.json"
-REPORT_TEXT = "report.md"
 
 
 @dataclass(frozen=True)
@@ -46,9 +41,6 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, if_exists: IfEx
         FileExistsError, ValueError: See :meth:`agents.run_folder.RunFolder.prepare`.
     """
     prepared = RunFolder.prepare(folder, {**settings, "seed": plan.seed, "samples": plan.samples}, if_exists)
-    if if_exists == "overwrite":
-        for name in (PLAN, SCORES, EARLIER, REPORT, REPORT_TEXT):
-            (folder / name).unlink(missing_ok=True)
     earlier = _read_plan(folder)
     with replacing(folder / PLAN) as beside:
         united = plan.united(earlier) if earlier else plan

@@ -11,12 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.run_folder import EARLIER_SCORES, SCORES
 from deepeyes_env.core import DataError, RewardTerm
 from deepeyes_env.data.files import append_whole, start_of_last_line
-
-SCORES = "scores.jsonl"
-EARLIER = "scores.earlier.jsonl"
-"""The scores of the judge before, when another one judges a run."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +44,8 @@ class Score:
 class ScoreFile:
     """Appends scores to a run folder, a line each; threads may share it.
 
-    The first line says who judges. A folder that was judged by another one keeps those scores as :data:`EARLIER`.
-    Whatever a killed process left of a line is cut off.
+    The first line says who judges. A folder that was judged by another one keeps those scores in
+    ``scores.earlier.jsonl``. Whatever a killed process left of a line is cut off.
 
     Attributes:
         done: Numbers of the episodes that have a verdict.
@@ -62,7 +59,7 @@ class ScoreFile:
         path = folder / SCORES
         begun = judge_of(folder) == dict(judge)
         if path.is_file() and not begun:
-            path.replace(folder / EARLIER)
+            path.replace(folder / EARLIER_SCORES)
         if begun:
             _cut_torn_line(path)
         self.done = self.done_by(folder, judge)

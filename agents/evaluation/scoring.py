@@ -12,6 +12,7 @@ from typing import Any
 
 from agents.evaluation.progress import progress_bar
 from agents.evaluation.score_file import Score, ScoreFile
+from agents.run_folder import number_of
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.judges import Judge, JudgeError, Verdict
 from deepeyes_env.judges.boxes import BoxJudge
@@ -102,7 +103,7 @@ class Scorer:
     def score_all(self, trajectories: Iterable[Trajectory]) -> None:
         """Judge all episodes that have no verdict and were not tried."""
         for trajectory in trajectories:
-            if _number(trajectory) not in self._taken:
+            if number_of(trajectory) not in self._taken:
                 self._slots.acquire()
                 self._submit(trajectory)
 
@@ -110,7 +111,7 @@ class Scorer:
         if self._broken:
             self._slots.release()
             raise self._broken
-        self._taken.add(_number(trajectory))
+        self._taken.add(number_of(trajectory))
         self._pool.submit(self._score, trajectory)
 
     def _score(self, trajectory: Trajectory) -> None:
@@ -152,7 +153,7 @@ def score_run(folder: Path, scoring: Scoring, *, tried: Iterable[int] = (), prog
     """
     tried = frozenset(tried)
     done = tried | ScoreFile.done_by(folder, scoring.description)
-    todo = sum(_number(trajectory) not in done for trajectory in read_trajectories(folder))
+    todo = sum(number_of(trajectory) not in done for trajectory in read_trajectories(folder))
     title = f"judging by {scoring.judge_name}"
     with progress_bar(title, todo, shown=progress and todo > 0) as tell, Scorer(folder, scoring, tried, tell) as scorer:
         if todo:
@@ -168,7 +169,7 @@ def judge(trajectory: Trajectory, judge: Judge, rubric: RubricLike = ACCURACY) -
     if isinstance(judge, BoxJudge):  # a box means other pixels on another view
         judge = BoxJudge.of(trajectory, judge.threshold)
     witness = _Witness(judge)
-    number = _number(trajectory)
+    number = number_of(trajectory)
     try:
         scored = _rubric(rubric).with_judge(witness)(trajectory)
     except JudgeError as error:
@@ -207,7 +208,3 @@ _ACCURACY = Rubric([Term("acc", terms.accuracy), Term("format", terms.format_bro
 
 def _rubric(rubric: RubricLike) -> BaseRubric:
     return _ACCURACY if rubric == ACCURACY else get_rubric(rubric)
-
-
-def _number(trajectory: Trajectory) -> int:
-    return int(trajectory.metadata["episode"])

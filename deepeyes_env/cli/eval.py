@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,13 @@ from deepeyes_env.core import missing_extra
 
 JUDGES = ("standard", "rules", "math", "llm", "chain")
 
+_FOR_SERVER = ("base_url", "stop", "timeout", "retries")
+_FOR_MODEL = (*_FOR_SERVER, "frame", "temperature", "max_tokens")
+_FOR_RESCORE = ("rescore", "out", "judge", "judge_model", "judge_url", "rubric")
+
 
 def evaluate(
+    ctx: typer.Context,
     bench: Annotated[str, typer.Option(help="Benchmark: vstar, hrbench_4k, tsv, jsonl, ...; see docs.")] = "",
     data: Annotated[Path | None, typer.Option(help="Its file or folder.")] = None,
     model: Annotated[
@@ -69,6 +75,8 @@ def evaluate(
     if rescore:
         if out is None:
             raise typer.BadParameter("--rescore needs --out, the folder of the evaluation")
+        others = [name for name in ctx.params if name not in _FOR_RESCORE]
+        _refuse(ctx, others, "--rescore judges what OUT holds already")
         scoring = _scoring(evaluation.open_run(out).benchmark, judge, judge_model, judge_url, rubric, out)
         return _show(evaluation.rescore(out, scoring), out)
     from deepeyes_env.data.benchmarks import open_benchmark
@@ -77,6 +85,10 @@ def evaluate(
         raise typer.BadParameter(f"--bench is missing: one of {', '.join(_names())}")
     if bool(model) == bool(agent):
         raise typer.BadParameter("give --model and --base-url of a served model, or --agent for a scripted one")
+    if agent:
+        _refuse(ctx, _FOR_MODEL, "--agent is no model")
+    elif _is_local(model, base_url):
+        _refuse(ctx, _FOR_SERVER, "--model is a local folder, which no server is asked for")
     if model and repeats > 1 and temperature == 0:
         raise typer.BadParameter("--repeats at temperature 0 asks for the same again: give --temperature, such as 0.7")
     benchmark, dataset = open_benchmark(bench, data, rotated=rotated, circular=circular, seed=seed)
@@ -90,6 +102,7 @@ def evaluate(
         player = _model(
             model,
             base_url,
+            options["frame"],
             seed=seed,
             temperature=temperature,
             max_tokens=max_tokens,
@@ -127,6 +140,17 @@ def evaluate(
     return _show(report, folder)
 
 
+def _refuse(ctx: typer.Context, names: Container[str], why: str) -> None:
+    """Refuse options that were given and that nothing would read."""
+    given = []
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if option.name in names and source is not None and source.name == "COMMANDLINE":
+            given.append("/".join([*option.opts, *option.secondary_opts]))
+    if given:
+        raise typer.BadParameter(f"{why}: leave out {', '.join(given)}")
+
+
 def _names() -> list[str]:
     from deepeyes_env.data.benchmarks import benchmarks
 
@@ -145,10 +169,14 @@ def _frame(model: str, frame: str, *, needed: bool) -> Any:
         raise ValueError(str(error).replace("frame=", "--frame ")) from error
 
 
-def _model(model: str, base_url: list[str] | None, **options: Any) -> Any:
+def _is_local(model: str, base_url: list[str] | None) -> bool:
+    return not base_url and Path(model).is_dir()
+
+
+def _model(model: str, base_url: list[str] | None, frame: Any, **options: Any) -> Any:
     """Return the agent of a local model directory, or of a served model whose servers have been found to serve it."""
-    if not base_url and Path(model).is_dir():
-        return _local_model(model, options["seed"], options["temperature"], options["max_tokens"])
+    if _is_local(model, base_url):
+        return _local_model(model, frame, options["seed"], options["temperature"], options["max_tokens"])
     from agents.openai import OpenAIAgent
     from agents.openai.agent import LOCAL
 
@@ -157,7 +185,7 @@ def _model(model: str, base_url: list[str] | None, **options: Any) -> Any:
     return player
 
 
-def _local_model(model: str, seed: int, temperature: float, max_tokens: int) -> Any:
+def _local_model(model: str, frame: Any, seed: int, temperature: float, max_tokens: int) -> Any:
     try:
         import torch
 
@@ -166,7 +194,8 @@ def _local_model(model: str, seed: int, temperature: float, max_tokens: int) -> 
     except ImportError as error:
         raise missing_extra(error.name or "transformers", "transformers") from error
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    return TransformersAgent(model, sampling=Sampling(temperature, max_tokens), seed=seed, device=device, dtype=dtype)
+    sampling = Sampling(temperature, max_tokens)
+    return TransformersAgent(model, sampling=sampling, seed=seed, frame=frame, device=device, dtype=dtype)
 
 
 def _scoring(benchmark: Any, judge: str, model: str, url: str, rubric: str, folder: Path) -> Any:
@@ -180,6 +209,8 @@ def _scoring(benchmark: Any, judge: str, model: str, url: str, rubric: str, fold
         if model or url:
             raise ValueError("--judge-model and --judge-url are for --judge llm and chain")
         return Scoring(standard_judge(benchmark.judge), f"standard ({benchmark.judge})", rubric)
+    if benchmark.metric == "box":
+        raise ValueError(f"--judge {judge}: cannot compare boxes; {benchmark.title} needs --judge standard")
     asks = judge in ("llm", "chain")
     prompt = "math" if benchmark.metric == "math" else "open"
     cache = folder.parent / "judgements.sqlite3" if asks else None

@@ -9,10 +9,13 @@ from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.images.frames import FRAMES, BBox, Frame, Size, iou, is_finite_box, to_native
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 
-_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?"
-_GAP = r"\s*[\])}>]*\s*[,;]?\s*[\[({<]*\s*"
-_FOUR = re.compile(rf"[\[({{<]\s*({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER})\s*[\])}}>]")
-_BARE = re.compile(rf"\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*\.?\s*")
+# Possessive throughout: what cannot be tried a second time cannot keep a judge busy. A gap is never empty and never
+# begins within a number, or "345" would be two and "2024-01-02-03" four.
+_NUMBER = r"[-+]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d{1,2}+)?+"
+_GAP = r"(?=[^-+.\w])\s*+[\])}>]*+\s*+[,;]?+\s*+[\[({<]*+\s*+"
+_SEPARATOR = r"(?:\s*+[,;]\s*+|\s++)"
+_FOUR = re.compile(rf"[\[({{<]\s*+{_GAP.join([f'({_NUMBER})'] * 4)}\s*+[\])}}>]")
+_BARE = re.compile(rf"\s*+{_SEPARATOR.join([f'({_NUMBER})'] * 4)}\s*+\.?+\s*+")
 _MAX_BOXES = 16
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from deepeyes_env.judges.base import JudgeError
 from deepeyes_env.judges.llm_prompts import UnreadableReplyError
@@ -39,11 +41,14 @@ class ChatEndpoint:
         import openai
 
         self._openai = openai
+        # A proxy from the environment is for the world outside, never for this machine.
+        http = openai.DefaultHttpxClient(timeout=timeout, trust_env=not on_this_machine(base_url))
         self._client = openai.OpenAI(
             base_url=base_url,
             api_key=api_key or os.environ.get("OPENAI_API_KEY") or "none",
             timeout=timeout,
             max_retries=retries,
+            http_client=http,
         )
         self._model = model
         self._seats = threading.BoundedSemaphore(concurrency)
@@ -87,6 +92,15 @@ class ChatEndpoint:
         if not names or self._model in names:
             return "check the URL: it usually ends in /v1"
         return f"the server serves {', '.join(names[:_SHOWN])}"
+
+
+def on_this_machine(url: str) -> bool:
+    """Return whether the host of a URL is ``localhost`` or a loopback address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _content(body: str) -> str:

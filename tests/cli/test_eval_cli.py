@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from agents.evaluation import report
 from deepeyes_env.cli.app import app
+from deepeyes_env.images.codec import encode
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.served import COLOURS, reply, write_questions
+from tests.conftest import pattern
 from tests.servers.faulty import FaultyServer
 
 
@@ -20,6 +22,11 @@ def no_plots(monkeypatch):
 
 def deepeyes(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def told(result):
+    """What a command wrote on standard error, without the frame around it."""
+    return re.sub(r"[\s│]+", " ", result.stderr)
 
 
 def rows(output):
@@ -66,6 +73,13 @@ def test_a_local_folder_needs_no_server(mine, tmp_path):
     played = list(read_trajectories(tmp_path / "run"))
     assert all(turn.tokens and turn.tokens.ids for trajectory in played for turn in trajectory.turns)
     assert all(trajectory.metadata["ledger"] for trajectory in played)
+    other = ("eval", *mine, "--model", BASE, "--max-tokens", 8, "--limit", 1, "--out", tmp_path / "other")
+    result = deepeyes(*other, "--frame", "native")
+    assert result.exit_code == 0, result.output
+    assert [trajectory.frame for trajectory in read_trajectories(tmp_path / "other")] == ["native"]
+    refused = deepeyes(*command, "--no-stop", "--retries", 2)
+    assert "--model is a local folder, which no server is asked for" in told(refused)
+    assert "leave out --stop/--no-stop, --retries" in told(refused)
 
 
 def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp_path, monkeypatch):
@@ -162,6 +176,12 @@ def test_samples_that_fail_are_told(mine, tmp_path):
         (("--bench", "visual_search", "--model", "mystery"), "--frame native|view|norm1000|unit"),
         (("--bench", "visual_search", "--model", "mystery", "--frame", "x"), "--frame 'x'"),
         (("--bench", "visual_search", "--model", "Qwen2-VL", "--repeats", "3"), "give --temperature"),
+        (("--bench", "visual_search", "--agent", "blind", "--base-url", "http://h/v1"), "leave out --base-url"),
+        (("--bench", "visual_search", "--agent", "blind", "--frame", "view"), "--agent is no model: leave out --frame"),
+        (("--bench", "visual_search", "--agent", "blind", "--max-tokens", "2048"), "leave out --max-tokens"),
+        (("--bench", "visual_search", "--data", "mine.jsonl", "--agent", "blind"), "reads no data"),
+        (("--rescore", "--out", "o", "--bench", "pope", "--model", "m"), "already: leave out --bench, --model"),
+        (("--rescore", "--out", "o", "--data", "d", "--no-stop"), "already: leave out --data, --stop/--no-stop"),
         (("--rescore",), "--rescore needs --out"),
         (("--rescore", "--resume"), "exclude each other"),
         (("--rescore", "--out", "/nowhere"), "holds no evaluation"),
@@ -171,8 +191,24 @@ def test_wrong_options_name_the_remedy(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = deepeyes("eval", *arguments)
     assert result.exit_code in (1, 2)
-    assert words in re.sub(r"[\s│]+", " ", result.stderr)
+    assert words in told(result)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("judge", ["rules", "math", "llm", "chain"])
+def test_boxes_are_judged_by_their_overlap_alone(judge, tmp_path):
+    record = {"image": "a.png", "sent": "the cat", "bbox": [1, 2, 30, 40]}
+    (tmp_path / "r.jsonl").write_text(json.dumps(record) + "\n")
+    (tmp_path / "a.png").write_bytes(encode(pattern(60, 50), format="png"))
+    data = ("--bench", "refcoco", "--data", tmp_path / "r.jsonl")
+    command = ("eval", *data, "--agent", "oracle", "--out", tmp_path / "o")
+    asked = ("--judge", judge, *(("--judge-model", "m", "--judge-url", "http://h/v1") if judge in "llm chain" else ()))
+    result = deepeyes(*command, *asked)
+    assert (result.exit_code, (tmp_path / "o").exists()) == (1, False)
+    assert f"--judge {judge}: cannot compare boxes; refCOCO needs --judge standard" in told(result)
+    assert deepeyes(*command).exit_code == 0
+    again = deepeyes("eval", "--rescore", "--out", tmp_path / "o", *asked)
+    assert "refCOCO needs --judge standard" in told(again)
 
 
 def test_a_tsv_without_a_column_is_told_its_columns(tmp_path):

@@ -57,6 +57,13 @@ def test_ways_to_write_a_box(text):
         "1 2 3 4 5",
         "[NaN, 1, 2, 3]",
         "room 1, floor 2, no 3 or 4",
+        "[12, 345, 678]",
+        "The sign reads (2041)",
+        "call (555-123-4567-89)",
+        "[2024-01-02-03]",
+        "[1.2.3.4]",
+        "[1e123, 2, 3]",
+        "[1e123 2e123]",
         "x" * 2000,
     ],
 )
@@ -74,6 +81,67 @@ def test_nothing_that_is_written_raises(text):
         assert box[0] <= box[2]
         assert box[1] <= box[3]
     assert BoxJudge()(text, sample()).score in (0, 1)
+
+
+numbers = st.one_of(st.integers(-9999, 9999), st.floats(-9999, 9999).map(lambda x: round(x, 3))).map(str)
+separators = st.sampled_from([",", ", ", " , ", ";", "; ", " ", "\n", ",\n\t"])
+brackets = st.sampled_from(["[]", "()", "{}", "<>"])
+FORMS = (
+    "{o}{a}{s}{b}{s}{c}{s}{d}{e}",
+    "{o}{a}{s}{b}{e}{s}{o}{c}{s}{d}{e}",
+    "{o}{a}{s}{b}{e}{o}{c}{s}{d}{e}",
+    "<box>({a}{s}{b}),({c}{s}{d})</box>",
+    '{{"bbox_2d": [{a}{s}{b}{s}{c}{s}{d}], "label": "vase"}}',
+    "It is at {o} {a}{s}{b}{s}{c}{s}{d} {e}, I think.",
+)
+
+
+@given(st.lists(numbers, min_size=4, max_size=4), separators, brackets, st.sampled_from(FORMS))
+def test_four_numbers_in_any_form_are_read_back(written, separator, pair, form):
+    text = form.format(**dict(zip("abcd", written, strict=True)), s=separator, o=pair[0], e=pair[1])
+    x1, y1, x2, y2 = map(float, written)
+    assert read_boxes(text) == ((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)),)
+
+
+@given(st.lists(numbers, min_size=4, max_size=4), separators, st.sampled_from(["", " ", ".", "\n"]))
+def test_four_bare_numbers_are_read_back(written, separator, end):
+    (box,) = read_boxes(separator.join(written) + end)
+    assert sorted(box) == sorted(map(float, written))
+
+
+@given(st.lists(numbers, max_size=3), separators, brackets, st.text(alphabet="[](){}<>,; \n", max_size=20))
+def test_three_numbers_are_never_a_box(written, separator, pair, around):
+    listed = separator.join(written)
+    for text in (listed, pair[0] + listed + pair[1], around + listed + around[::-1], around.join(written)):
+        assert read_boxes(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("start", "filler", "end"),
+    [
+        ("[1", " ", "x"),
+        ("[1", "]", "x"),
+        ("[1", " ]", "x"),
+        ("[1 ", "[", "x"),
+        ("[1,", " [", "x"),
+        ("", "[", ""),
+        ("[", "1", "x"),
+        ("[", "1.", "x"),
+        ("[", "1 ", "x"),
+        ("", "[1 ", "x"),
+        ("", " [1 ", "x"),
+        ("", "[1 2 3 4", ""),
+        ("1", " ", "x"),
+        ("", "1 ", ""),
+        ("", " ", "x"),
+        ("[1e", "1", "x"),
+        ("[-", "1-", "x"),
+    ],
+)
+def test_no_text_keeps_the_judge_busy(start, filler, end):
+    # Tried again at each of its gaps, any of these would take minutes.
+    text = (start + filler * 990)[: 990 - len(end)] + end
+    assert all(len(box) == 4 for box in read_boxes(text))
 
 
 @given(boxes, st.sampled_from(FRAMES))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deepeyes_env.judges import ChainJudge, Judge, JudgeError, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
+from deepeyes_env.judges.llm_endpoint import on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer
@@ -75,6 +76,36 @@ def test_a_reply_without_a_judgement_is_asked_for_again_and_then_an_error(reply,
 def test_a_message_that_cannot_be_a_judgement_says_why(choice, told) -> None:
     with FaultyServer(lambda request: choice) as server, pytest.raises(JudgeError, match=told):
         LLMJudge("tiny", server.url, retries=0)("red", question())
+
+
+def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(monkeypatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with FaultyServer(honest) as proxy, FaultyServer(honest) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        assert LLMJudge("tiny", server.url, retries=0)("red", question("red")) == RIGHT
+        assert LLMJudge("tiny", server.url.replace("127.0.0.1", "localhost"), retries=0)("red", question()) == RIGHT
+        assert (len(server.requests), len(proxy.requests)) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://127.1.2.3/v1", True),
+        ("https://localhost/v1", True),
+        ("http://LOCALHOST:1/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://127.example.com/v1", False),
+        ("http://localhost.example.com/v1", False),
+        ("http://[fe80::1]/v1", False),
+        ("http://10.0.0.1/v1", False),
+        ("http:///v1", False),
+    ],
+)
+def test_what_is_on_this_machine(url, here) -> None:
+    assert on_this_machine(url) == here
 
 
 def test_errors_name_the_remedy() -> None:

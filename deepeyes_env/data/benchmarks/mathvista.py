@@ -59,13 +59,13 @@ def open_mathvista(path: Path) -> Dataset:
     Raises:
         DataError: The file is of none of the forms.
     """
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         dataset = TSVDataset(path)
         missing = [name for name in ("question_type", "answer_type", "choices") if name not in dataset.columns]
         if missing:
             raise DataError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(dataset.columns)}")
         return MappedDataset(dataset, _of_row)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         records = read_parquet(path, "decoded_image")
         check_fields(records, _FIELDS, FORMAT)
         return RecordDataset(records, _sample, image_column="decoded_image")
@@ -76,7 +76,7 @@ def open_mathvista(path: Path) -> Dataset:
 
 def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
     fields = record.fields
-    in_parquet = record.file.suffix == ".parquet"
+    in_parquet = record.file.suffix.lower() == ".parquet"
     image = stored_image() if in_parquet else find_image(record, text_of(record, "image"), IMAGE_FOLDERS)
     nested = fields.get("metadata")
     metadata = {

@@ -50,7 +50,7 @@ def open_mme_realworld(path: Path) -> Dataset:
     Raises:
         DataError: The file is of neither form.
     """
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         dataset = TSVDataset(path)
         if OPTIONS_COLUMN not in dataset.columns and "A" not in dataset.columns:
             raise DataError(

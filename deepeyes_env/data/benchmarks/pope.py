@@ -46,9 +46,9 @@ def open_pope(path: Path) -> Dataset:
     Raises:
         DataError: There is no file of any of the forms.
     """
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         return MappedDataset(TSVDataset(path), _normalised)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         records = read_parquet(path, "image")
         check_fields(records, (("question", "text"), ("answer", "label")), FORMAT)
         return RecordDataset(records, _sample, image_column="image")
@@ -60,7 +60,7 @@ def open_pope(path: Path) -> Dataset:
 
 def _files_of(folder: Path) -> list[Path]:
     """Return the files of a folder that are named like a split, at most one for each."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".json", ".jsonl"))
     found = {split: [file for file in files if split in file.stem] for split in SPLITS}
     for split, candidates in found.items():
         if len(candidates) > 1:

@@ -58,7 +58,7 @@ class RecordDataset(RowDataset):
             self._images = {
                 file: _ParquetImages(file, image_column)
                 for file in dict.fromkeys(record.file for record in self._records)
-                if file.suffix == ".parquet"
+                if file.suffix.lower() == ".parquet"
             }
         self._select_rows(len(self._records), "raise")
 
@@ -131,7 +131,8 @@ def _read_json(path: Path) -> list[Record]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return [Record(path, row, _line(path, row, line)) for row, line in enumerate(text.splitlines()) if line.strip()]
+        # Not splitlines(): JSON may hold U+2028 and the like as they are.
+        return [Record(path, row, _line(path, row, line)) for row, line in enumerate(text.split("\n")) if line.strip()]
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return [Record(path, row, item) for row, item in enumerate(value)]
     if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):

@@ -72,9 +72,9 @@ def open_refcoco(path: Path) -> Dataset:
     Raises:
         DataError: The file is of none of the forms.
     """
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         return MappedDataset(TSVDataset(path), _grounded)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         records = read_parquet(path, "image")
         check_fields(records, ("bbox", "answer"), FORMAT)
         return RecordDataset(exploded(records, "answer"), _sample, image_column="image")

@@ -163,7 +163,7 @@ def open_benchmark(
 
     Args:
         name: One of :func:`benchmarks`; case and ``-``, ``_`` or spaces do not matter.
-        data: The file or folder, or samples already made; ``None`` only for ``visual_search``, which needs no files.
+        data: The file or folder, or samples already made; for ``visual_search``, which reads no files, ``None``.
         rotated: Turn each image by an angle drawn from ``seed`` and the sample's id; see :class:`Rotated`.
         circular: Ask each question once for each option, with the options cycled, in a fixed order; see
             :class:`Circular`.
@@ -172,8 +172,8 @@ def open_benchmark(
     Raises:
         DataError: There is no such file, it has not the benchmark's format (the message says what was found and what
             is expected), or it holds no samples.
-        ValueError: No benchmark has that name (the message names the nearest); ``data`` is missing; ``circular`` for
-            a benchmark without options.
+        ValueError: No benchmark has that name (the message names the nearest); ``data`` is missing, or given to
+            ``visual_search``; ``circular`` for a benchmark without options.
     """
     entry = _entry(name)
     dataset = load(data) if data is not None and not isinstance(data, str | Path) else _open(entry, data)
@@ -208,6 +208,8 @@ def _key(name: str) -> str:
 def _open(entry: _Entry, data: str | Path | None) -> Dataset:
     benchmark = entry.benchmark
     if benchmark.name == VISUAL_SEARCH:
+        if data is not None:
+            raise ValueError(f"{benchmark.title} is built in and reads no data; leave out {str(data)!r}")
         return load(VISUAL_SEARCH)
     if data is None:
         raise ValueError(f"{benchmark.title} needs its data: {benchmark.format}")

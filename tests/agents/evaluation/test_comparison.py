@@ -135,8 +135,26 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         compare(tmp_path / "a", tmp_path / "nothing")
     agent = agents.make_agent("oracle")
     evaluate(BENCHMARK, others, agent, Scoring(RuleJudge(), "rules"), out=tmp_path / "c", progress=False)
-    with pytest.raises(ValueError, match="no question has a verdict in both"):
+    with pytest.raises(ValueError, match="no question of My benchmark has a verdict in both"):
         compare(tmp_path / "a", tmp_path / "c")
+
+
+def test_runs_of_different_benchmarks_are_not_compared(tmp_path):
+    run(tmp_path / "a", {1})
+    agent, other = agents.make_agent("oracle"), Benchmark("other", "Other benchmark", "", "choice", "rules")
+    same_ids = {"out": tmp_path / "b", "progress": False}
+    evaluate(other, samples(), agent, Scoring(RuleJudge(), "rules"), **same_ids)
+    with pytest.raises(ValueError, match=r"a asked My benchmark \(mine\) and .*b Other benchmark \(other\)"):
+        compare(tmp_path / "a", tmp_path / "b", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_different_files_are_told_apart(tmp_path, caplog):
+    run(tmp_path / "a", {1}, settings={"data": "a.jsonl"})
+    run(tmp_path / "b", {1}, settings={"data": "b.jsonl"})
+    with caplog.at_level(logging.WARNING):
+        compare(tmp_path / "a", tmp_path / "b")
+    assert "differ in data: 'a.jsonl' and 'b.jsonl'" in caplog.text
 
 
 @pytest.mark.browser

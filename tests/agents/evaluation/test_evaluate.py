@@ -185,6 +185,20 @@ def test_a_run_is_resumed_only_as_what_it_was(tmp_path, change, words):
     assert run(tmp_path / "run", if_exists="overwrite", **change).complete
 
 
+def test_nothing_of_an_evaluation_outlives_the_run_that_takes_its_folder(tmp_path):
+    out = tmp_path / "run"
+    run(out)
+    rescore(out, Scoring(Away("s1"), "other"), progress=False)
+    (out / "notes.txt").write_text("mine")
+    left = {"plan.json", "scores.jsonl", "scores.earlier.jsonl", "report.json", "report.md"}
+    assert left < {path.name for path in out.iterdir()}
+    agents.rollout("VisualToolbox-v2", agents.make_agent("blind"), episodes=2, out=out, if_exists="overwrite")
+    assert not left & {path.name for path in out.iterdir()}
+    assert (out / "notes.txt").is_file()
+    with pytest.raises(DataError, match="no evaluation"):
+        open_run(out)
+
+
 def test_samples_that_cannot_be_played_are_listed_and_the_others_played(tmp_path):
     report = run(tmp_path / "run", dataset=samples(6, broken=(1, 4)))
     assert [each.sample for each in report.failed] == ["number 1", "number 4"]
@@ -309,6 +323,9 @@ def test_questions_in_all_orders_of_their_options(tmp_path):
     condition = report.conditions[0]
     assert (condition.accuracy.value, condition.accuracy.questions) == (pytest.approx(11 / 12), 4)
     assert (condition.all_orders.value, condition.all_orders.questions) == (0.75, 4)
+    some = {"limit": 8, "out": tmp_path / "some", "progress": False}
+    condition = evaluate(benchmark, dataset, agents.make_agent("blind"), scoring, **some).conditions[0]
+    assert (condition.all_orders.value, condition.all_orders.questions) == (1.0, 2), "s2 was not asked in all orders"
     places = Counter(each.sample.options.index("yes") for each in read_trajectories(tmp_path / "run"))
     assert places == {0: 4, 1: 4, 2: 4}, "the environment keeps the order"
 
@@ -350,3 +367,23 @@ def test_answers_that_are_boxes_are_measured_by_overlap(tmp_path):
     report = evaluate(benchmark, asked, Points(), scoring, out=tmp_path / "run", frame="norm1000", progress=False)
     assert report.conditions[0].accuracy.value == 0.5
     assert report.conditions[0].answer_iou.value == pytest.approx(0.5)
+
+
+@pytest.mark.usefixtures("plots")
+def test_boxes_that_are_asked_for_several_times_have_no_majority(tmp_path):
+    from deepeyes_env.judges.standard import standard_judge
+
+    benchmark = Benchmark("refcoco", "refCOCO", "", "box", "box")
+    asked = [Sample("b0", "Where?", "box", pattern(100, 100), boxes=((10, 10, 30, 30),))]
+
+    class Points:
+        name = "points"
+
+        def act(self, episodes):
+            return [agents.Reply("<answer>[10, 10, 30, 30]</answer>") for _ in episodes]
+
+    scoring = Scoring(standard_judge("box"), "box")
+    evaluate(benchmark, asked, Points(), scoring, out=tmp_path / "run", frame="native", repeats=2, progress=False)
+    assert "| with tools | 2 | 100.0% | 100.0% | - | 1 |" in (tmp_path / "run" / "report.md").read_text()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["conditions"][0]["at_k"][0]["majority"] is None
+    assert (tmp_path / "run" / "plots" / "repeats.png").is_file()

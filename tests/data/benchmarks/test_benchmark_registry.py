@@ -69,6 +69,61 @@ def test_the_built_in_task_needs_no_files():
     assert open_benchmark("visual-search", rotated=True)[1].view == data.view
 
 
+def test_the_built_in_task_takes_no_files(tmp_path):
+    with pytest.raises(ValueError, match=r"Visual search is built in and reads no data; leave out .*mine\.jsonl"):
+        open_benchmark("visual_search", tmp_path / "mine.jsonl")
+
+
+TRUTH = {"question": "Is it?", "answer": "yes", "category": "popular"}
+BOXED = {"question": "the cat", "answer": "[1, 2, 30, 40]"}
+CHOICES = "(A) a\n(B) b\n(C) c\n(D) d\n(E) e"
+MATHS = {"question": "?", "answer": "3", "question_type": "free_form", "answer_type": "integer", "choices": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("pope", TRUTH),
+        ("refcoco", BOXED),
+        ("mme_realworld_lite", {"question": "?", "answer": "A", "multi-choice options": CHOICES}),
+        ("mathvista", MATHS),
+        ("hrbench_4k", TRUTH),
+        ("vstar", TRUTH),
+        ("tsv", TRUTH),
+    ],
+)
+def test_the_kind_of_a_file_is_told_in_capitals_too(put_tsv, name, row):
+    one, other = open_benchmark(name, put_tsv("x.tsv", row))[1], open_benchmark(name, put_tsv("X.TSV", row))[1]
+    assert [(sample.question, sample.answer) for sample in one] == [(s.question, s.answer) for s in other]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("pope", {**TRUTH, "image": "picture"}),
+        ("refcoco", {"answer": ["the cat"], "bbox": [1.0, 2.0, 3.0, 4.0], "image": "picture"}),
+        ("mathvista", {**MATHS, "choices": [], "decoded_image": "picture"}),
+    ],
+)
+def test_parquet_in_capitals(put_parquet, make_jpeg, name, row):
+    stored = {key: {"bytes": make_jpeg(), "path": None} if value == "picture" else value for key, value in row.items()}
+    _, data = open_benchmark(name, put_parquet("X.PARQUET", [stored]))
+    assert data[0].images[0].encoded() == make_jpeg()
+
+
+def test_a_folder_of_splits_in_capitals(put_lines, put_image, tmp_path):
+    put_image("a.jpg")
+    put_lines("coco_pope_random.JSON", {"question_id": 1, "image": "a.jpg", "text": "Is it?", "label": "yes"})
+    assert open_benchmark("pope", tmp_path)[1][0].id == "random/1"
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085"])
+def test_only_a_line_feed_ends_a_line(tmp_path, mark):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(f'{{"text": "a{mark}b"}}\r\n\n{{"text": "c"}}'.encode())
+    assert [(record.row, record.fields["text"]) for record in read_json(path)] == [(0, f"a{mark}b"), (2, "c")]
+
+
 def test_a_tsv_that_lacks_a_column_is_told_those_it_has(put_tsv):
     with pytest.raises(DataError, match=r"lacks the columns answer; it has 'index', 'image', 'question'"):
         open_benchmark("hrbench_8k", put_tsv("hr_bench_8k.tsv", {"question": "?"}))
