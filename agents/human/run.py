@@ -13,8 +13,8 @@ from gymnasium.vector import AutoresetMode
 from agents.human.server import serving
 from agents.human.session import Session, Stopped
 from agents.play import Episode, Failure, play
+from agents.play_async import check_is_ours
 from agents.run_folder import RunFolder
-from deepeyes_env.envs.toolbox import ENTRY_POINT
 from deepeyes_env.envs.vector import BatchedVectorEnv
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
@@ -85,7 +85,6 @@ def play_by_hand(
 
 
 def _make(env: str, env_kwargs: dict[str, Any]) -> BatchedVectorEnv:
-    if gym.spec(env).entry_point != ENTRY_POINT:
-        raise ValueError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
+    check_is_ours(env)
     made = gym.make_vec(env, num_envs=1, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
     return cast(BatchedVectorEnv, made)

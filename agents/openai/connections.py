@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from deepeyes_env.judges.llm_endpoint import on_this_machine
+
 
 @dataclass
 class _Session:
@@ -80,10 +82,8 @@ class Connections:
         import openai
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 10.0))
-        # A proxy from the environment is for the world outside, never for this machine.
-        local = url.partition("://")[2].startswith(("127.", "localhost", "[::1]"))
         plain: dict[str, Any] = {} if url.startswith("https://") else {"verify": False, "follow_redirects": False}
-        http = openai.DefaultAsyncHttpxClient(timeout=timeout, trust_env=not local, **plain)
+        http = openai.DefaultAsyncHttpxClient(timeout=timeout, trust_env=not on_this_machine(url), **plain)
         return openai.AsyncOpenAI(api_key=self._api_key, base_url=url, max_retries=0, timeout=timeout, http_client=http)
 
 

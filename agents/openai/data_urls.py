@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import base64
-import io
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Literal, TypeAlias
 
-from PIL import Image as PILImage
+import numpy as np
 
-from deepeyes_env.images.codec import encode
+from agents.openai.alike import Names
+from deepeyes_env.images.codec import common_format, encode
 from deepeyes_env.images.ref import ImageRef
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
 
-_SENDABLE = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-_EXIF_ORIENTATION = 0x0112
-
 
 class DataUrls:
-    """Writes images as ``data:`` URLs, and keeps what it wrote by content hash; thread-safe.
+    """Writes images as ``data:`` URLs, and keeps what it wrote by content; thread-safe.
+
+    Encoded images and recipes are known by their digest, pixels by :class:`~agents.openai.alike.Names`: those that are
+    held by anybody, as by the conversations that go on, are written once.
 
     An image that is encoded already goes out byte for byte, unless a server could see it otherwise than the environment
-    does (see :func:`media_type`). The least recently used URLs are dropped when all together exceed a budget.
+    does (see :func:`~deepeyes_env.images.codec.common_format`). The least recently used URLs are dropped when all
+    together exceed a budget.
 
     Attributes:
         encodes: How many URLs have been written so far.
@@ -48,7 +49,8 @@ class DataUrls:
         self._quality = quality
         self._max_bytes = max_bytes
         self._nbytes = 0
-        self._kept: OrderedDict[str, Future[bytes]] = OrderedDict()
+        self._names = Names()
+        self._kept: OrderedDict[str | int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, image: ImageRef) -> bytes:
@@ -57,7 +59,7 @@ class DataUrls:
         Raises:
             deepeyes_env.images.ImageError: The image cannot be decoded.
         """
-        key = image.digest
+        key = self._names(image.source) if isinstance(image.source, np.ndarray) else image.digest
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -79,10 +81,10 @@ class DataUrls:
 
     def _write(self, image: ImageRef) -> bytes:
         data = image.encoded() if image.is_encoded else b""
-        media = media_type(data)
-        if media is None:
-            media, data = f"image/{self._format}", encode(image.pixels(), self._format, self._quality)
-        return b"data:%s;base64,%s" % (media.encode(), _base64(data))
+        format = common_format(data, grey=True)  # servers make what they decode RGB
+        if not format:
+            format, data = self._format, encode(image.pixels(), self._format, self._quality)
+        return b"data:image/%s;base64,%s" % (format.encode(), _base64(data))
 
     def _count(self, url: bytes) -> None:
         with self._lock:
@@ -94,22 +96,6 @@ class DataUrls:
                     return
                 del self._kept[oldest]
                 self._nbytes -= len(future.result())
-
-
-def media_type(data: bytes) -> str | None:
-    """Return the media type of a file that every decoder shows as the environment does; ``None`` for any other file.
-
-    Those are JPEG, PNG and WebP files in plain RGB or grey: not turned by EXIF, which some servers heed and some do
-    not, not transparent, not animated, not CMYK.
-    """
-    try:
-        image = PILImage.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
-        upright = image.getexif().get(_EXIF_ORIENTATION, 1) in (0, 1)
-    except Exception:  # No image, another format, or too large for Pillow's taste: it is encoded anew.
-        return None
-    still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
-    plain = image.mode in ("RGB", "L") and not image.has_transparency_data
-    return _SENDABLE.get(image.format or "") if upright and still and plain else None
 
 
 def original_or_view(original: ImageRef, view: ImageRef) -> ImageRef:

@@ -15,17 +15,14 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, ToolResult, Trajectory
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, neutral
-from deepeyes_env.protocols.scan import find_json_spans, read_json
-from deepeyes_env.protocols.tagged import response_text
+from deepeyes_env.protocols.native import RETURNED, result_texts, without_images
+from deepeyes_env.protocols.scan import find_json_spans, plain, read_json
 
 Place: TypeAlias = Literal["tool", "user"]
 """Where the images of tool messages go: into the message itself, or into a user message that follows."""
 
 ChatMessage: TypeAlias = dict[str, Any]
 """An OpenAI-style message; its content is a text, or a list of texts and :class:`ImageRef`."""
-
-RETURNED = "The tools returned:"
-"""Opens the user message with images that a server does not take in tool messages."""
 
 
 def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]:
@@ -134,16 +131,12 @@ def _native_turn(turn: Turn, number: int, place: Place) -> Iterator[ChatMessage]
     ]
     yield {"role": "assistant", "content": neutral(said.strip()), "tool_calls": calls}
     images: list[ImageRef] = []
-    for i, result in enumerate(turn.results):
-        text = response_text(result)
-        if turn.skipped and i == len(turn.results) - 1:
-            text += f"\n{turn.skipped} more calls of your message were not run."
+    for id, result, text in zip(ids, turn.results, result_texts(turn.results, turn.skipped), strict=True):
         if place == "user" and result.images:
             images += result.images
-            text = text.replace(IMAGE_PLACEHOLDER, "") or "The image follows."
-            yield {"role": "tool", "tool_call_id": ids[i], "content": text}
+            yield {"role": "tool", "tool_call_id": id, "content": without_images(text)}
         else:
-            yield {"role": "tool", "tool_call_id": ids[i], "content": _content(Message(text, result.images))}
+            yield {"role": "tool", "tool_call_id": id, "content": _content(Message(text, result.images))}
     if images:
         yield {"role": "user", "content": [RETURNED, *images]}
 
@@ -151,7 +144,7 @@ def _native_turn(turn: Turn, number: int, place: Place) -> Iterator[ChatMessage]
 def _function(result: ToolResult, written: str) -> dict[str, str]:
     """Return name and arguments of a call as the endpoint gave them; servers demand that the arguments be JSON."""
     if result.call.name:
-        return {"name": result.call.name, "arguments": json.dumps(dict(result.call.arguments), default=str)}
+        return {"name": result.call.name, "arguments": json.dumps(dict(result.call.arguments), default=plain)}
     try:
         function = read_json(written)["function"]
         name = function["name"]

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from deepeyes_env.core import Trajectory
+    from deepeyes_env.data import Dataset
 
 
 def export(
@@ -47,7 +48,6 @@ def export(
     ] = None,
 ) -> None:
     """Write the episodes of a run to a file for training or evaluation elsewhere; or check such a file."""
-    from deepeyes_env.data import load
     from deepeyes_env.trajectories import export as exports
     from deepeyes_env.trajectories.files import RECORDS
 
@@ -64,16 +64,40 @@ def export(
         raise FileExistsError(f"{out}: exists; give another file or --overwrite")
     if out.resolve() in (run.resolve(), (run / RECORDS).resolve()):
         raise ValueError(f"{out}: is the run itself; give another file")
+    dataset, rows = (None, None) if data is None else _data_set(run, data)
     done = exports.export(
         _scored(run),
         out,
         format,
         selection=exports.Selection(right, min_reward, clean, used_tools, tools),  # type: ignore[arg-type]  # checked there
         calls=calls,  # type: ignore[arg-type]  # checked there
-        dataset=None if data is None else load(data),
+        dataset=dataset,
+        rows=rows,
     )
     left_out = ", ".join(f"{reason} {count}" for reason, count in done.left_out.items())
     typer.echo(f"{out}: {done.written} episodes" + (f"; left out: {left_out}" if left_out else ""))
+
+
+def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
+    """Open a data set as the run did, and where benchmarks change questions on the way also as its file has it."""
+    from agents.evaluation.run import PLAN, open_run
+    from deepeyes_env.data import load
+    from deepeyes_env.data.benchmarks import open_benchmark
+    from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN
+    from deepeyes_env.data.vlmevalkit import TSVDataset
+
+    folder = run if run.is_dir() else run.parent
+    if not (folder / PLAN).is_file():
+        return load(data), None
+    benchmark = open_run(folder).benchmark
+    _, dataset = open_benchmark(benchmark.name, data)
+    if benchmark.grouped and CYCLE_COLUMN not in dataset[0].metadata:
+        raise ValueError(
+            f"{run}: was played with --circular, and a result sheet has a row for each one of {data}; "
+            "export an evaluation without it"
+        )
+    path = Path(data).expanduser()
+    return dataset, TSVDataset(path) if path.suffix.lower() == ".tsv" else None
 
 
 def _scored(run: Path) -> Iterator[Trajectory]:

@@ -22,6 +22,8 @@ MAX_PIXELS = 16384 * 12288
 # Ghostscript: neither belongs in front of files from strangers. HEIF is there once pillow-heif is registered.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
 
+_COMMON = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp"}
+
 _UPRIGHT = {
     2: PILImage.Transpose.FLIP_LEFT_RIGHT,
     3: PILImage.Transpose.ROTATE_180,
@@ -80,6 +82,29 @@ def read_size(data: bytes, *, name: str = "") -> Size:
     image, orientation = _open(data, name)
     width, height = image.size
     return (height, width) if orientation >= 5 else (width, height)
+
+
+def common_format(data: bytes, *, grey: bool = False) -> str:
+    """Return the format of a file that every decoder shows as :func:`decode` does; empty for any other.
+
+    Those are opaque, still RGB images as JPEG, PNG or WebP that are upright as they are: whether EXIF turns an image
+    depends on who decodes it. Only the header is read.
+
+    Args:
+        data: A file, perhaps of another format or of none.
+        grey: Whether a grey image passes too: to be set where the decoder is known to make it RGB.
+
+    Returns:
+        ``"jpeg"``, ``"png"``, ``"webp"`` or ``""``.
+    """
+    try:
+        image, orientation = _open(data, "")
+        # Of a JPEG with further pictures behind it (MPO) everybody sees the first.
+        still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+        plain = image.mode in ("RGB", "L" if grey else "RGB") and not image.has_transparency_data
+    except Exception:  # Whoever decodes it says what is wrong.
+        return ""
+    return _COMMON.get(image.format or "", "") if orientation == 1 and still and plain else ""
 
 
 def to_rgb_array(image: PILImage.Image) -> Image:

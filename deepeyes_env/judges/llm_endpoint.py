@@ -41,7 +41,6 @@ class ChatEndpoint:
         import openai
 
         self._openai = openai
-        # A proxy from the environment is for the world outside, never for this machine.
         http = openai.DefaultHttpxClient(timeout=timeout, trust_env=not on_this_machine(base_url))
         self._client = openai.OpenAI(
             base_url=base_url,
@@ -95,7 +94,7 @@ class ChatEndpoint:
 
 
 def on_this_machine(url: str) -> bool:
-    """Return whether the host of a URL is ``localhost`` or a loopback address."""
+    """Return whether the host of a URL is ``localhost`` or a loopback address: no proxy leads there."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepeyes_env.core import ToolCall, ToolResult
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
 from deepeyes_env.protocols.scan import read_json
 from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
+
+RETURNED = "The tools returned:"
+"""Opens the user message with images that cannot stand in tool messages."""
 
 
 class NativeProtocol(TaggedProtocol):
@@ -44,6 +47,24 @@ class NativeProtocol(TaggedProtocol):
         if skipped:
             lines.append(f"{skipped} more calls were not run: only the first {self.max_calls} of a message.")
         return "\n".join(lines)
+
+
+def result_texts(results: Sequence[ToolResult], skipped: int) -> list[str]:
+    """Write the results of a message's calls as a ``tool`` message each, with a placeholder per image.
+
+    Args:
+        results: The results.
+        skipped: How many further calls were not run; the last message says so.
+    """
+    texts = [response_text(result) for result in results]
+    if skipped and texts:
+        texts[-1] += f"\n{skipped} more calls of your message were not run."
+    return texts
+
+
+def without_images(text: str) -> str:
+    """Return the text of a ``tool`` message whose images follow in a user message."""
+    return text.replace(IMAGE_PLACEHOLDER, "") or "The image follows."
 
 
 def read_message(message: Mapping[str, Any], protocol: Protocol) -> tuple[str, ParsedMessage]:

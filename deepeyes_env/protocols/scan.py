@@ -7,6 +7,7 @@ closes none, and stop at a closing tag inside a JSON string.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ def cut_out(text: str, spans: list[Span]) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Parse JSON strictly: NaN and Infinity are refused.
+    """Parse JSON strictly: NaN and Infinity are refused, and so are numbers that would become infinite.
 
     Raises:
         ValueError: The text is not JSON; also for nesting deeper than the interpreter's limit.
@@ -88,4 +89,16 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number that JSON has")
 
 
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is too large a number")
+    return number
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def plain(value: Any) -> Any:
+    """Return numpy's numbers and arrays as JSON has them, and whatever JSON has not as text: for ``json.dumps``."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
-from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between, read_json
+from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between, plain, read_json
 
 Style = Literal["named", "flat"]
 """``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
@@ -83,7 +83,7 @@ class TaggedProtocol(Protocol):
             body = {"function": _FLAT_NAMES_BACK.get(call.name, call.name), **call.arguments}
         else:
             body = {"name": call.name, "arguments": dict(call.arguments)}
-        return f"{self.opening}\n{json.dumps(body, default=_plain)}\n{self.closing}"
+        return f"{self.opening}\n{json.dumps(body, default=plain)}\n{self.closing}"
 
     def system_prompt(self, schemas: Sequence[dict[str, Any]]) -> str:
         """Explain the tools in the Hermes format that Qwen's chat models were trained on."""
@@ -119,11 +119,6 @@ class TaggedProtocol(Protocol):
             else "If this is enough, write <answer>...</answer>; otherwise ask for another part in the same way."
         )
         return "\n".join(parts)
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as JSON has them, and whatever JSON has not as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def response_text(result: ToolResult) -> str:

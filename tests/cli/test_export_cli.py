@@ -1,17 +1,25 @@
 """``deepeyes export``."""
 
+from base64 import b64encode
+
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import agents
+from agents import evaluation
 from agents.evaluation.score_file import last_scores
 from agents.evaluation.scoring import Scoring, score_run
 from deepeyes_env.cli.app import ErrorsInOneLine
 from deepeyes_env.cli.export import export
-from deepeyes_env.data import load
+from deepeyes_env.data import load, tsv
+from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.vlmevalkit import write_tsv
+from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import RuleJudge
+from deepeyes_env.trajectories import read_trajectories
+from deepeyes_env.trajectories.export.vlmevalkit import read_vlmevalkit
 
 app = typer.Typer(cls=ErrorsInOneLine)
 app.command()(export)
@@ -58,6 +66,60 @@ def test_a_sheet_needs_the_data(tmp_path):
     done = deepeyes(tmp_path / "run", *sheet, "--data", tmp_path / "bench.tsv")
     assert done.exit_code == 0, done.output
     assert "6 rows" in deepeyes("--format", "vlmevalkit", "--check", tmp_path / "sheet.tsv").stdout
+
+
+QUESTIONS = {
+    "mme_realworld_lite": {
+        "question": "Which one?",
+        "answer": "C",
+        "multi-choice options": "Listed below:\n(A) one\n(B) two\n(C) three\n(D) four\n(E) none of these\n",
+        "category": "Perception/OCR",
+        "l2-category": "sign",
+    },
+    "mathvista": {
+        "question": "Hint: Give the letter.\nQuestion: Which one?\nChoices:\n(A) one\n(B) two\n(C) three\n(D) four",
+        "answer": "three",
+        "answer_option": "C",
+        "question_type": "multi_choice",
+        "answer_type": "text",
+        "choices": "['one', 'two', 'three', 'four']",
+        "skills": "['statistical reasoning']",
+    },
+}
+
+
+def evaluated(bench, path, out, **options):
+    """Let an agent that knows the answers evaluate itself on six questions in a TSV; return the questions' columns."""
+    columns = {"index": "", "image": "", **QUESTIONS[bench]}
+    pixels = [np.full((64, 64 + i, 3), i, np.uint8) for i in range(6)]
+    rows = [{**columns, "index": str(i), "image": b64encode(encode(p)).decode()} for i, p in enumerate(pixels)]
+    table = [list(columns), *(list(row.values()) for row in rows)]
+    path.write_bytes(b"".join(map(tsv.join_record, table)))
+    benchmark, dataset = open_benchmark(bench, path, **options)
+    agent, scoring = agents.make_agent("oracle"), Scoring(RuleJudge(), "rules")
+    evaluation.evaluate(benchmark, dataset, agent, scoring, out=out, num_envs=2, progress=False)
+    return [{k: v for k, v in row.items() if k != "image"} for row in rows]
+
+
+@pytest.mark.parametrize("bench", QUESTIONS)
+def test_a_sheet_has_the_columns_of_a_benchmark_that_rewrites_its_questions(bench, tmp_path):
+    rows = evaluated(bench, tmp_path / "bench.tsv", tmp_path / "run")
+    sheet = tmp_path / "sheet.tsv"
+    done = deepeyes(tmp_path / "run", "--format", "vlmevalkit", "--out", sheet, "--data", tmp_path / "bench.tsv")
+    assert done.exit_code == 0, done.output
+    written = [{"index": r.index, "question": r.question, **r.others} for r in read_vlmevalkit(sheet)]
+    assert written == rows
+    shown = {trajectory.answer for trajectory in read_trajectories(tmp_path / "run")}
+    assert len(shown) > 1  # options were shown in other orders than the benchmark's
+    assert {row.prediction for row in read_vlmevalkit(sheet)} == {"C"}
+
+
+def test_cycled_questions_have_no_place_in_a_sheet(tmp_path):
+    evaluated("mme_realworld_lite", tmp_path / "bench.tsv", tmp_path / "run", circular=True)
+    sheet = ("--format", "vlmevalkit", "--out", tmp_path / "sheet.tsv", "--data", tmp_path / "bench.tsv")
+    refused = deepeyes(tmp_path / "run", *sheet)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "was played with --circular" in refused.stderr
 
 
 def test_verdicts_of_a_judge_that_came_later_count(tmp_path):

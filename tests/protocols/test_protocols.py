@@ -76,6 +76,7 @@ def test_which_calls_of_a_message_are_run():
         ("{'name': 1}", "not valid JSON"),
         ('{"name": "a", "arguments": {"x": NaN}}', "NaN is not a number"),
         ('{"name": "a", "arguments": {"x": -Infinity}}', "Infinity is not a number"),
+        ('{"name": "a", "arguments": {"x": [1, -1e999]}}', "-1e999 is too large a number"),
         ("42", "must be one JSON object"),
         ("[]", "must be one JSON object"),
         ('{"arguments": {}}', "lacks a name"),

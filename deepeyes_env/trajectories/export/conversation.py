@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -10,8 +11,8 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult, Trajector
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, TaggedProtocol
-from deepeyes_env.protocols.scan import find_json_spans
-from deepeyes_env.protocols.tagged import response_text
+from deepeyes_env.protocols.native import result_texts
+from deepeyes_env.protocols.scan import find_json_spans, plain
 
 Calls: TypeAlias = Literal["text", "native"]
 """How tool calls are written.
@@ -147,10 +148,7 @@ def _native_turn(turn: Turn, protocol: TaggedProtocol, number: int) -> Iterator[
     said = (turn.action[: spans[0].start] if spans else turn.action).strip()
     calls = tuple(_with_id(result, f"call_{number + i}") for i, result in enumerate(turn.results))
     yield _assistant(turn, said, calls)
-    for i, (call, result) in enumerate(zip(calls, turn.results, strict=True), start=1):
-        text = utf8(response_text(result))
-        if turn.skipped and i == len(calls):
-            text += f"\n{turn.skipped} more calls of your message were not run."
+    for call, result, text in zip(calls, turn.results, result_texts(turn.results, turn.skipped), strict=True):
         yield ChatMessage("tool", text, result.images, call_id=call.id)
 
 
@@ -158,6 +156,10 @@ def _with_id(result: ToolResult, default: str) -> ToolCall:
     call = result.call
     if not call.name:
         raise UnexportableError("a call that cannot be read, and so has no native form")
+    try:
+        json.dumps(dict(call.arguments), default=plain, allow_nan=False)
+    except ValueError as error:
+        raise UnexportableError("a call with a number that JSON has not") from error
     return ToolCall(call.name, dict(call.arguments), call.id or default)
 
 

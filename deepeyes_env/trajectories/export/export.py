@@ -80,6 +80,7 @@ def export(
     selection: Selection | None = None,
     calls: Calls | None = None,
     dataset: Iterable[Sample] | None = None,
+    rows: Iterable[Sample] | None = None,
 ) -> Export:
     """Write episodes to a file of another tool's format. The file appears whole or not at all.
 
@@ -91,16 +92,17 @@ def export(
         selection: Which episodes to keep; all by default.
         calls: How ``sharegpt`` and ``openai`` write tool calls; by default as they were made.
         dataset: The data set that was played; ``vlmevalkit`` needs it where samples have options.
+        rows: The same as its file has it, where a benchmark rewrites questions; ``vlmevalkit`` writes its columns.
 
     Raises:
         ValueError: An argument does not fit; the message names it.
         DataError: No episode is left to write; the message counts the reasons.
     """
     path = Path(path)
-    _check_arguments(path, format, calls, dataset)
+    _check_arguments(path, format, calls, dataset, rows)
     kept = _Kept(selection or Selection())
     if format == "vlmevalkit":
-        vlmevalkit.write_vlmevalkit(kept.predictions(trajectories, dataset), path)
+        vlmevalkit.write_vlmevalkit(kept.predictions(trajectories, dataset, rows), path)
     else:
         chosen = CONVERSATIONS[format]
         chosen.write(kept.conversations(trajectories, chosen, calls), path)
@@ -147,7 +149,7 @@ def _check_format(format: str) -> None:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
 
 
-def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any) -> None:
+def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any, rows: Any) -> None:
     _check_format(format)
     suffixes = (".xlsx", ".tsv") if format == "vlmevalkit" else (CONVERSATIONS[format].suffix,)
     if path.suffix not in suffixes:
@@ -158,6 +160,12 @@ def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any)
         raise ValueError(f"calls={calls!r}: has no effect on format {format}; leave it out")
     if dataset is not None and format != "vlmevalkit":
         raise ValueError(f"dataset: has no effect on format {format}; leave it out")
+    if rows is not None and dataset is None:
+        raise ValueError("rows: has no effect without dataset; leave it out")
+
+
+def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.Question] | None:
+    return None if samples is None else {sample.id: vlmevalkit.Question.of(sample) for sample in samples}
 
 
 class _Kept:
@@ -185,10 +193,10 @@ class _Kept:
         self._check_any()
 
     def predictions(
-        self, trajectories: Iterable[Trajectory], dataset: Iterable[Sample] | None
+        self, trajectories: Iterable[Trajectory], dataset: Iterable[Sample] | None, table: Iterable[Sample] | None
     ) -> Iterator[vlmevalkit.Prediction]:
         """Give one row a question: of several answers the one of the first episode."""
-        originals = None if dataset is None else {sample.id: vlmevalkit.Question.of(sample) for sample in dataset}
+        originals, as_written = _questions(dataset), _questions(table) or {}
         rows: dict[str, tuple[int, str, vlmevalkit.Prediction]] = {}
         for trajectory in self._selected(trajectories):
             id, number = trajectory.sample.id, int(trajectory.metadata.get("episode", len(rows)))
@@ -201,7 +209,8 @@ class _Kept:
                 self.left_out["another answer to the same question"] += 1
             if not earlier or number < earlier[0]:
                 original = originals[id] if originals is not None else None
-                rows[id] = (number, trajectory.toolbox, vlmevalkit.prediction_of(trajectory, original))
+                row = vlmevalkit.prediction_of(trajectory, original, as_written.get(id))
+                rows[id] = (number, trajectory.toolbox, row)
         self.written = len(rows)
         self._check_any()
         yield from (row for _, _, row in rows.values())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deepeyes_env.core import DataError
-from deepeyes_env.data.fields import parse_object
+from deepeyes_env.protocols.scan import read_json
 
 T = TypeVar("T")
 _NAMES = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -26,7 +25,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, line in enumerate(file, start=1):
                 where = f"{path}, line {number}"
                 try:
-                    record = parse_object(line)
+                    record = _object(line)
                 except ValueError as error:
                     raise DataError(f"{where}: {error}") from error
                 found = True
@@ -35,6 +34,16 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not found:
         raise DataError(f"{path}: is empty")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = read_json(line.decode())
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a JSON object, not {type(value).__name__}")
+    return value
 
 
 def get(record: Any, key: str, kind: type[T], where: str) -> T:
@@ -89,14 +98,9 @@ def from_json(text: str, where: str) -> Any:
         ValueError: It is not JSON.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise ValueError(f"{where} is not JSON ({error}): {_short(text)}") from error
-
-
-def plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as JSON has them, and whatever JSON has not as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _short(value: Any) -> str:

@@ -20,8 +20,9 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, missing_extra
 from deepeyes_env.data.files import replacing
 from deepeyes_env.data.parquet import BLOCK_BYTES
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.protocols.scan import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation, utf8
-from deepeyes_env.trajectories.export.fields import from_json, plain, read_tools
+from deepeyes_env.trajectories.export.fields import from_json, read_tools
 from deepeyes_env.trajectories.export.pictures import portable
 from deepeyes_env.trajectories.summary import is_right
 

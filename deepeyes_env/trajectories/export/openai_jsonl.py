@@ -20,8 +20,9 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.protocols.native import RETURNED, without_images
+from deepeyes_env.protocols.scan import plain
 from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
-from deepeyes_env.trajectories.export.fields import plain
 from deepeyes_env.trajectories.export.pictures import portable
 
 MAX_IMAGES = 10
@@ -33,8 +34,6 @@ MAX_IMAGE_BYTES = 10_000_000
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the name of a function may be."""
 
-RETURNED = "The tools returned:"
-FOLLOWS = "The image follows."
 MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -74,8 +73,7 @@ def delivered(conversation: Conversation) -> Conversation:
             returned = ()
         if message.role == "tool" and message.images:
             returned += message.images
-            text = message.text.replace(IMAGE_PLACEHOLDER, "") or FOLLOWS
-            message = replace(message, text=text, images=())
+            message = replace(message, text=without_images(message.text), images=())
         messages.append(message)
     return replace(conversation, messages=tuple(messages))
 

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from pathlib import Path
-
-from PIL import Image as PILImage
 
 from deepeyes_env.data.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.files import image_path
 
-_EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-_EXIF_ORIENTATION = 0x0112
+_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 
 
 def portable(image: ImageRef) -> tuple[bytes, str]:
     """Return an image as encoded bytes with their file extension (``jpg``, ``png`` or ``webp``).
 
-    The original bytes where every decoder agrees on them: an upright, opaque RGB JPEG, PNG or WebP. Anything else
-    (pixels, recipes, other formats, CMYK, 16 bit, palettes, transparency, an EXIF orientation) becomes a PNG.
+    The original bytes where every decoder agrees on them (:func:`~deepeyes_env.images.codec.common_format`). Anything
+    else (pixels, recipes, other formats, grey, CMYK, palettes, transparency, an EXIF orientation) becomes a PNG.
 
     Raises:
         deepeyes_env.images.ImageError: The image cannot be read; the message names it.
     """
     if image.is_encoded:
         data = image.encoded()
-        extension = _plain_extension(data, image.name)
-        if extension:
+        if extension := _EXTENSIONS.get(codec.common_format(data)):
             return data, extension
     return codec.encode(image.pixels(), format="png"), "png"
-
-
-def _plain_extension(data: bytes, name: str) -> str:
-    codec.read_size(data, name=name)
-    try:
-        with PILImage.open(io.BytesIO(data)) as opened:
-            plain = opened.mode == "RGB" and not opened.has_transparency_data
-            # A PNG's own getexif decodes the pixels in search of more.
-            upright = PILImage.Image.getexif(opened).get(_EXIF_ORIENTATION, 1) == 1 and b"eXIf" not in data
-            return _EXTENSIONS.get(opened.format or "", "") if plain and upright else ""
-    except Exception:  # odd metadata: our own decoder reads it or says what is wrong
-        return ""
 
 
 class PictureFolder:

@@ -20,8 +20,9 @@ from typing import Any
 from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, ToolCall
 from deepeyes_env.data.files import replacing
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.protocols.scan import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation
-from deepeyes_env.trajectories.export.fields import checked, from_json, get, json_lines, plain, read_tools
+from deepeyes_env.trajectories.export.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 INFO = "dataset_info.json"
@@ -29,7 +30,6 @@ COLUMNS = {"messages": "conversations", "system": "system", "tools": "tools", "i
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _NEXT_RESULT = "\n</tool_response>\n<tool_response>\n"
-_ONLY_THOUGHT = re.compile(r"<think>\s*(.*?)\s*</think>", re.DOTALL)
 _THOUGHT = re.compile(r"<think>\n(.*?)\n</think>\n\n", re.DOTALL)
 _ASKING = ("human", "observation")
 _SAYING = ("gpt", "function_call")
@@ -52,16 +52,32 @@ def write_sharegpt(conversations: Iterable[Conversation], path: Path) -> None:
 
     Raises:
         DataError: There is a ``dataset_info.json`` that is none.
+        ValueError: The name is that of another file's data set.
         deepeyes_env.images.ImageError: An image cannot be read.
     """
-    info = _read_info(path.with_name(INFO)) if path.with_name(INFO).exists() else {}
+    _entries_for(path)  # before the work is done
     pictures = PictureFolder(path.parent)
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         for conversation in conversations:
             file.write(json.dumps(_record(conversation, pictures), default=plain) + "\n")
-    info[path.stem] = {"file_name": path.name, "formatting": "sharegpt", "columns": COLUMNS}
+    info = {**_entries_for(path), path.stem: {"file_name": path.name, "formatting": "sharegpt", "columns": COLUMNS}}
     with replacing(path.with_name(INFO)) as temporary:
         temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+
+
+def _entries_for(path: Path) -> dict[str, Any]:
+    """Return the entries of ``dataset_info.json``, in which a file is to have one."""
+    beside = path.with_name(INFO)
+    info = _read_info(beside) if beside.exists() else {}
+    entry = info.get(path.stem)
+    if entry is not None:
+        file = entry.get("file_name", "another source") if isinstance(entry, dict) else entry
+        if file != path.name:
+            raise ValueError(
+                f"{beside}: the data set {path.stem!r} is that of {file!r}, not of {path.name!r}; export to a file of "
+                "another name"
+            )
+    return info
 
 
 def _record(conversation: Conversation, pictures: PictureFolder) -> dict[str, Any]:
@@ -94,9 +110,9 @@ def _write_calls(message: ChatMessage) -> str:
     said, calls = message.text.strip(), _json(message.calls)
     if not said:
         return calls
-    thought = _ONLY_THOUGHT.fullmatch(said)
-    if thought and "<think>" not in thought[1]:
-        return f"<think>\n{thought[1]}\n</think>\n\n{calls}"
+    thought = said.removeprefix("<think>").removesuffix("</think>")
+    if said == f"<think>{thought}</think>" and "<think>" not in thought and "</think>" not in thought:
+        return f"<think>\n{thought.strip()}\n</think>\n\n{calls}"
     return f"{said}{_OPEN}{calls}{_CLOSE}"
 
 

@@ -75,12 +75,13 @@ class Question:
         return cls(sample.id, sample.question, sample.answer, sample.options, sample.metadata)
 
 
-def prediction_of(trajectory: Trajectory, original: Question | None = None) -> Prediction:
+def prediction_of(trajectory: Trajectory, original: Question | None = None, row: Question | None = None) -> Prediction:
     """Make a row of an episode.
 
     Args:
         trajectory: A finished episode.
-        original: The question as the benchmark has it.
+        original: The question as it was played, options in the benchmark's order.
+        row: The question as the benchmark's file has it; ``None`` where it is played as it is.
 
     Raises:
         ValueError: The sample has options and ``original`` is missing, or is another question.
@@ -95,12 +96,13 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None) -> P
         original = Question.of(shown)
     if original.question != shown.question or sorted(original.options) != sorted(shown.options):
         raise ValueError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
-    letters = ascii_uppercase[: len(original.options)]
-    others = dict(zip(letters, original.options, strict=False))
-    others["answer"] = letters[original.options.index(original.answer)] if letters else original.answer
+    row = row or original
+    letters = ascii_uppercase[: len(row.options)]
+    others = dict(zip(letters, row.options, strict=False))
+    others["answer"] = letters[row.options.index(row.answer)] if letters else row.answer
     taken = {*REQUIRED, *others, "image", "system_prompt"}
-    others |= {key: value for key, value in original.metadata.items() if isinstance(value, str) and key not in taken}
-    return Prediction(original.id, original.question, _predicted(trajectory, original), others)
+    others |= {key: value for key, value in row.metadata.items() if isinstance(value, str) and key not in taken}
+    return Prediction(row.id, row.question, _predicted(trajectory, original), others)
 
 
 def _predicted(trajectory: Trajectory, original: Question) -> str:

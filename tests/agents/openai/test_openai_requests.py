@@ -13,7 +13,7 @@ from PIL import Image
 from agents.openai.data_urls import DataUrls
 from agents.openai.requests import body_of, messages_of
 from deepeyes_env import ImageRef, Sample, ViewBudget
-from deepeyes_env.images.codec import decode, encode
+from deepeyes_env.images.codec import decode
 from deepeyes_env.protocols import neutral
 from tests.conftest import pattern, zoom_text
 
@@ -102,9 +102,17 @@ def test_what_a_server_may_see_otherwise_is_encoded_anew(begin, data):
 def test_each_image_is_encoded_once_over_turns_and_over_a_group(begin):
     urls = DataUrls()
     zooms = [zoom_text([10, 10, 300 + i, 200]) for i in range(3)]
-    for turns in range(4):
-        assert len(images_in(body(begin("VisualToolbox-v2", *zooms[:turns]), urls))) == turns + 1
+    group = [begin("VisualToolbox-v2", *zooms[:turns]) for turns in range(4)]
+    for turns, episode in enumerate(group):
+        assert len(images_in(body(episode, urls))) == turns + 1
     assert urls.encodes == 4
+
+
+def test_an_image_has_the_same_url_whenever_it_is_written():
+    urls = DataUrls()
+    first = urls(ImageRef(pattern(300, 200)))
+    assert urls(ImageRef(pattern(300, 200))) == DataUrls()(ImageRef(pattern(300, 200))) == first
+    assert urls.encodes == 2  # nobody held the first
 
 
 def test_images_beyond_the_budget_are_forgotten_oldest_first():
@@ -121,7 +129,7 @@ def test_images_beyond_the_budget_are_forgotten_oldest_first():
 
 def test_an_image_that_cannot_be_read_is_tried_again():
     urls = DataUrls()
-    broken = ImageRef(encode(pattern(60, 60))[:200], name="s7")
+    broken = ImageRef(photo(format="BMP")[:200], name="s7")
     for _ in range(2):
         with pytest.raises(ValueError, match="s7"):
             urls(broken)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepeyes_env.core import Message, Turn
+from deepeyes_env.core import Message, ToolCall, Turn
 from deepeyes_env.trajectories.export import conversation_of
 from deepeyes_env.trajectories.export.conversation import UnexportableError
 
@@ -95,6 +95,15 @@ def test_an_unreadable_call_has_no_native_form(noisy):
     with pytest.raises(UnexportableError, match="a call that cannot be read"):
         conversation_of(broken[0], "native")
     assert conversation_of(broken[0], "text").messages
+
+
+def test_a_call_with_numbers_that_json_has_not_has_no_native_form(native):
+    first, *others = native[0].turns
+    call = ToolCall("image_zoom_in_tool", {"bbox_2d": [0, 0, float("inf"), 9]})
+    results = (replace(first.results[0], call=call), *first.results[1:])
+    odd = replace(native[0], turns=(replace(first, results=results), *others))
+    with pytest.raises(UnexportableError, match="a call with a number that JSON has not"):
+        conversation_of(odd)
 
 
 def test_calls_that_cannot_be_written_name_the_other_way(oracle, native):

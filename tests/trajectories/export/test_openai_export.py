@@ -141,6 +141,8 @@ def function(**fields):
         (change(0, **picture("data:image/png;base64,iVBORw0KGgo=")), "has a damaged header"),
         (change(1, weight=0.5), r"messages\[1\].weight must be 0 or 1, not 0.5"),
         (function(arguments="{"), r"messages\[1\].tool_calls\[0\].function.arguments is not JSON"),
+        (function(arguments='{"x": 1e999}'), "function.arguments is not JSON .1e999 is too large a number"),
+        (change(1, weight=float("nan")), "line 2: is not JSON: NaN is not a number"),
         (function(arguments="[1]"), "function.arguments, parsed, must be an object"),
         (function(name="a b"), "function.name 'a b' is not up to 64"),
         (change(2, tool_call_id="x"), r"messages\[2\].tool_call_id 'x' is not that of a call waiting .*'call_1'"),

@@ -7,7 +7,8 @@ import pytest
 
 from deepeyes_env.core import DataError, ToolCall
 from deepeyes_env.trajectories.export import conversation_of, export
-from deepeyes_env.trajectories.export.sharegpt import objection, read_sharegpt
+from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
+from deepeyes_env.trajectories.export.sharegpt import objection, read_sharegpt, write_sharegpt
 
 
 def test_text_comes_back_word_for_word(noisy, tmp_path, plainly):
@@ -39,6 +40,35 @@ def test_a_lone_thought_is_written_as_every_release_reads_it(oracle, tmp_path, p
     assert read == [plainly(conversation_of(trajectory, "native")) for trajectory in oracle]
 
 
+def calling(said, folder):
+    """Write a message that says something and then calls a function; return it as it is in the file."""
+    messages = (ChatMessage("user", "?"), ChatMessage("assistant", said, calls=(ToolCall("f", {}, "c"),)))
+    write_sharegpt([Conversation("s", messages)], folder / "cold.jsonl")
+    return json.loads((folder / "cold.jsonl").read_text())["conversations"][1]["value"]
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("<think> a\nb\t</think>", "<think>\na\nb\n</think>\n\n{}"),
+        ("<think></think>", "<think>\n\n</think>\n\n{}"),
+        ("<think>a</think>b</think>", "<think>a</think>b</think><tool_call>{}</tool_call>"),
+        ("<think>a<think>b</think>", "<think>a<think>b</think><tool_call>{}</tool_call>"),
+        ("<think>a</think> b", "<think>a</think> b<tool_call>{}</tool_call>"),
+        ("", "{}"),
+    ],
+)
+def test_what_is_said_before_a_call(said, written, tmp_path):
+    assert calling(said, tmp_path) == written.replace("{}", '{"name": "f", "arguments": {}}')
+
+
+@pytest.mark.timeout(20)
+def test_spaces_without_end_are_read_once(tmp_path):
+    spaces = " " * 40_000
+    for said in (f"<think>a{spaces}b", f"<think>{spaces}</think>.{spaces}b"):
+        assert spaces in calling(said, tmp_path)
+
+
 def test_images_are_beside_the_file_once_each(noisy, tmp_path):
     export(noisy, tmp_path / "cold.jsonl", "sharegpt")
     digests = {image.digest for t in noisy for image in conversation_of(t).images}
@@ -58,6 +88,30 @@ def test_other_data_sets_keep_their_entries(oracle, tmp_path):
         "formatting": "sharegpt",
         "columns": {"messages": "conversations", "system": "system", "tools": "tools", "images": "images"},
     }
+
+
+def test_another_data_sets_entry_of_the_same_name_is_not_replaced(oracle, tmp_path):
+    written = '{"identity": {"file_name": "identity.json"}}'
+    (tmp_path / "dataset_info.json").write_text(written)
+    with pytest.raises(ValueError, match=r"dataset_info.json: .*'identity' is that of 'identity.json'.*identity.jsonl"):
+        export(oracle, tmp_path / "identity.jsonl", "sharegpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset_info.json"]
+    assert (tmp_path / "dataset_info.json").read_text() == written
+
+
+def test_a_data_set_may_be_written_again(oracle, tmp_path):
+    export(oracle, tmp_path / "a.jsonl", "sharegpt")
+    export(oracle[:2], tmp_path / "a.jsonl", "sharegpt")
+    assert len(list(read_sharegpt(tmp_path / "a.jsonl"))) == 2
+
+
+def test_entries_that_come_while_a_file_is_written_stay(oracle, tmp_path):
+    def trajectories():
+        yield oracle[0]
+        export(oracle[1:], tmp_path / "b.jsonl", "sharegpt")
+
+    export(trajectories(), tmp_path / "a.jsonl", "sharegpt")
+    assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
 
 
 def test_an_entry_file_that_is_none_is_not_overwritten(oracle, tmp_path):
@@ -99,6 +153,7 @@ def change_turn(number, **fields):
         (lambda r: r.update(images=[7]), r"images\[0\] must be text, not 7"),
         (lambda r: r.update(tools="{"), "tools is not JSON"),
         (lambda r: r.update(tools='[{"type": "x"}]'), r"tools\[0\].type must be 'function'"),
+        (lambda r: r.update(id=float("inf")), "line 2: is not JSON: Infinity is not a number"),
         (change_turn(1, **{"from": "function_call", "value": "zoom!"}), r"conversations\[1\].value is not JSON"),
         (change_turn(1, **{"from": "function_call", "value": "[]"}), r"conversations\[1\].value holds no call"),
         (change_turn(1, **{"from": "function_call"}), r"conversations\[2\].from must be observation after a function"),
