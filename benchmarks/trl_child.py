@@ -59,7 +59,7 @@ class ImagePatches(Qwen2VLImageProcessorPil):
         if any(length % side for each in pixels for length in each.shape[:2]):
             return super().__call__(images, **kwargs)  # TRL tries the template with a picture of 8 x 8
         rows = [[1, each.shape[0] // self.patch_size, each.shape[1] // self.patch_size] for each in pixels]
-        cut = patches(pixels, self.patch_size, self.merge_size)
+        cut = patches(pixels, self.patch_size, self.merge_size, frames=self.temporal_patch_size)
         return BatchFeature({"pixel_values": cut, "image_grid_thw": torch.tensor(rows)})
 
 

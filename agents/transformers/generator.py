@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from agents.transformers.kv import KeyValues
 from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence
+from agents.transformers.sequence import TokenSequence, buckets
 from deepeyes_env.core import PolicyTokens
+
+_NOTHING = TokenSequence.context(np.zeros(0, np.int64))
 
 CROWDED = 0.75
 """Rows whose message is complete are cut out of a wave when no more than this share of it is still being written."""
@@ -31,6 +33,23 @@ class Sampling:
     max_new_tokens: int = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a generator keeps of a conversation.
+
+    Attributes:
+        past: What has been read of it and others.
+        row: Its row in there.
+        position: Position of its next token.
+        logits: ``(B, vocabulary)``, row by row: of the next token, unless something is unread.
+    """
+
+    past: KeyValues
+    row: int
+    position: int
+    logits: torch.Tensor
+
+
 @dataclass(eq=False, slots=True)
 class Conversation:
     """What a generator has read of a conversation, and what it has yet to read.
@@ -47,8 +66,7 @@ class Conversation:
     opening: object = None
     greedy: bool = False
     turn: int = field(default=0, init=False)
-    position: int = field(default=0, init=False)
-    kept: tuple[KeyValues, int] | None = field(default=None, init=False)
+    kept: _Read | None = field(default=None, init=False)
 
     def hear(self, said: TokenSequence) -> None:
         """Add what the environment answered."""
@@ -93,7 +111,7 @@ class _Wave:
         index = torch.tensor(live, device=self.positions.device)
         return _Wave(
             [self.rows[row] for row in live],
-            self.past.take(index),
+            KeyValues.gathered([(self.past, row) for row in live]),
             self.logits[index],
             self.positions[index],
             self.chances[index],
@@ -123,10 +141,11 @@ class Generator:
         """Write the next message of each conversation.
 
         Args:
-            conversations: Each once; all with something unread.
+            conversations: Each once; all that was said to them since they spoke last has been heard.
             spoken: Called with each message as soon as it is complete.
         """
-        wave = self._read(conversations)
+        self.read(conversations)
+        wave = self._wave(conversations)
         for step in range(self.sampling.max_new_tokens):
             tokens, logprobs = self._draw(wave.logits, wave.chances[:, step])
             drawn = zip(tokens.tolist(), logprobs.tolist(), strict=True)
@@ -143,32 +162,31 @@ class Generator:
                 wave, tokens = wave.thinned(), tokens[torch.tensor(live, device=tokens.device)]
             self._advance(wave, tokens)
 
-    def _read(self, conversations: Sequence[Conversation]) -> _Wave:
-        """Read what is unread; a prompt that several conversations begin with is read once."""
+    @torch.no_grad()
+    def read(self, conversations: Sequence[Conversation]) -> None:
+        """Read what is unread, in parts of like length; a prompt that several conversations begin with is read once.
+
+        :meth:`speak` does so by itself; a caller that is waiting for other conversations may do it before.
+        """
         firsts: dict[object, Conversation] = {}
         for conversation in conversations:
-            firsts.setdefault(_opening(conversation), conversation)
+            if len(conversation.unread):
+                firsts.setdefault(_opening(conversation), conversation)
         begun = [conversation for conversation in firsts.values() if conversation.kept is None]
         resumed = [conversation for conversation in firsts.values() if conversation.kept is not None]
-        parts = [self._prefill(part) for part in (begun, resumed) if part]
-        number = {id(first): row for row, first in enumerate([*begun, *resumed])}
-        device = self.policy.device
-        rows = torch.tensor([number[id(firsts[_opening(each)])] for each in conversations], device=device)
+        read = {
+            _opening(conversation): state
+            for each in (begun, resumed)
+            for part in buckets(each, lambda conversation: len(conversation.unread))
+            for conversation, state in zip(part, self._prefill(part), strict=True)
+        }
         for conversation in conversations:
-            conversation.kept = None  # freed as soon as nobody else needs it
-        return _Wave(
-            list(conversations),
-            KeyValues.joined([past for past, _, _ in parts]).take(rows),
-            torch.cat([logits for _, logits, _ in parts])[rows],
-            torch.tensor([position for _, _, positions in parts for position in positions], device=device)[rows],
-            torch.from_numpy(np.stack([self._chances(conversation) for conversation in conversations])).to(device),
-            [True] * len(conversations),
-            [[] for _ in conversations],
-            [[] for _ in conversations],
-        )
+            if len(conversation.unread):
+                conversation.kept = read[_opening(conversation)]
+                conversation.unread = _NOTHING
 
-    def _prefill(self, conversations: Sequence[Conversation]) -> tuple[KeyValues, torch.Tensor, list[int]]:
-        """Read what is unread; returns what is kept, the logits of the next tokens, and their positions."""
+    def _prefill(self, conversations: Sequence[Conversation]) -> list[_Read]:
+        """Read what is unread of conversations that are all new, or all not."""
         batch = [conversation.unread for conversation in conversations]
         length = max(map(len, batch))
         ids = np.zeros((len(batch), length), np.int64)
@@ -178,13 +196,33 @@ class Generator:
         for row, (conversation, tokens) in enumerate(zip(conversations, batch, strict=True)):
             columns = slice(length - len(tokens), length)
             ids[row, columns], new[row, columns] = tokens.ids, True
-            positions[:, row, columns], after = self.policy.positions(tokens, conversation.position)
+            start = conversation.kept.position if conversation.kept is not None else 0
+            positions[:, row, columns], after = self.policy.positions(tokens, start)
             following.append(after)
         features = self.policy.image_features([image for tokens in batch for image in tokens.images])
-        past = _gathered(conversations) or KeyValues(torch.zeros(len(batch), 0, dtype=torch.bool, device=self._device))
+        kept = [(each.kept.past, each.kept.row) for each in conversations if each.kept is not None]
+        nothing = torch.zeros(len(batch), 0, dtype=torch.bool, device=self._device)
+        past = KeyValues.gathered(kept, room=length) if kept else KeyValues(nothing)
         seen = past.extend(self._tensor(new))
         hidden = self.policy.hidden(self._tensor(ids), self._tensor(positions), seen, features, past)
-        return past, self._logits(hidden), following
+        logits = self._logits(hidden)
+        return [_Read(past, row, position, logits) for row, position in enumerate(following)]
+
+    def _wave(self, conversations: Sequence[Conversation]) -> _Wave:
+        """Put conversations whose next message is due together."""
+        kept = [conversation.kept for conversation in conversations if conversation.kept is not None]
+        for conversation in conversations:
+            conversation.kept = None  # freed as soon as nobody else needs it
+        return _Wave(
+            list(conversations),
+            KeyValues.gathered([(each.past, each.row) for each in kept]),
+            torch.stack([each.logits[each.row] for each in kept]),
+            self._tensor(np.array([each.position for each in kept])),
+            self._tensor(np.stack([self._chances(conversation) for conversation in conversations])),
+            [True] * len(conversations),
+            [[] for _ in conversations],
+            [[] for _ in conversations],
+        )
 
     def _advance(self, wave: _Wave, tokens: torch.Tensor) -> None:
         """Read the tokens just drawn, one for each row; those of complete messages leave no trace."""
@@ -200,8 +238,7 @@ class Generator:
         """Keep what was read of a conversation whose message is complete, and hand the message over."""
         conversation, ids = wave.rows[row], wave.ids[row]
         wave.writing[row] = False
-        conversation.kept = (wave.past, row)
-        conversation.position = int(wave.positions[row])
+        conversation.kept = _Read(wave.past, row, int(wave.positions[row]), wave.logits)
         conversation.turn += 1
         # The last token has been drawn but not read.
         conversation.unread = TokenSequence.context(np.array(ids[-1:], np.int64))
@@ -237,23 +274,6 @@ def _opening(conversation: Conversation) -> object:
     if conversation.kept is not None or conversation.opening is None:
         return id(conversation)
     return ("opening", conversation.opening)
-
-
-def _gathered(conversations: Sequence[Conversation]) -> KeyValues | None:
-    """Gather what was kept of conversations that were read before, in their order; ``None`` if none was."""
-    kept = [conversation.kept for conversation in conversations if conversation.kept is not None]
-    if not kept:
-        return None
-    sources = {id(source): source for source, _ in kept}
-    rows: dict[int, list[int]] = {key: [] for key in sources}
-    places = []
-    for source, row in kept:
-        places.append((id(source), len(rows[id(source)])))
-        rows[id(source)].append(row)
-    parts = [source.take(torch.tensor(rows[key], device=source.filled.device)) for key, source in sources.items()]
-    first = dict(zip(sources, np.cumsum([0, *(len(part.filled) for part in parts)]).tolist(), strict=False))
-    order = torch.tensor([first[key] + place for key, place in places], device=parts[0].filled.device)
-    return KeyValues.joined(parts).take(order)
 
 
 def _last_column(seen: torch.Tensor) -> torch.Tensor:

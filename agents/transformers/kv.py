@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,13 +13,14 @@ ROOM = 64
 
 
 class KeyValues:
-    """Keys and values of a batch of conversations; takes the part of a transformers cache.
+    """Keys and values of a batch of conversations.
 
-    Keys are rotated before they come here, so that a token may stand in any column.
+    Keys are rotated before they come here, so that a token may stand in any column. Buffers hold token after token, all
+    heads of one next to each other: rows of them are cut out and put together in one pass.
 
     Attributes:
         filled: ``(B, L)`` ``bool``: which columns hold a token of the row.
-        keys: For each layer ``(B, heads, L or more, head size)``.
+        keys: For each layer ``(B, L or more, heads, head size)``.
         values: The same.
     """
 
@@ -45,47 +46,68 @@ class KeyValues:
         seen = own_attention(new)
         return torch.cat([past[:, None, None].expand(-1, 1, length, -1), seen], 3)
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Take in what a layer made of the new columns ``(B, heads, N, head size)``; returns that of all columns."""
         if layer == len(self.keys):
-            empty = keys.new_empty(*keys.shape[:2], 0, keys.shape[3])
+            empty = keys.new_empty(keys.shape[0], 0, keys.shape[1], keys.shape[3])
             self.keys.append(empty)
             self.values.append(empty)
+        return self._written(self.keys, layer, keys), self._written(self.values, layer, values)
+
+    def _written(self, buffers: list[torch.Tensor], layer: int, new: torch.Tensor) -> torch.Tensor:
         stop = self.filled.shape[1]
-        start = stop - keys.shape[2]
-        if self.keys[layer].shape[2] < stop:
-            room = (0, 0, 0, stop + ROOM - self.keys[layer].shape[2])
-            self.keys[layer], self.values[layer] = F.pad(self.keys[layer], room), F.pad(self.values[layer], room)
-        self.keys[layer][:, :, start:stop] = keys
-        self.values[layer][:, :, start:stop] = values
-        return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
-
-    def take(self, rows: torch.Tensor) -> KeyValues:
-        """Return some rows, their tokens moved to the right and empty columns dropped.
-
-        Args:
-            rows: ``(N,)`` indices; may repeat.
-        """
-        filled = self.filled[rows]
-        # A stable sort of False before True keeps the order of the tokens.
-        order = filled.int().argsort(dim=1, stable=True)[:, filled.shape[1] - int(filled.sum(1).max()) :]
-        taken = KeyValues(filled.gather(1, order))
-        at = (rows[:, None], slice(None), order)
-        taken.keys = [keys[at].transpose(1, 2) for keys in self.keys]
-        taken.values = [values[at].transpose(1, 2) for values in self.values]
-        return taken
+        if buffers[layer].shape[1] < stop:
+            buffers[layer] = F.pad(buffers[layer], (0, 0, 0, 0, 0, stop + ROOM - buffers[layer].shape[1]))
+        buffers[layer][:, stop - new.shape[2] : stop] = new.transpose(1, 2)
+        return buffers[layer][:, :stop].transpose(1, 2)
 
     @classmethod
-    def joined(cls, parts: Sequence[KeyValues]) -> KeyValues:
-        """Return the rows of several batches as one, shorter ones filled up from the left."""
-        if len(parts) == 1:
-            return parts[0]
-        length = max(part.filled.shape[1] for part in parts)
-        whole = cls(torch.cat([F.pad(part.filled, (length - part.filled.shape[1], 0)) for part in parts]))
-        for layer in range(len(parts[0].keys)):
-            whole.keys.append(torch.cat([_padded(part.keys[layer], part, length) for part in parts]))
-            whole.values.append(torch.cat([_padded(part.values[layer], part, length) for part in parts]))
+    def gathered(cls, picked: Sequence[tuple[KeyValues, int]], room: int = ROOM) -> KeyValues:
+        """Return rows of one or several batches as a new one, their tokens moved to the right.
+
+        Args:
+            picked: Batch and row of each; a row may be picked several times.
+            room: Columns that can be added before the buffers have to grow.
+        """
+        shares: dict[int, _Share] = {}
+        for place, (source, row) in enumerate(picked):
+            shares.setdefault(id(source), _Share(source)).add(row, place)
+        orders = [share.order() for share in shares.values()]
+        length = max(order.shape[1] for order in orders)
+        device = picked[0][0].filled.device
+        whole = cls(torch.zeros(len(picked), length, dtype=torch.bool, device=device))
+        indices, places = [], []
+        for share, order in zip(shares.values(), orders, strict=True):
+            rows = torch.tensor(share.rows, device=device)
+            held = order.shape[1]
+            places.append(torch.tensor(share.places, device=device))
+            whole.filled[places[-1], length - held :] = share.source.filled[rows].gather(1, order)
+            # Columns that are empty, or room, hold whatever stands first: numbers, which attention weighs with 0.
+            capacity = share.source.keys[0].shape[1]
+            indices.append(F.pad(order + rows[:, None] * capacity, (length - held, room)))
+        for layer in range(len(picked[0][0].keys)):
+            whole.keys.append(_taken([share.source.keys[layer] for share in shares.values()], indices, places))
+            whole.values.append(_taken([share.source.values[layer] for share in shares.values()], indices, places))
         return whole
+
+
+@dataclass(slots=True)
+class _Share:
+    """What is picked from one batch: its rows, and where they go."""
+
+    source: KeyValues
+    rows: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, row: int, place: int) -> None:
+        self.rows.append(row)
+        self.places.append(place)
+
+    def order(self) -> torch.Tensor:
+        """Return the columns of each row ``(rows, L)``, empty ones first, without those that are empty in all."""
+        filled = self.source.filled[torch.tensor(self.rows, device=self.source.filled.device)]
+        # A stable sort of False before True keeps the order of the tokens.
+        return filled.int().argsort(dim=1, stable=True)[:, filled.shape[1] - int(filled.sum(1).max()) :]
 
 
 def own_attention(new: torch.Tensor) -> torch.Tensor:
@@ -94,6 +116,14 @@ def own_attention(new: torch.Tensor) -> torch.Tensor:
     return (square.tril() & new[:, None, :] | torch.eye(new.shape[1], dtype=torch.bool, device=new.device))[:, None]
 
 
-def _padded(columns: torch.Tensor, part: KeyValues, length: int) -> torch.Tensor:
-    held = part.filled.shape[1]
-    return F.pad(columns[:, :, :held], (0, 0, length - held, 0))
+def _taken(
+    buffers: Sequence[torch.Tensor], indices: Sequence[torch.Tensor], places: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Return rows of buffers by the indices of their columns in the flattened buffers, each row in its place."""
+    parts = [buffer.flatten(0, 1)[index] for buffer, index in zip(buffers, indices, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    for part, place in zip(parts, places, strict=True):
+        whole[place] = part
+    return whole

@@ -13,11 +13,10 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 """Of the channels in [0, 1]: those of CLIP, which Qwen2-VL's image processor uses."""
 
-FRAMES = 2
-"""A still image is shown to the vision tower as this many equal frames."""
 
-
-def patches(images: Sequence[Image], patch: int, merge: int, device: torch.device | str = "cpu") -> torch.Tensor:
+def patches(
+    images: Sequence[Image], patch: int, merge: int, device: torch.device | str = "cpu", *, frames: int = 1
+) -> torch.Tensor:
     """Cut images into normalised patches, as ``Qwen2VLImageProcessor`` does without its resizing.
 
     Images travel to the device as bytes and are normalised there.
@@ -27,9 +26,10 @@ def patches(images: Sequence[Image], patch: int, merge: int, device: torch.devic
         patch: Side of a patch in pixels.
         merge: Side, in patches, of what becomes one image token; patches of one token lie next to each other.
         device: Where to put the patches.
+        frames: How often each patch is repeated; the processor repeats a still image as two equal frames.
 
     Returns:
-        ``(sum of H / patch * W / patch, 3 * 2 * patch * patch)`` ``float32``.
+        ``(sum of H / patch * W / patch, 3 * frames * patch * patch)`` ``float32``.
 
     Raises:
         ValueError: An image has another size.
@@ -42,7 +42,7 @@ def patches(images: Sequence[Image], patch: int, merge: int, device: torch.devic
                 f"an image of {width} x {height} pixels was shown to a model that needs multiples of {patch * merge}; "
                 f"give the environment a view budget: view=ViewBudget(min_pixels, max_pixels, factor={patch * merge})"
             )
-        rows.append(_cut(torch.from_numpy(np.stack(group)).to(device), patch, merge))
+        rows.append(_cut(torch.from_numpy(np.stack(group)).to(device), patch, merge, frames))
     return torch.cat(rows)
 
 
@@ -57,12 +57,12 @@ def _of_equal_shape(images: Sequence[Image]) -> list[list[Image]]:
     return runs
 
 
-def _cut(pixels: torch.Tensor, patch: int, merge: int) -> torch.Tensor:
+def _cut(pixels: torch.Tensor, patch: int, merge: int, frames: int) -> torch.Tensor:
     number, height, width, _ = pixels.shape
     mean, std = pixels.new_tensor(MEAN, dtype=torch.float32), pixels.new_tensor(STD, dtype=torch.float32)
     normal = (pixels.float() / 255 - mean) / std
     down, across = height // (patch * merge), width // (patch * merge)
     cells = normal.reshape(number, down, merge, patch, across, merge, patch, 3)
     cells = cells.permute(0, 1, 4, 2, 5, 7, 3, 6)  # image, cell row, cell column, row, column, channel, y, x
-    frames = cells.unsqueeze(6).expand(*cells.shape[:6], FRAMES, patch, patch)
-    return frames.reshape(number * down * across * merge * merge, 3 * FRAMES * patch * patch)
+    repeated = cells.unsqueeze(6).expand(*cells.shape[:6], frames, patch, patch)
+    return repeated.reshape(number * down * across * merge * merge, 3 * frames * patch * patch)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from agents.transformers.chat import Chat
+from agents.transformers.kv import KeyValues
+from agents.transformers.language import read
 from agents.transformers.pixels import patches
 from agents.transformers.positions import rotary_positions
 from agents.transformers.sequence import TokenSequence
@@ -98,13 +100,24 @@ class VisionPolicy:
         """Return the rotary positions ``(3, L)`` of a sequence, and the next free position."""
         return rotary_positions(tokens.ids, [self.grid(image) for image in tokens.images], self.image_token, start)
 
+    def cut(self, tokens: TokenSequence, place: int) -> tuple[TokenSequence, TokenSequence]:
+        """Return what stands before a place of a sequence, and the rest; each with its images."""
+        shown, left = 0, int((tokens.ids[:place] == self.image_token).sum())
+        while left > 0:
+            columns, rows = self.grid(tokens.images[shown])
+            shown, left = shown + 1, left - columns * rows
+        head = TokenSequence(tokens.ids[:place], tokens.mask[:place], tokens.logprobs[:place], tokens.images[:shown])
+        return head, TokenSequence(
+            tokens.ids[place:], tokens.mask[place:], tokens.logprobs[place:], tokens.images[shown:]
+        )
+
     def hidden(
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
         attention: torch.Tensor,
         features: Sequence[torch.Tensor],
-        cache: Any = None,
+        cache: KeyValues | None = None,
     ) -> torch.Tensor:
         """Run the language model.
 
@@ -113,7 +126,7 @@ class VisionPolicy:
             positions: ``(3, B, L)`` rotary positions.
             attention: ``(B, 1, L, past + L)`` ``bool``: who may look at whom; each token at itself at least.
             features: What :meth:`image_features` gave for the images in ``ids``, row by row.
-            cache: A transformers cache with what was said before; it takes in what is said now.
+            cache: What was said before, made ready for what is said now; takes it in.
 
         Returns:
             ``(B, L, hidden size)``.
@@ -124,13 +137,7 @@ class VisionPolicy:
             where = (ids == self.image_token).unsqueeze(-1)
             embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return text(
-                inputs_embeds=embedded,
-                position_ids=positions,
-                attention_mask={"full_attention": attention},
-                past_key_values=cache,
-                use_cache=cache is not None,
-            ).last_hidden_state
+            return read(text, embedded, positions, attention, cache)
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.images.ref import ImageRef
+
+T = TypeVar("T")
+
+BUCKET_RATIO = 1.35
+"""Sequences are padded together only if the longest is at most this many times as long as the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +51,14 @@ class TokenSequence:
             np.concatenate([part.logprobs for part in parts]),
             tuple(image for part in parts for image in part.images),
         )
+
+
+def buckets(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
+    """Divide what is to be padded together by like length, shortest first; equal lengths keep their order."""
+    divided: list[list[T]] = []
+    for item in sorted(items, key=length):
+        if divided and length(item) <= BUCKET_RATIO * length(divided[-1][0]):
+            divided[-1].append(item)
+        else:
+            divided.append([item])
+    return divided

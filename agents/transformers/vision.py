@@ -41,6 +41,9 @@ class _Plan:
 def encode_images(tower: Any, patches: torch.Tensor, grids: Sequence[Size]) -> torch.Tensor:
     """Run the vision tower; equal to ``tower(patches, grid_thw).pooler_output`` up to rounding.
 
+    The tower takes films, and a still image as a film of equal frames; here each patch is given once, and the weights
+    of the frames are added up.
+
     Args:
         tower: ``Qwen2_5_VisionTransformerPretrainedModel``.
         patches: What :func:`~agents.transformers.pixels.patches` returns for the images.
@@ -54,7 +57,7 @@ def encode_images(tower: Any, patches: torch.Tensor, grids: Sequence[Size]) -> t
     angles = (plan.places[..., None] * tower.rotary_pos_emb.inv_freq).permute(1, 0, 2).flatten(1)
     turn = torch.cat((angles, angles), -1)[:, None, :]
     cos, sin = turn.cos(), turn.sin()
-    weight = tower.patch_embed.proj.weight
+    weight = tower.patch_embed.proj.weight.sum(2)
     hidden = F.linear(patches.to(weight.dtype), weight.flatten(1))
     for number, block in enumerate(tower.blocks):
         segments = plan.images if number in tower.fullatt_block_indexes else plan.windows

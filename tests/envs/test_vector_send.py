@@ -61,6 +61,21 @@ def test_the_same_episodes_as_step_by_step():
         env.close()
 
 
+def test_parcels_come_back_one_by_one_in_the_order_sent():
+    env = thread_env()
+    try:
+        env.send(resets())
+        env.recv()
+        env.send({2: Step(ANSWER), 0: Step(zoom_text([4, 4, 60, 70]))})
+        env.send({1: Step(ANSWER)})
+        env.send({3: Step(ANSWER)})
+        assert [sorted(env.recv(oldest=True)) for _ in range(3)] == [[0, 2], [1], [3]]
+        assert not env.outstanding
+        assert env.recv(oldest=True) == {}
+    finally:
+        env.close()
+
+
 @pytest.mark.ray
 def test_the_same_episodes_in_actors():
     local, spread = thread_env(), RayVectorEnv("VisualToolbox-v2", 4, group_size=2, num_actors=1, **KWARGS)

@@ -1,4 +1,4 @@
-"""Batch: finished episodes as what a learner takes, and how it is cut into pieces that fit into memory."""
+"""Batch: finished episodes as what a learner takes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from agents.transformers.sequence import TokenSequence
-
-BUCKET_RATIO = 1.35
-"""Sequences are padded together only if the longest is at most this many times as long as the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +59,3 @@ class Batch:
         order = shuffle.permutation(groups) if number > 1 else groups
         for part in np.array_split(order, min(number, len(order))):
             yield [int(row) for group in part for row in np.flatnonzero(self.groups == group)]
-
-    def microbatches(self, rows: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-        """Divide rows, in their order, into pieces of at most so many tokens (at least one row each)."""
-        piece: list[int] = []
-        held = 0
-        for row in rows:
-            length = len(self.sequences[row])
-            if piece and held + length > most_tokens:
-                yield piece
-                piece, held = [], 0
-            piece.append(row)
-            held += length
-        if piece:
-            yield piece
-
-    def buckets(self, rows: Sequence[int]) -> list[list[int]]:
-        """Divide rows by like length: less padding."""
-        buckets: list[list[int]] = []
-        for row in sorted(rows, key=lambda row: (len(self.sequences[row]), row)):
-            if buckets and len(self.sequences[row]) <= BUCKET_RATIO * len(self.sequences[buckets[-1][0]]):
-                buckets[-1].append(row)
-            else:
-                buckets.append([row])
-        return buckets

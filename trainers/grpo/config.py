@@ -139,7 +139,7 @@ class Optim(Section):
         max_grad_norm: Longer gradients are shortened to this.
         epochs: How often each episode is learned from.
         minibatches: Optimizer steps in an epoch.
-        micro_batch_tokens: Most tokens, padding included, in one backward pass.
+        micro_batch_tokens: Most tokens in one backward pass.
         dtype: What is computed in; ``auto`` is ``bfloat16`` on a GPU, else ``float32``. Weights are ``float32``.
         gradient_checkpointing: Computes activations twice to save memory.
         device: ``auto`` is a GPU where there is one.

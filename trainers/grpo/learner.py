@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.transformers.kv import own_attention
 from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence
+from agents.transformers.sequence import buckets
 from trainers.algorithms import (
     AdvantageInputs,
     LossSettings,
@@ -28,6 +27,11 @@ from trainers.algorithms import (
 )
 from trainers.grpo.batch import Batch
 from trainers.grpo.config import Algorithm, Optim
+from trainers.grpo.packing import Pack, attention, lay_out, microbatches, pack
+
+LONGEST_PACK = 2
+"""Episodes share a prompt in packs of up to this many times as many tokens as the model is wide. In longer ones,
+attention, which is quadratic, would cost more than reading the prompt again."""
 
 
 class NonFiniteError(RuntimeError):
@@ -110,7 +114,7 @@ class Learner:
             torch.nn.init.zeros_(self.value_head.weight)
             torch.nn.init.zeros_(self.value_head.bias)
         self.optimizer = torch.optim.AdamW(
-            self._weights(), lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay
+            self._weights(), lr=optim.lr, betas=optim.betas, weight_decay=optim.weight_decay, fused=True
         )
         if optim.gradient_checkpointing:
             policy.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -188,8 +192,8 @@ class Learner:
         """Read a whole batch with the weights as they are; returns tables ``(B, width)``."""
         shape, device = (len(batch), batch.width), self.policy.device
         logprobs, entropy, values = (torch.zeros(shape, device=device) for _ in range(3))
-        for rows in batch.microbatches(range(len(batch)), self._optim.micro_batch_tokens):
-            for part, read in self._read(policy, batch, rows):
+        for micro in self._packed(batch, range(len(batch))):
+            for part, read in self._read(policy, micro):
                 width = read.logprobs.shape[1]
                 logprobs[part, :width] = read.logprobs
                 entropy[part, :width] = read.entropy
@@ -206,9 +210,9 @@ class Learner:
         metrics: defaultdict[str, float] = defaultdict(float)
         self.optimizer.zero_grad(set_to_none=True)
         useful = [row for row in rows if self._is_useful(targets, row)]
-        for micro in batch.microbatches(useful, self._optim.micro_batch_tokens):
+        for micro in self._packed(batch, useful):
             loss = torch.zeros((), device=self.policy.device)
-            for part, read in self._read(self.policy, batch, micro):
+            for part, read in self._read(self.policy, micro):
                 loss = loss + self._loss(part, read, targets, totals, batch, metrics)
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"the loss is {loss.item()}")
@@ -272,35 +276,33 @@ class Learner:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def _read(self, policy: VisionPolicy, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[list[int], _Read]]:
-        """Read some rows, bucket by bucket of like length; an image that several of them show is encoded once."""
-        images = {id(image): image for row in rows for image in batch.sequences[row].images}
-        features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
-        for bucket in batch.buckets(rows):
-            yield bucket, self._read_bucket(policy, [batch.sequences[row] for row in bucket], features)
+    def _packed(self, batch: Batch, rows: Sequence[int]) -> Iterator[list[Pack]]:
+        """Divide rows into pieces that fit into memory."""
+        most = self._optim.micro_batch_tokens
+        longest = min(most, LONGEST_PACK * self.policy.model.config.text_config.hidden_size)
+        packs = pack(self.policy, {row: batch.sequences[row] for row in rows}, longest)
+        return microbatches(packs, most)
 
-    def _read_bucket(
-        self, policy: VisionPolicy, sequences: Sequence[TokenSequence], features: Mapping[int, torch.Tensor]
-    ) -> _Read:
-        length = max(map(len, sequences))
-        ids = np.zeros((len(sequences), length), np.int64)
-        positions = np.zeros((3, len(sequences), length), np.int64)
-        filled, drawn = np.zeros(ids.shape, np.bool_), np.zeros(ids.shape, np.bool_)
-        for row, tokens in enumerate(sequences):
-            ids[row, : len(tokens)], filled[row, : len(tokens)] = tokens.ids, True
-            drawn[row, : len(tokens)] = tokens.mask
-            positions[:, row, : len(tokens)] = policy.positions(tokens)[0]
-        all_ids, places, held, chosen = (
-            torch.from_numpy(array).to(policy.device) for array in (ids, positions, filled, drawn)
-        )
-        shown = [features[id(image)] for tokens in sequences for image in tokens.images]
-        hidden = policy.hidden(all_ids, places, own_attention(held), shown)
-        before = hidden[:, :-1][chosen[:, 1:]]  # what a token is drawn from is the state before it
-        distribution = torch.log_softmax(policy.logits(before, self._temperature), -1)
-        logprobs = distribution.gather(1, all_ids[:, 1:][chosen[:, 1:]][:, None])[:, 0]
+    def _read(self, policy: VisionPolicy, packs: Sequence[Pack]) -> Iterator[tuple[list[int], _Read]]:
+        """Read some episodes, bucket by bucket of like length; an image that several of them show is encoded once.
+
+        Yields:
+            Their numbers in the batch, and what the policy says of them.
+        """
+        images = {id(image): image for each in packs for image in each.images}
+        features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
+        for bucket in buckets(packs, len):
+            yield [row for each in bucket for row in each.rows], self._read_bucket(policy, bucket, features)
+
+    def _read_bucket(self, policy: VisionPolicy, packs: Sequence[Pack], features: Mapping[int, torch.Tensor]) -> _Read:
+        laid = lay_out(policy, packs)
+        shown = [features[id(image)] for each in packs for image in each.images]
+        hidden = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)[laid.before]
+        distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
+        logprobs = distribution.gather(1, laid.ids.flatten()[laid.drawn][:, None])[:, 0]
         entropy = -(distribution.exp() * distribution).sum(-1)
-        values = self.value_head(before.float())[:, 0] if self.value_head is not None else None
-        counts = chosen.sum(1)
+        values = self.value_head(hidden.float())[:, 0] if self.value_head is not None else None
+        counts = laid.counts
         return _Read(
             _table(logprobs, counts), _table(entropy, counts), _table(values, counts) if values is not None else None
         )

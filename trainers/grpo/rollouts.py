@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agents.transformers.generator import Conversation, Generator
@@ -131,8 +131,11 @@ class Rollouts:
         """Play the episodes that were begun to their ends; returns them in the order of their starts."""
         openings: dict[int, _Opening] = {}
         while len(self._ended) < len(self._episodes):
-            due = [self._heard(number, outcome, openings) for number, outcome in self._received().items()]
-            self._speak([number for number in due if number is not None])
+            due: list[int] = []
+            for outcomes in self._arriving():
+                heard = [self._heard(number, outcome, openings) for number, outcome in outcomes.items()]
+                due += self._read([number for number in heard if number is not None])
+            self._speak(due)
         ended, self._ended, self._episodes = self._ended, {}, {}
         return [ended[number] for number in sorted(ended)]
 
@@ -142,13 +145,16 @@ class Rollouts:
             self.env.recv(None)
         self._episodes, self._ended = {}, {}
 
-    def _received(self) -> dict[int, Outcome]:
-        began = time.perf_counter()
-        outcomes: dict[int, Outcome] = {}
-        while not outcomes:
-            outcomes = self.env.recv(self.patience)
-        self.timers.wait += time.perf_counter() - began
-        return outcomes
+    def _arriving(self) -> Iterator[dict[int, Outcome]]:
+        """Yield what environments say, parcel by parcel in the order sent, until all have, or one is late."""
+        until = time.monotonic() + self.patience
+        arrived = False
+        while self.env.outstanding and not (arrived and time.monotonic() >= until):
+            began = time.perf_counter()
+            outcomes = self.env.recv(max(0.0, until - time.monotonic()) if arrived else self.patience, oldest=True)
+            self.timers.wait += time.perf_counter() - began
+            arrived = arrived or bool(outcomes)
+            yield outcomes
 
     def _heard(self, number: int, outcome: Outcome, openings: dict[int, _Opening]) -> int | None:
         """Take in what an environment said; returns its number if the policy is to speak next."""
@@ -188,6 +194,17 @@ class Rollouts:
         logger.warning("episode of %s failed: %s", episode.start.source, outcome.error)
         self._ended[number] = Rollout(episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error)
 
+    def _read(self, due: Sequence[int]) -> Sequence[int]:
+        """Let the policy read what some environments said, while others are not done yet; returns who it was."""
+        began = time.perf_counter()
+        self.generator.read(self._conversations(due))
+        self.timers.generate += time.perf_counter() - began
+        return due
+
+    def _conversations(self, numbers: Sequence[int]) -> list[Conversation]:
+        conversations = [self._episodes[number].conversation for number in numbers]
+        return [each for each in conversations if each is not None]
+
     def _speak(self, due: Sequence[int]) -> None:
         """Let the policy write the next message of some episodes, and send each on its way."""
         if not due:
@@ -204,8 +221,7 @@ class Rollouts:
             if len(outbox) >= max(1, len(due) // FLUSH):
                 waited += self._flush(outbox)
 
-        conversations = [self._episodes[number].conversation for number in due]
-        self.generator.speak([each for each in conversations if each is not None], spoken)
+        self.generator.speak(self._conversations(due), spoken)
         waited += self._flush(outbox)
         self.timers.generate += time.perf_counter() - began - waited
         self.timers.wait += waited

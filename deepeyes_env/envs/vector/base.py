@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -26,6 +26,7 @@ PATIENCE = 0.2
 """Seconds that a parcel of :meth:`BatchedVectorEnv.send` waits for its slowest environment before it leaves."""
 
 BatchedObservation = dict[str, tuple[Any, ...]]
+_Sent: TypeAlias = tuple[dict[int, Command], "Future[dict[int, Outcome]]"]
 
 
 class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]]):
@@ -80,7 +81,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._done = np.zeros(num_envs, dtype=np.bool_)
         self._sender: ThreadPoolExecutor | None = None
-        self._sent: list[tuple[dict[int, Command], Future[dict[int, Outcome]]]] = []
+        self._sent: list[_Sent] = []
         self._late: dict[int, Command] = {}
         self._closing = False
 
@@ -211,8 +212,12 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             raise ValueError(f"send: environments {busy} are still busy; recv() first")
         self._submit(dict(commands))
 
-    def recv(self, timeout: float | None = None) -> dict[int, Outcome]:
+    def recv(self, timeout: float | None = None, *, oldest: bool = False) -> dict[int, Outcome]:
         """Wait for everything that was sent, but no longer than ``timeout`` seconds; return what has come back.
+
+        Args:
+            timeout: ``None`` waits as long as it takes.
+            oldest: Wait for what was sent first only, and return no more than that.
 
         Raises:
             Exception: What an action of the wrong type, or actors that die again and again, raise.
@@ -224,9 +229,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
                 late, self._late = self._late, {}
                 self._submit(late)
             left = None if until is None else max(0.0, until - time.monotonic())
-            wait_for_futures([future for _, future in self._sent], left)
-            arrived |= self._collected()
-            if until is not None and time.monotonic() >= until:
+            awaited = self._sent[:1] if oldest else self._sent
+            wait_for_futures([future for _, future in awaited], left)
+            arrived |= self._collected(awaited)
+            if (oldest and arrived) or (until is not None and time.monotonic() >= until):
                 break
         return arrived
 
@@ -234,10 +240,11 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._sender = self._sender or ThreadPoolExecutor(1, thread_name_prefix="send")
         self._sent.append((commands, self._sender.submit(self._run, commands, PATIENCE)))
 
-    def _collected(self) -> dict[int, Outcome]:
+    def _collected(self, awaited: Sequence[_Sent]) -> dict[int, Outcome]:
         """Return the outcomes of what has been executed, and remember who is late."""
-        done = [entry for entry in self._sent if entry[1].done()]
-        self._sent = [entry for entry in self._sent if not entry[1].done()]
+        done = [entry for entry in awaited if entry[1].done()]
+        collected = {id(future) for _, future in done}  # one that ends only now is for the next time
+        self._sent = [entry for entry in self._sent if id(entry[1]) not in collected]
         arrived: dict[int, Outcome] = {}
         for commands, future in done:
             outcomes = future.result()

@@ -84,7 +84,7 @@ def test_a_forward_pass_is_that_of_transformers(policy):
     theirs = policy.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=patches([image.pixels() for image in tokens.images], 14, 2),
+        pixel_values=patches([image.pixels() for image in tokens.images], 14, 2, frames=2),
         image_grid_thw=grid,
         mm_token_type_ids=(ids == policy.image_token).int(),
     ).logits
@@ -178,7 +178,7 @@ def test_memory_of_a_finished_wave_is_let_go(policy):
     generator = Generator(policy, Sampling(1.0, 4))
     conversation = Conversation((0,), prompt(policy, 0))
     generator.speak([conversation], lambda *_: None)
-    kept = weakref.ref(conversation.kept[0])
+    kept = weakref.ref(conversation.kept.past)
     del conversation
     gc.collect()
     assert kept() is None

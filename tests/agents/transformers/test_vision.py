@@ -36,17 +36,17 @@ def test_patches_are_those_of_the_image_processor(shapes):
     processor = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, temporal_patch_size=2, do_resize=False)
     pictures = images(shapes)
     theirs = processor(images=pictures, return_tensors="pt")["pixel_values"]
-    assert torch.allclose(patches(pictures, 14, 2), theirs, atol=1e-5)
+    assert torch.allclose(patches(pictures, 14, 2, frames=2), theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_tower_is_that_of_transformers(policy, shapes):
     tower = policy.model.model.visual
-    cut = patches(images(shapes), 14, 2)
+    pictures = images(shapes)
     grid = torch.tensor([[1, rows * 2, columns * 2] for columns, rows in grids(shapes)])
     with torch.no_grad():
-        theirs = tower(cut, grid_thw=grid).pooler_output
-        ours = encode_images(tower, cut, grids(shapes))
+        theirs = tower(patches(pictures, 14, 2, frames=2), grid_thw=grid).pooler_output
+        ours = encode_images(tower, patches(pictures, 14, 2), grids(shapes))
     assert ours.shape == theirs.shape
     assert torch.allclose(ours, theirs, atol=2e-5)
 

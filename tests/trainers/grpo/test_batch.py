@@ -30,20 +30,6 @@ def batch(lengths, group_size=2):
 lengths = st.lists(st.integers(2, 50), min_size=1, max_size=12)
 
 
-@given(lengths, st.integers(1, 80))
-def test_micro_batches_hold_every_row_once_and_fit(sizes, most):
-    pieces = list(batch(sizes).microbatches(range(len(sizes)), most))
-    assert [row for piece in pieces for row in piece] == list(range(len(sizes)))
-    assert all(sum(sizes[row] for row in piece) <= most or len(piece) == 1 for piece in pieces)
-
-
-@given(lengths)
-def test_buckets_hold_every_row_once_and_like_lengths(sizes):
-    buckets = batch(sizes).buckets(range(len(sizes)))
-    assert sorted(row for bucket in buckets for row in bucket) == list(range(len(sizes)))
-    assert all(max(sizes[r] for r in bucket) <= 1.35 * min(sizes[r] for r in bucket) for bucket in buckets)
-
-
 @given(lengths, st.integers(1, 4), st.integers(0, 5))
 def test_minibatches_hold_whole_groups(sizes, number, seed):
     whole = batch(sizes)

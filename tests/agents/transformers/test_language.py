@@ -1,0 +1,76 @@
+"""The language model: equal to transformers' own forward, with gradients, with and without checkpointing."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from agents.transformers import language  # noqa: E402
+from agents.transformers.kv import KeyValues, own_attention  # noqa: E402
+
+LENGTH = 9
+
+
+def inputs():
+    """Three rows; the second begins later, and positions along the axes differ as behind an image."""
+    torch.manual_seed(0)
+    filled = torch.ones(3, LENGTH, dtype=torch.bool)
+    filled[1, :4] = False
+    positions = torch.arange(LENGTH)[None, None].repeat(3, 3, 1) + torch.randint(0, 5, (3, 3, LENGTH))
+    return 0.5 * torch.randn(3, LENGTH, 64), positions, filled
+
+
+def theirs(text, embedded, positions, seen):
+    return text(
+        inputs_embeds=embedded, position_ids=positions, attention_mask={"full_attention": seen}, use_cache=False
+    ).last_hidden_state
+
+
+def gradients(read, text):
+    embedded, positions, filled = inputs()
+    text.zero_grad(set_to_none=True)
+    hidden = read(text, embedded, positions, own_attention(filled))
+    (hidden[filled].cos().sum()).backward()
+    found = {name: weight.grad.clone() for name, weight in text.named_parameters() if weight.grad is not None}
+    text.zero_grad(set_to_none=True)
+    return hidden.detach()[filled], found
+
+
+def test_states_and_gradients_are_those_of_transformers(policy):
+    text = policy.model.model.language_model
+    (ours, our_gradients), (expected, their_gradients) = gradients(language.read, text), gradients(theirs, text)
+    assert torch.allclose(ours, expected, atol=2e-5)
+    assert our_gradients.keys() == their_gradients.keys()
+    assert len(our_gradients) > 20
+    for name, gradient in their_gradients.items():
+        assert torch.allclose(our_gradients[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
+
+
+def test_gradients_are_the_same_with_checkpointing(policy):
+    text = policy.model.model.language_model
+    plain = gradients(language.read, text)[1]
+    policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        assert text.layers[0].gradient_checkpointing
+        again = gradients(language.read, text)[1]
+    finally:
+        policy.model.gradient_checkpointing_disable()
+    assert all(torch.allclose(plain[name], again[name], rtol=1e-4, atol=1e-5) for name in plain)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pieces", [(9,), (4, 5), (1, 1, 7), (8, 1)])
+def test_what_is_read_piece_by_piece_is_what_is_read_at_once(policy, pieces):
+    text = policy.model.model.language_model
+    embedded, positions, _ = inputs()
+    filled = torch.ones(3, LENGTH, dtype=torch.bool)
+    whole = language.read(text, embedded, positions, own_attention(filled))
+    cache, parts, start = KeyValues(torch.zeros(3, 0, dtype=torch.bool)), [], 0
+    for length in pieces:
+        part = slice(start, start + length)
+        seen = cache.extend(filled[:, part])
+        parts.append(language.read(text, embedded[:, part], positions[:, :, part], seen, cache))
+        start += length
+    assert torch.allclose(torch.cat(parts, 1), whole, atol=2e-5)
