@@ -126,7 +126,7 @@ class PairedTest:
 
     Attributes:
         difference: Mean of the second minus mean of the first.
-        interval: 95 % bootstrap interval of the difference, over questions.
+        interval: 95 % interval of the difference: Newcombe's with McNemar's test, else a bootstrap over questions.
         p_value: Two-sided, of the hypothesis that there is no difference.
         method: ``"mcnemar"`` (exact) if every question has one score of 0 or 1 in each, else ``"bootstrap"``.
         better: On how many questions the second scored higher.
@@ -164,9 +164,10 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, seed: int = 
     if {*first, *second} <= {0.0, 1.0}:
         method: Literal["mcnemar", "bootstrap"] = "mcnemar"
         p_value = mcnemar(better, worse)
+        interval = newcombe(int((np.asarray(first) * second).sum()), better, worse, len(first))
     else:
         method, p_value = "bootstrap", paired_bootstrap(first, second, seed=seed)
-    interval = bootstrap(gains.tolist(), seed=seed)
+        interval = bootstrap(gains.tolist(), seed=seed)
     return PairedTest(float(gains.mean()), interval, p_value, method, better, worse, len(first))
 
 
@@ -185,6 +186,37 @@ def mcnemar(better: int, worse: int) -> float:
         tail += ways
         ways = ways * (flips - i) // (i + 1)
     return min(1.0, 2 * tail / 2**flips)
+
+
+def newcombe(both: int, better: int, worse: int, total: int) -> Interval:
+    """Return the 95 % interval of the difference of two proportions in pairs (Newcombe 1998, method 10).
+
+    It squares up the Wilson intervals of the two, corrected for how the pairs correlate; so it has a width even where
+    the two agree on every question.
+
+    Args:
+        both: Questions that both policies got right.
+        better: Questions that only the second got right.
+        worse: Questions that only the first got right.
+        total: All questions.
+    """
+    neither = total - both - better - worse
+    one, other = both + worse, both + better
+    agreement = both * neither - better * worse
+    corrected = max(agreement - total / 2, 0.0) if agreement > 0 else agreement
+    spread = one * (total - one) * other * (total - other)
+    correlation = corrected / math.sqrt(spread) if spread else 0.0
+    first, second = one / total, other / total
+    around_first, around_second = wilson(one, total), wilson(other, total)
+
+    def width(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b))
+
+    difference = second - first
+    return Interval(
+        difference - width(second - around_second.low, around_first.high - first),
+        difference + width(around_second.high - second, first - around_first.low),
+    )
 
 
 def paired_bootstrap(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> float:

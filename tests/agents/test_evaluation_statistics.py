@@ -143,6 +143,28 @@ def test_paired_test_of_single_answers():
     assert found.interval.low < 5 / 8 < found.interval.high
 
 
+def test_newcombes_interval_is_the_published_one():
+    """Newcombe (1998), method 10, for the counts 36, 12, 2 and 0."""
+    assert ours.newcombe(36, 12, 2, 50) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_newcombes_interval_holds_the_difference_and_turns_round_with_it(both, better, worse, neither):
+    total = both + better + worse + neither
+    if total:
+        low, high = ours.newcombe(both, better, worse, total)
+        assert -1 - 1e-9 <= low < high <= 1 + 1e-9
+        assert low - 1e-9 <= (better - worse) / total <= high + 1e-9
+        assert ours.newcombe(both, worse, better, total) == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_policies_that_agree_everywhere_may_still_differ():
+    found = ours.paired_test([1, 1, 0, 1, 0], [1, 1, 0, 1, 0])
+    assert (found.difference, found.p_value) == (0, 1)
+    assert found.interval.low < -0.1
+    assert found.interval.high > 0.1
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_paired_test_of_repeats_agrees_with_the_t_test(seed):
     rng = np.random.default_rng(seed)
