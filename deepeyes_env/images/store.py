@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepeyes_env.images.codec import Image
+from deepeyes_env.images.codec import Image, ImageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import FitMode, fit
 from deepeyes_env.images.ref import ImageRef
@@ -119,7 +119,10 @@ class ImageStore:
             if others is None:
                 mine = self._pending[key] = Future()
         if others is not None:
-            return others.result()
+            try:
+                return others.result()
+            except ImageError:
+                return make()  # which says the same about the image that was asked for here, by its own name
         try:
             pixels = make()
         except BaseException as error:

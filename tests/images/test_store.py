@@ -169,6 +169,21 @@ def test_a_failed_decode_reaches_every_waiter_and_is_not_kept():
     assert (store.pixels(ImageRef(Recipe())) == 7).all()  # the same key
 
 
+def test_equal_images_that_fail_together_name_themselves():
+    class Failing(Recipe):
+        def __init__(self, name, gate):
+            super().__init__()
+            self.name, self.gate = name, gate
+
+        def render(self):
+            super().render()
+            raise ImageError(f"image {self.name}: cannot be drawn")
+
+    store, gate = ImageStore(), threading.Event()
+    results = ask_from_16_threads(lambda number: store.pixels(ImageRef(Failing(number, gate))), gate)
+    assert [str(result) for result in results] == [f"image {number}: cannot be drawn" for number in range(16)]
+
+
 def test_a_broken_file_names_itself(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(PNG[:-2000])
