@@ -122,6 +122,7 @@ def test_a_folder_that_holds_no_run_is_not_deleted(tmp_path):
         ("algorithm.advantage=reinforce_plus_plus", "algorithm.kl=reward", "algorithm.entropy_coefficient=0.01"),
         ("algorithm.advantage=dr_grpo", "optim.minibatches=2", "optim.micro_batch_tokens=200"),
         ("rollout.dynamic_sampling=2",),
+        ("optim.dtype=bfloat16", "optim.gradient_checkpointing=true"),
     ],
 )
 def test_every_algorithm_takes_a_step(tmp_path, settings):
