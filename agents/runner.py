@@ -17,7 +17,7 @@ from agents.play import Episode, Failure, play
 from agents.play_async import check_is_ours, env_maker, play_async
 from agents.progress import Report, progress_bar
 from agents.registry import make_agent
-from agents.run_folder import IfExists, RunFolder
+from agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
@@ -215,4 +215,4 @@ def _without_failures(ended: Iterable[Trajectory | Failure], note: Callable[[Fai
 
 
 def _sorted(trajectories: Iterable[Trajectory]) -> tuple[Trajectory, ...]:
-    return tuple(sorted(trajectories, key=lambda trajectory: int(trajectory.metadata["episode"])))
+    return tuple(sorted(trajectories, key=number_of))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from agents.transformers.kv import own_attention
 from agents.transformers.policy import VisionPolicy
 from agents.transformers.sequence import TokenSequence
 from deepeyes_env.images.ref import ImageRef
@@ -140,7 +141,4 @@ def attention(owners: torch.Tensor) -> torch.Tensor:
     nothing is not a number.
     """
     looking, seen = owners[:, :, None], owners[:, None, :]
-    length = owners.shape[1]
-    earlier = torch.ones(length, length, dtype=torch.bool, device=owners.device).tril()
-    itself = torch.eye(length, dtype=torch.bool, device=owners.device)
-    return ((((seen == looking) | (seen == _PROMPT)) & (seen != _NOBODY) & earlier) | itself)[:, None]
+    return own_attention(owners != _NOBODY) & ((seen == looking) | (seen == _PROMPT))[:, None]
