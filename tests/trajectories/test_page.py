@@ -282,7 +282,7 @@ def test_deep_links(page: Path, open_page: Callable[..., Tab]) -> None:
     tab = open_page(page, "#4")
     assert tab.current() == "#4"
     tab.page.keyboard.press("j")
-    assert tab.page.url.endswith("#5")
+    assert tab.page.evaluate("location.hash") == "#5"  # the driver learns of it later
     tab.page.evaluate("location.hash = '#2'")
     tab.page.wait_for_function("document.querySelector('.title .number').textContent === '#2'")
     assert tab.page.locator(".row[aria-selected=true]").get_attribute("data-number") == "2"
