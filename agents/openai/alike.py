@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TypeAlias
 
 import numpy as np
@@ -26,9 +26,13 @@ class Names:
     A hash of a megapixel costs a third of its JPEG, and hardly any crop is ever seen a second time. So images are told
     apart by a few of their pixels, and only those that agree there are compared. An image that nobody holds any more is
     forgotten: should it come again, it gets a new number.
+
+    Attributes:
+        forgotten: Numbers that will not be given again. Whoever keeps something by number may take them out.
     """
 
     def __init__(self) -> None:
+        self.forgotten: deque[int] = deque()
         self._numbers = itertools.count()
         self._alike: OrderedDict[_Sample, list[tuple[weakref.ref[Image], int]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -46,12 +50,17 @@ class Names:
             for _, number, earlier in alike:
                 if _equal(earlier, pixels):
                     return number
-            new = (weakref.ref(pixels), next(self._numbers))
+            new = self._numbered(pixels)
             self._alike[sample] = [*((ref, number) for ref, number, _ in alike), new]
             self._alike.move_to_end(sample)
             if len(self._alike) > _REMEMBERED:
                 self._alike.popitem(last=False)
             return new[1]
+
+    def _numbered(self, pixels: Image) -> tuple[weakref.ref[Image], int]:
+        number, forgotten = next(self._numbers), self.forgotten
+        # Called wherever the last holder lets go, perhaps inside a lock of ours: so it takes none.
+        return weakref.ref(pixels, lambda _: forgotten.append(number)), number
 
 
 def _sample(pixels: Image) -> _Sample:

@@ -21,7 +21,7 @@ class DataUrls:
     """Writes images as ``data:`` URLs, and keeps what it wrote by content; thread-safe.
 
     Encoded images and recipes are known by their digest, pixels by :class:`~agents.openai.alike.Names`: those that are
-    held by anybody, as by the conversations that go on, are written once.
+    held by anybody, as by the conversations that go on, are written once, and dropped when nobody holds them.
 
     An image that is encoded already goes out byte for byte, unless a server could see it otherwise than the environment
     does (see :func:`~deepeyes_env.images.codec.common_format`). The least recently used URLs are dropped when all
@@ -29,11 +29,12 @@ class DataUrls:
 
     Attributes:
         encodes: How many URLs have been written so far.
+        nbytes: How many bytes of URLs are kept.
 
     Args:
         format: How pixels are encoded: ``"jpeg"`` (4:4:4) or ``"png"`` (lossless, 3 to 10 times as large).
         quality: JPEG quality, 1 to 100.
-        max_bytes: How many bytes of URLs are kept.
+        max_bytes: How many bytes of URLs to keep at most.
 
     Raises:
         ValueError: ``format`` is unknown, or ``quality`` is out of range.
@@ -45,10 +46,10 @@ class DataUrls:
         if not 1 <= quality <= 100:
             raise ValueError(f"quality={quality}: must be between 1 and 100")
         self.encodes = 0
+        self.nbytes = 0
         self._format: ImageFormat = format
         self._quality = quality
         self._max_bytes = max_bytes
-        self._nbytes = 0
         self._names = Names()
         self._kept: OrderedDict[str | int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
@@ -61,6 +62,7 @@ class DataUrls:
         """
         key = self._names(image.source) if isinstance(image.source, np.ndarray) else image.digest
         with self._lock:
+            self._drop_forgotten()
             kept = self._kept.get(key)
             if kept is not None:
                 self._kept.move_to_end(key)
@@ -89,13 +91,21 @@ class DataUrls:
     def _count(self, url: bytes) -> None:
         with self._lock:
             self.encodes += 1
-            self._nbytes += len(url)
-            while self._nbytes > self._max_bytes and len(self._kept) > 1:
+            self.nbytes += len(url)
+            while self.nbytes > self._max_bytes and len(self._kept) > 1:
                 oldest, future = next(iter(self._kept.items()))
                 if not future.done():
                     return
-                del self._kept[oldest]
-                self._nbytes -= len(future.result())
+                self._drop(oldest)
+
+    def _drop_forgotten(self) -> None:
+        while self._names.forgotten:
+            self._drop(self._names.forgotten.popleft())
+
+    def _drop(self, key: str | int) -> None:
+        future = self._kept.pop(key, None)
+        if future is not None:
+            self.nbytes -= len(future.result())
 
 
 def original_or_view(original: ImageRef, view: ImageRef) -> ImageRef:

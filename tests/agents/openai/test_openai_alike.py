@@ -49,4 +49,5 @@ def test_what_nobody_holds_is_let_go_and_its_name_is_not_used_again():
     del image
     gc.collect()
     assert gone() is None
+    assert number in names.forgotten
     assert names(pattern(300, 200)) > number

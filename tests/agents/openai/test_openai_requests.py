@@ -1,6 +1,7 @@
 """Requests: conversations as JSON, text and images and calls."""
 
 import base64
+import gc
 import io
 import json
 
@@ -113,6 +114,18 @@ def test_an_image_has_the_same_url_whenever_it_is_written():
     first = urls(ImageRef(pattern(300, 200)))
     assert urls(ImageRef(pattern(300, 200))) == DataUrls()(ImageRef(pattern(300, 200))) == first
     assert urls.encodes == 2  # nobody held the first
+
+
+def test_urls_of_pixels_that_nobody_holds_are_dropped():
+    urls, held = DataUrls(), ImageRef(pattern(60, 60))
+    urls(held)
+    alone = urls.nbytes
+    for i in range(20):
+        urls(ImageRef(pattern(61 + i, 60)))
+    gc.collect()
+    urls(held)
+    assert urls.nbytes == alone
+    assert urls.encodes == 21
 
 
 def test_images_beyond_the_budget_are_forgotten_oldest_first():
