@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from deepeyes_env.images.frames import Size
+from deepeyes_env.images.png import encode_png
 
 Image: TypeAlias = NDArray[np.uint8]
 """Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
@@ -140,7 +141,7 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
 
 
 def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 95) -> bytes:
-    """Encode RGB pixels: PNG at a low compression level (lossless, quick), or JPEG without chroma subsampling.
+    """Encode RGB pixels: PNG, lossless and compressed in haste, or JPEG without chroma subsampling.
 
     Args:
         pixels: ``(H, W, 3)`` ``uint8``.
@@ -154,11 +155,13 @@ def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int =
         try:
             import simplejpeg
         except ImportError:
-            return _save(pixels, "JPEG", quality=quality, subsampling=0)
+            buffer = io.BytesIO()
+            PILImage.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
+            return buffer.getvalue()
         encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "444")
         return encoded
     if format == "png":
-        return _save(pixels, "PNG", compress_level=1)
+        return encode_png(pixels)
     raise ValueError(f"unknown image format {format!r}; write 'png' or 'jpeg'")
 
 
@@ -265,12 +268,6 @@ def _on_white(image: PILImage.Image) -> PILImage.Image:
     white = PILImage.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))
     return white
-
-
-def _save(pixels: Image, format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    PILImage.fromarray(pixels).save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def _freeze(array: Image) -> Image:
