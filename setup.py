@@ -14,7 +14,7 @@ EXTRAS = {
         "pyarrow>=15",  # DeepEyes-format parquet, streamed
     ],
     "eval": [
-        "isal>=1.6",  # crops recorded as PNG: 6 to 9 times Pillow's speed
+        "isal>=1.6",  # crops recorded as PNG: 8 to 10 times Pillow's speed
         "matplotlib>=3.8",  # plots of a report
         "openai>=3",  # served models
         "pybase64>=1.4",
