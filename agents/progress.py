@@ -1,55 +1,40 @@
-"""A progress bar with the running result, on standard error where that is a terminal."""
+"""A progress bar on standard error, and the running result beside it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.trajectories.summary import ACCURACY_TERM
 
 
-class Report(Protocol):
-    """Is told of each episode that ends: its trajectory, or ``None`` if it failed."""
-
-    def __call__(self, trajectory: Trajectory | None) -> None:
-        """Count one episode."""
-        ...
-
-
 @contextmanager
-def progress_bar(total: int, title: str, *, shown: bool = True) -> Iterator[Report]:
-    """Show how many episodes are done, the running accuracy and reward, failures, and the time left.
+def progress_bar(title: str, total: int, done: int = 0, *, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar on standard error where that is a terminal and rich is installed.
 
-    Nothing is shown when standard error is not a terminal or rich is not installed.
+    Gives a function that counts one more, and takes what to show beside the count.
 
     Args:
-        total: Number of episodes to come.
         title: What is going on.
+        total: How many there are in all.
+        done: How many of them an earlier run has done.
         shown: ``False`` shows nothing anywhere.
     """
-    if not (shown and sys.stderr.isatty()):
-        yield lambda trajectory: None
-        return
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda trajectory: None
+        shown = False
+    if not (shown and sys.stderr.isatty()):
+        yield lambda result: None
         return
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[result]}")
-    widgets = (TextColumn(column) if isinstance(column, str) else column for column in columns)
-    with Progress(*widgets, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, result="")
-        result = RunningResult()
-
-        def report(trajectory: Trajectory | None) -> None:
-            result.add(trajectory)
-            bar.update(task, advance=1, result=str(result))
-
-        yield report
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[result]}"))
+    left = (TimeRemainingColumn(elapsed_when_finished=True), TextColumn("left", style="dim"))
+    with Progress(*columns, *left, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, completed=done, result="")
+        yield lambda result: bar.update(task, advance=1, result=result)
 
 
 class RunningResult:

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from agents.agent import Agent, AsyncAgent
 from agents.play import Episode, Failure, play
 from agents.play_async import check_is_ours, env_maker, play_async
-from agents.progress import Report, progress_bar
+from agents.progress import RunningResult, progress_bar
 from agents.registry import make_agent
 from agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory
@@ -100,9 +100,10 @@ def rollout(
         done = folder.finished if folder else frozenset()
         planned = _plan(episodes, seed, stage.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]
-        report = stack.enter_context(progress_bar(len(plan), f"{player.name} on {stage.name}", shown=progress))
+        bar = progress_bar(f"{player.name} on {stage.name}", episodes, episodes - len(plan), shown=progress)
+        tell = stack.enter_context(bar)
         played = stack.enter_context(closing(stage.play(plan)))
-        ended = _counted(played, report)
+        ended = _counted(played, tell)
         return _recorded(ended, folder) if folder else _kept(ended)
 
 
@@ -176,9 +177,11 @@ def _plan(episodes: int, seed: int, samples: int | None) -> Iterator[Episode]:
         yield Episode(number, seed + number, number % samples if samples else None)
 
 
-def _counted(ended: Iterable[Trajectory | Failure], report: Report) -> Iterator[Trajectory | Failure]:
+def _counted(ended: Iterable[Trajectory | Failure], tell: Callable[[str], None]) -> Iterator[Trajectory | Failure]:
+    result = RunningResult()
     for end in ended:
-        report(None if isinstance(end, Failure) else end)
+        result.add(None if isinstance(end, Failure) else end)
+        tell(str(result))
         yield end
 
 

@@ -15,11 +15,11 @@ from agents.agent import Agent, AsyncAgent
 from agents.evaluation import run as runs
 from agents.evaluation.clock import TimedAgent, timed
 from agents.evaluation.plan import Plan, Tools, WithAndWithoutTools
-from agents.evaluation.progress import progress_bar
 from agents.evaluation.report import Report, write_report
 from agents.evaluation.scoring import Scorer, Scoring, score_run
 from agents.play import Episode, Failure, play
 from agents.play_async import env_maker, play_async
+from agents.progress import progress_bar
 from agents.run_folder import IfExists, RunFolder
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset

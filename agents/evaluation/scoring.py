@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.evaluation.progress import progress_bar
 from agents.evaluation.score_file import Score, ScoreFile
+from agents.progress import progress_bar
 from agents.run_folder import number_of
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.judges import Judge, JudgeError, Verdict

@@ -358,8 +358,8 @@ def test_the_progress_bar_shows_the_running_result_on_a_terminal(monkeypatch):
 
 def test_nothing_is_shown_elsewhere(capsys):
     agents.rollout(ENV, "blind", episodes=3)
-    with progress_bar(3, "quiet", shown=False) as report:
-        report(None)
+    with progress_bar("quiet", 3, shown=False) as tell:
+        tell("1 failed")
     assert capsys.readouterr() == ("", "")
 
 
