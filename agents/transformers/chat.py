@@ -86,7 +86,7 @@ class Chat:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the message that the policy wrote, without the token that ends it."""
-        ended = bool(ids) and ids[-1] == self.end_of_turn
+        ended = bool(ids) and (ids[-1] == self.end_of_turn or ids[-1] in self.tokenizer.all_special_ids)
         return str(self.tokenizer.decode(ids[:-1] if ended else ids, clean_up_tokenization_spaces=False))
 
     def _context(self, text: str, message: Message) -> TokenSequence:

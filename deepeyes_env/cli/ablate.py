@@ -24,11 +24,17 @@ def ablate(
     """Train with and without the tool bonus, conditional or not, and with a price on calls; compare."""
     try:
         from trainers.grpo.ablate import ablate as compare
-        from trainers.grpo.config import load_config
+        from trainers.grpo.config import Config, load_config
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train") from error
     quiet_transformers()
-    settings = load_config(["out=runs/ablation", *(overrides or ())], config)
-    path = compare(settings, range(first_seed, first_seed + seeds))
+    settings = load_config(overrides or (), config)
+    if settings.out == Config().out:
+        settings = settings.model_copy(update={"out": Path("runs/ablation")})
+    try:
+        path = compare(settings, range(first_seed, first_seed + seeds))
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     Console().print(Markdown(path.read_text(encoding="utf-8")))
     typer.echo(f"{path}, {path.with_suffix('.png')}")

@@ -18,14 +18,16 @@ def train(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example: steps=200 rollout.prompts=16"),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset: tiny or qwen2_5_vl.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT, with its settings.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Print what the time was spent on.")] = False,
 ) -> None:
     """Train a policy with GRPO: by default the shipped tiny one on the built-in task, on a laptop."""
     try:
         from trainers.grpo.config import load_config
-        from trainers.grpo.run import METRICS, run
+        from trainers.grpo.run import COMPARISON, METRICS, SETTINGS, run
         from trainers.sight import read_metrics
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train") from error
@@ -33,16 +35,21 @@ def train(
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     quiet_transformers()
     settings = load_config(overrides or (), config)
+    saved = Path(settings.out) / SETTINGS
+    if resume and config is None and saved.exists():
+        settings = load_config(overrides or (), saved)
     outcome = run(settings, resume=resume, overwrite=overwrite)
     console = Console()
     rows = read_metrics(Path(settings.out) / METRICS)
-    if profile:
-        console.print(_profile([row for row in rows if row["step"] > 0]))
+    timed = [row for row in rows if "time/step" in row]
+    if profile and timed:
+        console.print(_profile(timed))
     if outcome.interrupted:
         typer.echo(f"stopped after step {outcome.steps}; --resume goes on from there", err=True)
         raise typer.Exit(130)
     console.print(_before_and_after(rows))
-    typer.echo(f"{settings.out}/curves.png, {settings.out}/comparison.html (before and after)")
+    compared = f", {settings.out}/{COMPARISON} (before and after)" if (Path(settings.out) / COMPARISON).exists() else ""
+    typer.echo(f"{settings.out}/curves.png{compared}")
 
 
 def quiet_transformers() -> None:
@@ -53,9 +60,10 @@ def quiet_transformers() -> None:
 
 
 def _before_and_after(rows: list[dict[str, float]]) -> Table:
-    """Return the held-out results of the first and the last evaluation."""
+    """Return the held-out results of the first and the last evaluation; of the first only, if there is no other."""
     evaluated = [row for row in rows if any(name.startswith("eval/") for name in row)]
-    table = Table("held-out questions", "before", "after")
+    shown = [evaluated[0], evaluated[-1]] if len(evaluated) > 1 else evaluated
+    table = Table("held-out questions", *("before", "after")[: len(shown)])
     names = (
         "accuracy/hard",
         "accuracy/easy",
@@ -66,7 +74,7 @@ def _before_and_after(rows: list[dict[str, float]]) -> Table:
         "reward/total",
     )
     for name in names:
-        values = [row.get(f"eval/{name}") for row in (evaluated[0], evaluated[-1])] if evaluated else []
+        values = [row.get(f"eval/{name}") for row in shown]
         if any(value is not None for value in values):
             table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
     return table

@@ -1,6 +1,7 @@
 """``deepeyes train``, ``ablate`` and ``build-tiny``."""
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 pytest.importorskip("torch")
@@ -27,6 +28,15 @@ def test_train_says_where_everything_is_then_goes_on_or_begins_anew(tmp_path):
     assert "--resume or --overwrite" in again.output
     assert deepeyes("train", "--resume", *SMALL, "steps=2", out).exit_code == 0
     assert (tmp_path / "run" / "checkpoints" / "step_000002" / "config.json").exists()
+
+
+def test_going_on_keeps_the_settings_of_the_run(tmp_path):
+    out = f"out={tmp_path}/run"
+    assert deepeyes("train", *SMALL, out, "seed=4").exit_code == 0
+    again = deepeyes("train", "--resume", "steps=2", out)
+    assert again.exit_code == 0, again.output
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
+    assert (saved["seed"], saved["steps"], saved["rollout"]["prompts"]) == (4, 2, 2)
 
 
 def test_train_profile_says_where_the_time_went(tmp_path):
@@ -63,6 +73,34 @@ def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
     written = weights.stat().st_mtime_ns
     assert deepeyes(*arguments).exit_code == 0
     assert weights.stat().st_mtime_ns == written
+
+
+def test_ablate_writes_where_the_file_says(tmp_path):
+    path = tmp_path / "ablation.yaml"
+    path.write_text(f"out: {tmp_path}/there\nsteps: 1\nevaluation: {{samples: 2}}\n", encoding="utf-8")
+    result = deepeyes("ablate", "--seeds", 1, "--config", path, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "there" / "ablation.md").exists()
+
+
+def test_ablate_wants_something_to_compare_by(tmp_path):
+    result = deepeyes("ablate", *SMALL, "evaluation.samples=0", f"out={tmp_path}/ablation")
+    assert result.exit_code == 1
+    assert "evaluation.samples=0" in result.output
+    assert not (tmp_path / "ablation").exists()
+
+
+def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
+    from trainers.grpo import trainer
+
+    def interrupted(self, stopper):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
+    result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+    assert result.exit_code == 130
+    assert "goes on from there" in result.output
+    assert [path.name for path in (tmp_path / "ablation").iterdir()] == ["no_bonus"]
 
 
 def test_build_tiny_does_not_delete_a_folder_that_holds_no_model(tmp_path):

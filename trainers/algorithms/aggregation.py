@@ -26,7 +26,8 @@ class Totals:
     Attributes:
         tokens: Tokens in the mask.
         sequences: Episodes with at least one.
-        length: The constant length of ``seq-mean-token-sum-norm``.
+        length: The constant length of ``seq-mean-token-sum-norm``: equal for all batches of a run, or long episodes
+            would weigh less in theirs.
     """
 
     tokens: int
@@ -34,9 +35,9 @@ class Totals:
     length: int
 
     @classmethod
-    def of(cls, mask: torch.Tensor) -> Totals:
-        """Count a mask ``(B, L)``; the constant length is L."""
-        return cls(int(mask.sum()), int(mask.any(1).sum()), mask.shape[1])
+    def of(cls, mask: torch.Tensor, length: int | None = None) -> Totals:
+        """Count a mask ``(B, L)``; the constant length is L unless another is given."""
+        return cls(int(mask.sum()), int(mask.any(1).sum()), length or mask.shape[1])
 
 
 def aggregate(losses: torch.Tensor, mask: torch.Tensor, mode: Aggregation, totals: Totals) -> torch.Tensor:

@@ -11,6 +11,7 @@ from deepeyes_env.data.files import replacing
 from trainers.grpo.checkpoint import Checkpoints
 from trainers.grpo.config import Config
 from trainers.grpo.run import METRICS, run
+from trainers.grpo.trainer import AFTER
 from trainers.sight import read_metrics
 from trainers.sight.curves import plot_bands
 
@@ -55,14 +56,21 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
 
     Returns:
         The table's path.
+
+    Raises:
+        ValueError: There is nothing to compare by: no held-out questions.
+        KeyboardInterrupt: A run was interrupted; the same call goes on from there.
     """
+    if config.evaluation.samples == 0:
+        raise ValueError("evaluation.samples=0: arms are compared by held-out questions; ask for some")
     out = Path(config.out)
     done: dict[str, list[Path]] = {}
     for arm in arms:
         for seed in seeds:
             folder = _folder(out, arm.name, seed)
-            if not (folder / "checkpoints" / f"step_{config.steps:06d}").exists():
-                run(_config(config, arm, seed, folder), resume=folder.exists())
+            complete = (folder / AFTER).exists() and (folder / "checkpoints" / f"step_{config.steps:06d}").exists()
+            if not complete and run(_config(config, arm, seed, folder), resume=folder.exists()).interrupted:
+                raise KeyboardInterrupt
             done.setdefault(arm.name, []).append(folder / METRICS)
             plot_bands(done, out / "ablation.png")
     with replacing(out / "ablation.md") as beside:

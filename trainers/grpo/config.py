@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.core import DataError
 from deepeyes_env.data.files import replacing
 from trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
+BUILT_IN = "visual_search"
+"""The name of the built-in task instead of a data file."""
+
 TINY = "tiny"
 """The name by which the shipped tiny policy is asked for instead of a model directory."""
 
@@ -127,6 +130,11 @@ class Algorithm(Section):
     entropy_coefficient: float = Field(default=0.0, ge=0)
     value_coefficient: float = Field(default=0.5, ge=0)
 
+    @field_validator("kl", mode="before")
+    @classmethod
+    def _off_is_no_boolean(cls, value: Any) -> Any:
+        return "off" if value is False else value  # which is how YAML reads a bare off
+
 
 class Optim(Section):
     """How the weights are changed.
@@ -222,7 +230,7 @@ class Config(Section):
     """
 
     model: str = TINY
-    data: str = "visual_search"
+    data: str = BUILT_IN
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -242,6 +250,10 @@ class Config(Section):
                 f"optim.minibatches={self.optim.minibatches} is more than rollout.prompts={self.rollout.prompts}: "
                 "a minibatch holds whole groups"
             )
+        if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
+            raise ValueError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+        if self.evaluation.data and self.data == BUILT_IN:
+            raise ValueError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
 
     def save(self, path: Path) -> None:

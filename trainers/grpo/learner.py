@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,8 @@ class Learner:
         optim: How.
         temperature: That of the sampling.
         reference: The policy that divergence is measured from, where it counts.
+        longest: Most tokens that an episode can have, the constant of ``seq-mean-token-sum-norm``; by default those of
+            the longest one in each batch.
     """
 
     def __init__(
@@ -99,12 +102,14 @@ class Learner:
         optim: Optim,
         temperature: float,
         reference: VisionPolicy | None = None,
+        longest: int | None = None,
     ) -> None:
         self.policy = policy
         self._algorithm = algorithm
         self._optim = optim
         self._temperature = temperature
         self._reference = reference
+        self._longest = longest
         self._loss_settings = LossSettings(algorithm.clip_low, algorithm.clip_high, algorithm.dual_clip)
         self._steps = 0
         width = policy.model.config.text_config.hidden_size
@@ -125,8 +130,20 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self._steps, "value_head": head}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to what :meth:`state` returned."""
+        """Go back to what :meth:`state` returned; settings of the optimizer stay as they are now.
+
+        Raises:
+            ValueError: It is of a learner with a value head, and this one has none, or the other way round.
+        """
+        if (state["value_head"] is None) != (self.value_head is None):
+            other = "without" if state["value_head"] is None else "with"
+            raise ValueError(
+                f"algorithm.advantage={self._algorithm.advantage!r} does not fit the checkpoint, which was written by "
+                f"an estimator {other} a value head; name that one, or begin a new run"
+            )
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["betas"], group["weight_decay"] = self._optim.betas, self._optim.weight_decay
         self._steps = state["optimizer_steps"]
         if self.value_head is not None:
             self.value_head.load_state_dict(state["value_head"])
@@ -139,7 +156,7 @@ class Learner:
             shuffle: Decides which groups go into which minibatch.
 
         Returns:
-            Metrics, with names that begin with ``learn/``.
+            Metrics, with names that begin with ``learn/``: means over the optimizer steps.
 
         Raises:
             NonFiniteError: A loss or gradient is not a finite number.
@@ -151,17 +168,20 @@ class Learner:
         old = self._reread(self.policy, batch) if reread else None
         reference = self._reread(self._reference, batch).logprobs if self._reference is not None else None
         advantages, returns = self._advantages(batch, mask, old, reference)
-        metrics: defaultdict[str, float] = defaultdict(float)
-        updates = 0
-        for _ in range(self._optim.epochs):
-            for rows in batch.minibatches(self._optim.minibatches, shuffle):
-                targets = _Targets(mask, advantages, returns, old, reference)
-                for name, value in self._update(batch, rows, targets).items():
-                    metrics[name] += value
-                updates += 1
+        targets = _Targets(mask, advantages, returns, old, reference)
+        updates = [
+            metrics
+            for _ in range(self._optim.epochs)
+            for rows in batch.minibatches(self._optim.minibatches, shuffle)
+            if (metrics := self._update(batch, rows, targets))
+        ]
         self.policy.model.eval()
-        means = {f"learn/{name}": value / updates for name, value in metrics.items()}
-        return {**means, "learn/advantage_size": float(advantages.abs().sum() / mask.sum().clamp(min=1))}
+        tokens = mask.sum().clamp(min=1)
+        means = {f"learn/{name}": fmean(each[name] for each in updates) for name in (updates[0] if updates else ())}
+        if self._algorithm.kl == "reward" and old is not None and reference is not None:
+            divergence = kl_divergence(old.logprobs, reference, self._algorithm.kl_estimator)
+            means["learn/kl"] = float((divergence * mask).sum() / tokens)
+        return {**means, "learn/advantage_size": float(advantages.abs().sum() / tokens)}
 
     # --- targets -------------------------------------------------------------------------------------------------
 
@@ -204,28 +224,30 @@ class Learner:
     # --- one optimizer step --------------------------------------------------------------------------------------
 
     def _update(self, batch: Batch, rows: Sequence[int], targets: _Targets) -> dict[str, float]:
-        """Take one optimizer step on some rows; returns its metrics."""
+        """Take one optimizer step on some rows; returns its metrics: none if no row has a gradient."""
         began = time.perf_counter()
-        totals = Totals.of(targets.mask[list(rows)])
+        totals = Totals.of(targets.mask[list(rows)], self._longest)
         metrics: defaultdict[str, float] = defaultdict(float)
-        self.optimizer.zero_grad(set_to_none=True)
         useful = [row for row in rows if self._is_useful(targets, row)]
+        if not useful:
+            return {}
+        read_tokens = int(targets.mask[useful].sum())
+        self.optimizer.zero_grad(set_to_none=True)
         for micro in self._packed(batch, useful):
             loss = torch.zeros((), device=self.policy.device)
             for part, read in self._read(self.policy, micro):
-                loss = loss + self._loss(part, read, targets, totals, batch, metrics)
+                loss = loss + self._loss(part, read, targets, totals, batch, metrics, read_tokens)
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"the loss is {loss.item()}")
             loss.backward()
             metrics["loss"] += loss.item()
-        norm = float(torch.nn.utils.clip_grad_norm_(self._weights(), self._optim.max_grad_norm)) if useful else 0.0
+        norm = float(torch.nn.utils.clip_grad_norm_(self._weights(), self._optim.max_grad_norm))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the gradient's norm is {norm}")
-        if useful:
-            self._steps += 1
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._optim.lr * min(1.0, self._steps / max(1, self._optim.warmup))
-            self.optimizer.step()
+        self._steps += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._optim.lr * min(1.0, self._steps / max(1, self._optim.warmup))
+        self.optimizer.step()
         seconds = time.perf_counter() - began
         learned = sum(len(batch.sequences[row]) for row in useful)
         return {**metrics, "gradient_norm": norm, "tokens_per_second": learned / seconds}
@@ -244,8 +266,12 @@ class Learner:
         totals: Totals,
         batch: Batch,
         metrics: defaultdict[str, float],
+        read_tokens: int,
     ) -> torch.Tensor:
-        """Return the share of some rows in the loss of a minibatch, and add up their metrics."""
+        """Return the share of some rows in the loss of a minibatch, and add up their metrics.
+
+        Metrics are means over the ``read_tokens`` policy tokens that are read at all, however losses are aggregated.
+        """
         algorithm, width, chosen = self._algorithm, read.logprobs.shape[1], list(rows)
         mask, advantages = targets.mask[chosen, :width], targets.advantages[chosen, :width]
         new = read.logprobs
@@ -258,20 +284,19 @@ class Learner:
             kl = aggregate(divergence, mask, mode, totals)
             metrics["kl"] += kl.item()
             total = total + algorithm.kl_coefficient * kl
-        entropy = aggregate(read.entropy, mask, mode, totals)
         if algorithm.entropy_coefficient:
-            total = total - algorithm.entropy_coefficient * entropy
+            total = total - algorithm.entropy_coefficient * aggregate(read.entropy, mask, mode, totals)
         if read.values is not None and targets.old is not None and targets.old.values is not None:
             errors = value_loss(targets.old.values[chosen, :width], read.values, targets.returns[chosen, :width], mask)
             of_values = aggregate(errors, mask, "token-mean", totals)
             metrics["value_loss"] += of_values.item()
             total = total + algorithm.value_coefficient * of_values
-        share = float(mask.sum()) / max(1, totals.tokens)
+        share = float(mask.sum()) / read_tokens
         for name, value in loss.metrics.items():
             metrics[name] += value * share
-        metrics["entropy"] += entropy.item()
-        gap = (new.detach() - batch.sampled_logprobs(rows, width).to(new.device))[mask].abs()
-        metrics["logprob_gap"] = max(metrics["logprob_gap"], float(gap.max()) if targets.old is None else 0.0)
+        metrics["entropy"] += float(read.entropy[mask].detach().sum()) / read_tokens
+        gap = (old - batch.sampled_logprobs(rows, width).to(old.device))[mask].abs()
+        metrics["logprob_gap"] = max(metrics["logprob_gap"], float(gap.max()))
         return total
 
     # --- reading -------------------------------------------------------------------------------------------------

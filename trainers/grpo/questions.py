@@ -12,10 +12,9 @@ from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.images.views import ViewBudget
-from trainers.grpo.config import Config
+from trainers.grpo.config import BUILT_IN, Config
 from trainers.grpo.rollouts import Start
 
-BUILT_IN = "visual_search"
 ENDLESS = 1_000_000
 """Number of scenes of the built-in task: more than a run plays."""
 

@@ -59,15 +59,18 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         ValueError: Model or data cannot be used.
     """
     folder = Path(config.out)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"out={str(folder)!r} is a file; name a folder")
     if folder.exists() and any(folder.iterdir()) and not resume:
         if not overwrite:
             raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
         if not (folder / SETTINGS).exists():
             raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
-        shutil.rmtree(folder)
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
     try:
+        if not resume and folder.exists():
+            shutil.rmtree(folder)  # not before it is sure that the new run can begin
         folder.mkdir(parents=True, exist_ok=True)
         config.save(folder / SETTINGS)
         step = trainer.progress.step

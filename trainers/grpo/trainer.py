@@ -21,10 +21,11 @@ from agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.images.store import ImageStore
+from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trajectories import TrajectoryWriter
-from trainers.algorithms import needs_baselines
+from trainers.algorithms import needs_baselines, needs_values
 from trainers.grpo.batch import Batch
-from trainers.grpo.checkpoint import Checkpoints, Progress
+from trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress
 from trainers.grpo.config import TINY, Config
 from trainers.grpo.learner import Learner, NonFiniteError
 from trainers.grpo.metrics import memory_metrics, rollout_metrics
@@ -85,10 +86,19 @@ class Trainer:
         self._saved: int | None = None
         self.progress = Progress()
         found = self._checkpoints.found() if resume else []
+        self._greedy_first = needs_baselines(config.algorithm.advantage)
+        if self._greedy_first and config.rollout.group_size == 1:
+            raise ValueError(
+                f"algorithm.advantage={config.algorithm.advantage!r} wants a greedy episode beside others: raise "
+                "rollout.group_size above 1"
+            )
         self._questions = Questions(config)
         self.policy = load_policy(config, found[-1] if found else None)
         reference = load_policy(config) if config.algorithm.kl != "off" else None
-        self.learner = Learner(self.policy, config.algorithm, config.optim, config.rollout.temperature, reference)
+        longest = config.env.max_turns * config.rollout.max_new_tokens
+        self.learner = Learner(
+            self.policy, config.algorithm, config.optim, config.rollout.temperature, reference, longest
+        )
         if found:
             self.progress, state = self._checkpoints.load(found[-1], self.policy.device)
             self.learner.restore(state)
@@ -101,6 +111,7 @@ class Trainer:
         self._recording = 0.0
         self.board: LoggingBoard | None = None
         self._played_metrics: dict[str, float] = {}
+        self._any_finished = False
 
     def close(self) -> None:
         """End the environments, and Ray if this run started it."""
@@ -108,6 +119,8 @@ class Trainer:
 
     def train(self) -> Outcome:
         """Run to the last step, or until interrupted; then a checkpoint holds where it stopped.
+
+        A run that was interrupted after its last step, in the evaluation that follows, is evaluated when it goes on.
 
         Raises:
             NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
@@ -123,8 +136,14 @@ class Trainer:
                     with stopper.interruptible():
                         before = self._evaluate(BEFORE)
                     self._record(0, before)
+                if self.progress.step < self.config.steps:
+                    shutil.rmtree(self.out / AFTER, ignore_errors=True)
                 while self.progress.step < self.config.steps:
                     after = self._step(stopper) or after
+                if not (self.out / AFTER).exists():
+                    with stopper.interruptible():
+                        after = self._evaluate(AFTER)
+                    self._record(self.progress.step, after)
             except KeyboardInterrupt:
                 if self._learning:
                     raise
@@ -162,9 +181,10 @@ class Trainer:
         """Let the environments draw the next questions while the policy learns."""
         if not self._rollouts.begun:
             rollout = self.config.rollout
-            greedy = needs_baselines(self.config.algorithm.advantage)
-            starts = self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
-            self._rollouts.begin(starts)
+            greedy = self._greedy_first
+            self._rollouts.begin(
+                self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
+            )
 
     def _played(self) -> tuple[list[Rollout], int]:
         """Play the questions of a step; returns the episodes to learn from, and the position after them."""
@@ -180,6 +200,7 @@ class Trainer:
             if len({each.start.group for each in chosen}) >= rollout.prompts:
                 break
         self._played_metrics = _played_metrics(played)
+        self._any_finished = any(each.finished is not None for each in played)
         wanted = sorted({each.start.group for each in chosen})[: rollout.prompts]
         return [each for each in chosen if each.start.group in wanted], position
 
@@ -187,10 +208,11 @@ class Trainer:
         """Learn from the episodes that have a reward."""
         metrics = dict(self._played_metrics)
         began = time.perf_counter()
-        batch = make_batch(self.policy, rollouts, greedy_first=needs_baselines(self.config.algorithm.advantage))
+        alone = self.config.rollout.group_size == 1 or needs_values(self.config.algorithm.advantage)
+        batch = make_batch(self.policy, rollouts, greedy_first=self._greedy_first, alone=alone)
         metrics["time/pack"] = time.perf_counter() - began
         if len(batch) == 0:
-            self._barren += 1
+            self._barren = 0 if self._any_finished else self._barren + 1
             logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
             if self._barren >= BARREN:
                 raise RuntimeError(
@@ -203,6 +225,8 @@ class Trainer:
         began = time.perf_counter()
         self._learning = True
         try:
+            if not all(np.isfinite(tokens.logprobs).all() for tokens in batch.sequences):
+                raise NonFiniteError("the policy drew tokens with probabilities that are not numbers")
             metrics |= self.learner.learn(batch, np.random.default_rng((self.config.seed, step)))
         except NonFiniteError as error:
             folder = self.out / f"failed_step_{step:06d}"
@@ -221,14 +245,16 @@ class Trainer:
             Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
             self.config.rollout.patience,
         )
-        finished: list[Trajectory] = []
+        played: list[Rollout] = []
         for first in range(0, len(starts), self._env.num_envs):
             playing.begin(starts[first : first + self._env.num_envs])
-            finished += finished_of(playing.play())
+            played += playing.play()
+        finished = finished_of(played)
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
         metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
-        return {**metrics, "time/evaluate": time.perf_counter() - began}
+        failed = {"eval/episodes/failed": float(len(played) - len(finished))} if played else {}
+        return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
 
     def _times(self, began: float) -> dict[str, float]:
         timers, self._rollouts.timers = self._rollouts.timers, Timers()
@@ -256,25 +282,36 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
     """Load the policy that a run begins with, or goes on with.
 
     Raises:
-        ValueError: The model directory cannot be used.
+        ValueError: The model directory cannot be used, or the device is not there.
+        CheckpointError: The checkpoint cannot be read.
     """
     from trainers.tiny import BASE
 
     optim = config.optim
     cuda = torch.cuda.is_available()
     device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
+    if device.startswith("cuda") and not cuda:
+        raise ValueError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
     if device == "cpu":
         torch.set_num_threads(optim.threads)
     dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
     source = checkpoint or (BASE if config.model == TINY else Path(config.model))
-    return VisionPolicy.load(source, device, getattr(torch, dtype))
+    try:
+        return VisionPolicy.load(source, device, getattr(torch, dtype))
+    except Exception as error:
+        if checkpoint is None:
+            raise
+        raise CheckpointError(
+            f"checkpoint {checkpoint} cannot be read ({error}); delete it to resume from an earlier one"
+        ) from error
 
 
 def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
     """Make the environments of a run: as many as a step has episodes."""
+    rubric = config.env.rubric
     kwargs: dict[str, Any] = {
         "dataset": questions.dataset,
-        "rubric": config.env.rubric,
+        "rubric": rubric if rubric == "auto" else get_rubric(rubric),  # plugins are known in this process only
         "max_turns": config.env.max_turns,
         "store": ImageStore(config.env.image_memory * 2**20),
         **({"view": questions.view} if questions.view else {}),
@@ -299,20 +336,23 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
     )
 
 
-def make_batch(policy: VisionPolicy, rollouts: Sequence[Rollout], *, greedy_first: bool = False) -> Batch:
+def make_batch(
+    policy: VisionPolicy, rollouts: Sequence[Rollout], *, greedy_first: bool = False, alone: bool = False
+) -> Batch:
     """Return what can be learned from: episodes with a reward, in groups of two or more.
 
     Args:
         policy: Whose tokens they are made of.
         rollouts: Episodes, group by group.
         greedy_first: The greedy episode of each group is its baseline and not learned from.
+        alone: Episodes are not compared with others of their group: those that are alone count too.
     """
     usable = [(each.start, each.finished) for each in rollouts if each.finished is not None]
     baselines = {start.group: trajectory.reward for start, trajectory in usable if start.greedy}
     if greedy_first:
         usable = [(start, each) for start, each in usable if not start.greedy and start.group in baselines]
     sizes = Counter(start.group for start, _ in usable)
-    usable = [(start, each) for start, each in usable if sizes[start.group] > 1 or greedy_first]
+    usable = [(start, each) for start, each in usable if sizes[start.group] > 1 or greedy_first or alone]
     trajectories = [trajectory for _, trajectory in usable]
     groups = np.array([start.group for start, _ in usable], np.int64)
     return Batch(

@@ -47,12 +47,22 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
         ("algorithm.kl=sometimes", r"algorithm\.kl='sometimes'"),
         ("steps=[", "is not YAML"),
         ("rollout=3", "rollout=3"),
+        ("evaluation.data=my.parquet", r"evaluation\.data='my.parquet' has no effect without data=FILE"),
         ("optim.minibatches=9", r"optim\.minibatches=9 is more than rollout\.prompts=8"),
     ],
 )
 def test_wrong_settings(override, said):
     with pytest.raises(ValueError, match=said):
         load_config([override])
+
+
+def test_a_group_of_one_cannot_differ():
+    with pytest.raises(ValueError, match=r"raise rollout\.group_size above 1"):
+        load_config(["rollout.group_size=1", "rollout.dynamic_sampling=1"])
+
+
+def test_off_is_a_word_here():
+    assert load_config(["algorithm.kl=off"]).algorithm.kl == "off"
 
 
 def test_wrong_files(tmp_path):

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
+from trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from trainers.grpo.config import load_config  # noqa: E402
 from trainers.grpo.learner import NonFiniteError  # noqa: E402
 from trainers.grpo.run import run  # noqa: E402
@@ -185,6 +186,156 @@ def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, monke
             trainer.train()
     finally:
         trainer.close()
+
+
+PRICED = """
+from deepeyes_env.rewards import Rubric, Term, register_rubric
+
+def dear(evidence):
+    return 7.0
+
+register_rubric("test_dear", Rubric([Term("dear", dear, 1.0)]))
+"""
+
+
+@pytest.mark.ray
+def test_a_rubric_of_a_plugin_reaches_the_actors(tmp_path, monkeypatch):
+    (tmp_path / "dear_plugin.py").write_text(PRICED, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    settings = ("env.plugins=[dear_plugin]", "env.rubric=test_dear", "rollout.backend=ray", "rollout.actors=1")
+    run(config(tmp_path / "run", *settings), live=False)
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[1]["reward/total"] == 7
+
+
+def trained(out, *overrides, resume=False, spoil=None):
+    """A trainer that has run to its end, closed."""
+    trainer = Trainer(config(out, *overrides), resume=resume)
+    if spoil:
+        spoil(trainer)
+    try:
+        trainer.train()
+    finally:
+        trainer.close()
+    return trainer
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "reinforce_plus_plus", "gae"])
+def test_a_group_of_one_is_learned_from(tmp_path, advantage):
+    trainer = trained(tmp_path, f"algorithm.advantage={advantage}", "rollout.group_size=1", "rollout.prompts=4")
+    assert trainer.learner.state()["optimizer_steps"] == 1
+
+
+def test_a_greedy_baseline_wants_a_group(tmp_path):
+    with pytest.raises(ValueError, match=r"'remax' wants .* raise rollout\.group_size above 1"):
+        Trainer(config(tmp_path, "algorithm.advantage=remax", "rollout.group_size=1"))
+
+
+def test_steps_of_equal_rewards_do_not_end_a_run(tmp_path):
+    alike = ("rollout.temperature=0.01", "rollout.dynamic_sampling=1", "steps=5", "evaluation.samples=0")
+    assert trained(tmp_path, *alike).progress.step == 5
+
+
+def test_the_constant_length_is_that_of_the_run(tmp_path):
+    totals = []
+
+    def spoil(trainer):
+        real = trainer.learner._loss
+
+        def loss(rows, read, targets, given, *rest):
+            totals.append(given.length)
+            return real(rows, read, targets, given, *rest)
+
+        trainer.learner._loss = loss
+
+    trained(tmp_path, "algorithm.aggregation=seq-mean-token-sum-norm", "steps=2", spoil=spoil)
+    assert set(totals) == {3 * 32}
+
+
+def test_metrics_are_means_over_the_tokens_that_were_read(tmp_path):
+    """Half of the episodes have no advantage, and are not read."""
+    logged = {}
+
+    def spoil(trainer):
+        learner = trainer.learner
+        useful, real = learner._is_useful, learner._read_bucket
+        read = []
+        learner._is_useful = lambda targets, row: row % 2 == 0 and useful(targets, row)
+
+        def bucket(policy, packs, features):
+            read.append((real(policy, packs, features), [row for each in packs for row in each.rows]))
+            return read[-1][0]
+
+        learner._read_bucket = bucket
+        learn = learner.learn
+
+        def kept(batch, shuffle):
+            metrics = learn(batch, shuffle)
+            mask = batch.policy_mask()
+            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for each, rows in read]
+            logged.update(expected=torch.cat(entropies).mean().item(), found=metrics["learn/entropy"])
+            return metrics
+
+        learner.learn = kept
+
+    trained(tmp_path, "rollout.prompts=4", "rollout.group_size=4", "optim.micro_batch_tokens=300", spoil=spoil)
+    assert logged["found"] == pytest.approx(logged["expected"], rel=1e-4)
+
+
+def test_probabilities_that_are_no_numbers_stop_the_run(tmp_path):
+    def spoil(trainer):
+        with torch.no_grad():
+            trainer.policy.model.model.language_model.norm.weight.fill_(torch.nan)
+
+    with pytest.raises(NonFiniteError, match="probabilities that are not numbers"):
+        trained(tmp_path, "evaluation.samples=0", spoil=spoil)
+
+
+def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path):
+    folder = tmp_path / "run"
+
+    def spoil(trainer):
+        real = trainer._evaluate
+
+        def evaluate(name):
+            if name == "after":
+                raise KeyboardInterrupt
+            return real(name)
+
+        trainer._evaluate = evaluate
+
+    trainer = trained(folder, spoil=spoil)
+    assert trainer.progress.step == 1
+    assert not (folder / "after").exists()
+    assert not run(config(folder), resume=True, live=False).interrupted
+    assert "eval/accuracy" in read_metrics(folder / "metrics.jsonl")[-1]
+    assert (folder / "comparison.html").exists()
+    rows = len(read_metrics(folder / "metrics.jsonl"))
+    run(config(folder), resume=True, live=False)
+    assert len(read_metrics(folder / "metrics.jsonl")) == rows
+
+
+def test_going_on_takes_the_settings_of_now(tmp_path):
+    trained(tmp_path, "evaluation.samples=0")
+    settings = ("steps=2", "optim.betas=[0.5, 0.6]", "optim.weight_decay=0.5", "evaluation.samples=0")
+    group = trained(tmp_path, *settings, resume=True).learner.optimizer.param_groups[0]
+    assert (tuple(group["betas"]), group["weight_decay"]) == ((0.5, 0.6), 0.5)
+    with pytest.raises(ValueError, match="an estimator without a value head"):
+        Trainer(config(tmp_path, "algorithm.advantage=gae"), resume=True)
+    weights = tmp_path / "checkpoints" / "step_000002" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"step_000002 cannot be read .* delete it"):
+        Trainer(config(tmp_path), resume=True)
+
+
+def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path):
+    run(config(tmp_path / "run", "evaluation.samples=0"), live=False)
+    with pytest.raises(ValueError, match="nowhere"):
+        run(config(tmp_path / "run", "model=/nowhere"), overwrite=True, live=False)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="is a file; name a folder"):
+        run(config(tmp_path / "file"), live=False)
 
 
 def command(out, *overrides):
