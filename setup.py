@@ -15,8 +15,10 @@ EXTRAS = {
     ],
     "eval": [
         "isal>=1.6",  # crops recorded as PNG: 8 to 10 times Pillow's speed
+        "math-verify>=0.8",  # --judge chain
         "matplotlib>=3.8",  # plots of a report
         "openai>=3",  # served models
+        "pyarrow>=15",  # benchmarks in parquet files
         "pybase64>=1.4",
         "rich>=13",
         "typer>=0.12",

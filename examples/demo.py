@@ -22,6 +22,9 @@ from deepeyes_env.trajectories import write_page
 PHOTO_VIEW = ViewBudget(min_pixels=224 * 224, max_pixels=448 * 448)
 
 
+SAMPLES = Path("data/photos")
+
+
 def sample_photos(folder: Path) -> None:
     """Put the photographs of scikit-image into a folder, unless it holds any files."""
     if folder.exists() and any(folder.iterdir()):
@@ -36,13 +39,14 @@ def sample_photos(folder: Path) -> None:
 def main() -> None:
     """Play, print the table, write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=Path("data/photos"), help="folder of photographs")
+    parser.add_argument("--photos", type=Path, default=SAMPLES, help="folder of photographs")
     parser.add_argument("--episodes", type=int, default=200, help="episodes of each agent on each data set")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for runs and pages")
     args = parser.parse_args()
     console = Console()
 
-    sample_photos(args.photos)
+    if args.photos == SAMPLES:
+        sample_photos(args.photos)
     parquet = args.out / "photos.parquet"
     planted = plant(args.photos, parquet, view=PHOTO_VIEW)
     tasks = {"built-in task": {}, "photographs": {"dataset": str(parquet), "view": PHOTO_VIEW, "in_order": True}}

@@ -15,13 +15,17 @@ from deepeyes_env.core import missing_extra
 
 def ablate(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as for deepeyes train.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as for deepeyes train; out=runs/ablation by default."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each arm is trained with.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
 ) -> None:
-    """Train with and without the tool bonus, conditional or not, and with a price on calls; compare."""
+    """Train with and without the tool bonus, conditional or not, and with a price on calls; compare.
+
+    Runs that are in the folder already are gone on with, or taken as they are if they are complete.
+    """
     try:
         from trainers.grpo.ablate import ablate as compare
         from trainers.grpo.config import Config, load_config

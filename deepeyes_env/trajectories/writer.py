@@ -31,10 +31,15 @@ class TrajectoryWriter:
 
     Args:
         folder: The run folder; made if it does not exist, continued if it does.
+
+    Raises:
+        FileExistsError: It is a file.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file; name a folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored: dict[str, Future[str]] = {}
         self._lock = threading.Lock()

@@ -90,6 +90,15 @@ def test_ablate_wants_something_to_compare_by(tmp_path):
     assert not (tmp_path / "ablation").exists()
 
 
+def test_ablate_takes_no_runs_with_other_settings(tmp_path):
+    arguments = ("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+    assert "leave it out" in deepeyes(*arguments, "env.rubric=paper").output
+    assert deepeyes(*arguments).exit_code == 0
+    again = deepeyes(*arguments, "optim.lr=1e-5")
+    assert again.exit_code == 1
+    assert "optim.lr was 0.0003 and now is 1e-05" in again.output
+
+
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
     from trainers.grpo import trainer
 

@@ -10,7 +10,7 @@ from statistics import fmean
 from deepeyes_env.data.files import replacing
 from trainers.grpo.checkpoint import Checkpoints
 from trainers.grpo.config import Config
-from trainers.grpo.run import METRICS, run
+from trainers.grpo.run import METRICS, SETTINGS, check_same, run
 from trainers.grpo.trainer import AFTER
 from trainers.sight import read_metrics
 from trainers.sight.curves import plot_bands
@@ -41,6 +41,9 @@ ARMS = (
 )
 """DeepEyes (arXiv 2505.14362) compares no bonus, an unconditional and a conditional one."""
 
+FREE = ("steps", "checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
+"""Settings, or beginnings of their names, that runs may go on with changed."""
+
 COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
 
 
@@ -58,18 +61,25 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         The table's path.
 
     Raises:
-        ValueError: There is nothing to compare by: no held-out questions.
+        ValueError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
+            differ in; or a run in the folder had other settings.
         KeyboardInterrupt: A run was interrupted; the same call goes on from there.
     """
     if config.evaluation.samples == 0:
         raise ValueError("evaluation.samples=0: arms are compared by held-out questions; ask for some")
+    if config.env.rubric != Config().env.rubric:
+        raise ValueError(f"env.rubric={config.env.rubric!r}: every arm has a rubric of its own; leave it out")
     out = Path(config.out)
     done: dict[str, list[Path]] = {}
     for arm in arms:
         for seed in seeds:
             folder = _folder(out, arm.name, seed)
+            settings = _config(config, arm, seed, folder)
+            resume = (folder / SETTINGS).exists()
+            if resume:
+                check_same(settings, lambda name: not name.startswith(FREE))
             complete = (folder / AFTER).exists() and (folder / "checkpoints" / f"step_{config.steps:06d}").exists()
-            if not complete and run(_config(config, arm, seed, folder), resume=folder.exists()).interrupted:
+            if not complete and run(settings, resume=resume).interrupted:
                 raise KeyboardInterrupt
             done.setdefault(arm.name, []).append(folder / METRICS)
             plot_bands(done, out / "ablation.png")

@@ -290,6 +290,19 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
         raise ValueError(f"{name}={first['input']!r}: {first['msg']}" if first["loc"] else first["msg"]) from None
 
 
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Return what the settings that differ were and are, by their full names."""
+    before, now = (_flat(config.model_dump(mode="json")) for config in (old, new))
+    return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from deepeyes_env.trajectories import read_trajectories, write_comparison
-from trainers.grpo.config import Config
+from trainers.grpo.config import Config, differences, load_config
 from trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
 from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
 from trainers.sight.board import LoggingBoard
@@ -19,6 +20,9 @@ FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
 
 SETTINGS, METRICS, CURVES, COMPARISON = "config.yaml", "metrics.jsonl", "curves.png", "comparison.html"
+
+QUESTIONS = ("model", "data", "seed", "scenes.", "evaluation.samples", "evaluation.data", "evaluation.seed")
+"""Settings, or beginnings of their names, that a run keeps when it goes on: others would be another run."""
 
 
 class CurvesFile:
@@ -56,7 +60,8 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
 
     Raises:
         FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten.
-        ValueError: Model or data cannot be used.
+        FileNotFoundError: There is no run to be resumed.
+        ValueError: Model or data cannot be used, or a resumed run had another model or other questions.
     """
     folder = Path(config.out)
     if folder.exists() and not folder.is_dir():
@@ -66,6 +71,8 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
         if not (folder / SETTINGS).exists():
             raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
+    if resume:
+        check_same(config, lambda name: name.startswith(QUESTIONS))
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
     try:
@@ -93,3 +100,23 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             trainer.board.close()
         for recorder in reversed(recorders):
             recorder.close()
+
+
+def check_same(config: Config, matters: Callable[[str], bool]) -> None:
+    """Check that a run which is to go on had the same settings, as far as they matter.
+
+    Args:
+        config: The settings now; ``out`` is the run's folder.
+        matters: Whether a setting may not change, by its full name.
+
+    Raises:
+        FileNotFoundError: The folder holds no run.
+        ValueError: A setting that matters has changed.
+    """
+    path = Path(config.out) / SETTINGS
+    if not path.exists():
+        raise FileNotFoundError(f"{config.out} holds no run to go on with; leave out --resume to begin one")
+    changed = {name: pair for name, pair in differences(load_config((), path), config).items() if matters(name)}
+    if changed:
+        said = ", ".join(f"{name} was {before!r} and now is {now!r}" for name, (before, now) in changed.items())
+        raise ValueError(f"{config.out}: {said}; go on with the settings as they were, or give another out=")

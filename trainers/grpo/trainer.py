@@ -23,7 +23,7 @@ from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVecto
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trajectories import TrajectoryWriter
-from trainers.algorithms import needs_baselines, needs_values
+from trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from trainers.grpo.batch import Batch
 from trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress
 from trainers.grpo.config import TINY, Config
@@ -86,6 +86,7 @@ class Trainer:
         self._saved: int | None = None
         self.progress = Progress()
         found = self._checkpoints.found() if resume else []
+        get_policy_loss(config.algorithm.loss)  # a wrong name is found before anything is made
         self._greedy_first = needs_baselines(config.algorithm.advantage)
         if self._greedy_first and config.rollout.group_size == 1:
             raise ValueError(

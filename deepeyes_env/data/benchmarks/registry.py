@@ -210,7 +210,7 @@ def _open(entry: _Entry, data: str | Path | None) -> Dataset:
     if benchmark.name == VISUAL_SEARCH:
         if data is not None:
             raise ValueError(f"{benchmark.title} is built in and reads no data; leave out {str(data)!r}")
-        return load(VISUAL_SEARCH)
+        return load(VISUAL_SEARCH, split="test")
     if data is None:
         raise ValueError(f"{benchmark.title} needs its data: {benchmark.format}")
     path = Path(data).expanduser()

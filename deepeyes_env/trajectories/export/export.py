@@ -122,6 +122,8 @@ def check(path: str | Path, format: str) -> Contents:
     """
     path = Path(path)
     _check_format(format)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
     if format == "vlmevalkit":
         return Contents(sum(1 for _ in vlmevalkit.read_vlmevalkit(path)))
     rows = messages = images = 0

@@ -65,6 +65,7 @@ def test_files_of_ones_own_are_choices_if_they_have_options(tmp_path, options, m
 def test_the_built_in_task_needs_no_files():
     bench, data = open_benchmark("visual_search")
     assert bench.name == "visual_search"
+    assert data[0].id.startswith("visual_search/test/")  # no scene that a policy may have been trained on
     assert data[0].images[0].size[0] > 100
     assert open_benchmark("visual-search", rotated=True)[1].view == data.view
 

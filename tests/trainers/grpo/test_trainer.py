@@ -305,6 +305,7 @@ def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path):
         trainer._evaluate = evaluate
 
     trainer = trained(folder, spoil=spoil)
+    trainer.config.save(folder / "config.yaml")
     assert trainer.progress.step == 1
     assert not (folder / "after").exists()
     assert not run(config(folder), resume=True, live=False).interrupted
@@ -326,6 +327,21 @@ def test_going_on_takes_the_settings_of_now(tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"step_000002 cannot be read .* delete it"):
         Trainer(config(tmp_path), resume=True)
+
+
+def test_a_run_goes_on_with_its_own_questions(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to go on with; leave out --resume"):
+        run(config(tmp_path / "run"), resume=True, live=False)
+    run(config(tmp_path / "run", "evaluation.samples=2"), live=False)
+    said = r"seed was 0 and now is 5, scenes\.easy was 0\.3 and now is 0\.4, evaluation\.samples was 2 and now is 4"
+    with pytest.raises(ValueError, match=said):
+        run(config(tmp_path / "run", "seed=5", "scenes.easy=0.4"), resume=True, live=False)
+
+
+def test_a_loss_that_is_unknown_is_found_first(tmp_path):
+    with pytest.raises(ValueError, match="unknown policy loss 'pppo'"):
+        run(config(tmp_path / "run", "algorithm.loss=pppo"), live=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path):
