@@ -186,7 +186,10 @@ class _Bill:
         else:
             return
         remedy = "policy='drop' or 'shrink'" if budget.policy == "refuse" else "a smaller view budget"
-        raise AgentError(f"the conversation holds {held}, the budget is {name}={limit}: raise it, or use {remedy}")
+        raise AgentError(
+            f"the conversation holds {held}, the budget is {name}={limit}: give a larger one (a local model's own is "
+            f"what its context leaves beside the longest message: let that be shorter), or use {remedy}"
+        )
 
     def _saves(self, size: Size) -> bool:
         """Whether an image costs more than the note in its place."""
