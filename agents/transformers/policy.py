@@ -23,6 +23,14 @@ from deepeyes_env.images.ref import ImageRef
 MODEL_TYPES = ("qwen2_5_vl",)
 """What ``config.json`` may name as ``model_type``."""
 
+_PROCESSOR = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "chat_template.json",
+)
+"""Files of a model directory that are not used here, and that servers want beside trained weights."""
+
 _FORBIDDEN = -1e9
 
 
@@ -56,6 +64,7 @@ class VisionPolicy:
         banned[[token for token in _special_ids(model, tokenizer) if token not in self.stops]] = _FORBIDDEN
         banned[len(tokenizer) :] = _FORBIDDEN  # rows of the embedding that no token has
         self._banned = banned
+        self._processor: dict[str, bytes] = {}
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> VisionPolicy:
@@ -70,12 +79,20 @@ class VisionPolicy:
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path, dtype=torch.float32, local_files_only=True
         )
-        return cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+        policy = cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+        files = (Path(path) / name for name in _PROCESSOR)
+        policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
+        return policy
 
     def save(self, path: str | Path) -> None:
-        """Write model, tokenizer and chat template to a directory that transformers loads."""
+        """Write model, tokenizer and chat template to a directory that transformers loads.
+
+        Settings of the image processor come along where the directory that was loaded had some.
+        """
         self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
+        for name, data in self._processor.items():
+            (Path(path) / name).write_bytes(data)
 
     def grid(self, image: ImageRef) -> Size:
         """Return ``(columns, rows)`` of the image tokens of an image."""
