@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
 from agents.agent import Agent
 from agents.random_agent import RandomAgent
 from agents.scripted import BlindAgent, NoisyAgent, OracleAgent
+from deepeyes_env.names import did_you_mean
 
 _AGENTS: dict[str, Callable[..., Agent]] = {
     agent.name: agent for agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent)
@@ -31,6 +31,5 @@ def make_agent(name: str, **kwargs: Any) -> Agent:
         KeyError: No agent has that name; the message names the nearest ones.
     """
     if name not in _AGENTS:
-        near = difflib.get_close_matches(name, _AGENTS, n=3) or agent_names()
-        raise KeyError(f"no agent named {name!r}; known: {', '.join(near)}")
+        raise KeyError(f"no agent named {name!r}; {did_you_mean(name, _AGENTS)}")
     return _AGENTS[name](**kwargs)

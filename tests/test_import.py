@@ -26,7 +26,17 @@ def test_every_module_imports_only_what_stands_left_of_it():
     import deepeyes_env
 
     root = Path(deepeyes_env.__file__).parent
-    level = {"core": 0, "spaces": 0, "images": 0, "data": 0, "tools": 1, "protocols": 1, "judges": 1, "rewards": 1}
+    level = {
+        "core": 0,
+        "names": 0,
+        "spaces": 0,
+        "images": 0,
+        "data": 0,
+        "tools": 1,
+        "protocols": 1,
+        "judges": 1,
+        "rewards": 1,
+    }
     level |= {"envs": 2, "trajectories": 3, "cli": 5}
     for path in root.rglob("*.py"):
         part = path.relative_to(root).parts[0].removesuffix(".py")

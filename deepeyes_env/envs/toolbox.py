@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 
+from deepeyes_env.names import did_you_mean
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol
 from deepeyes_env.rewards import RubricLike
 from deepeyes_env.tools import Tool, ToolLike, get_tool
@@ -98,9 +98,8 @@ def get_toolbox(name: str | Toolbox) -> Toolbox:
         return name
     toolbox = _TOOLBOXES.get(_key(name))
     if toolbox is None:
-        known = {toolbox.name: key for key, toolbox in _TOOLBOXES.items()}
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise KeyError(f"no toolbox named {name!r}; known: {', '.join(near)}; add one with register_toolbox")
+        known = did_you_mean(name, (toolbox.name for toolbox in _TOOLBOXES.values()))
+        raise KeyError(f"no toolbox named {name!r}; {known}; add one with register_toolbox")
     return toolbox
 
 

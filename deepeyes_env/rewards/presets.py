@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge
 from deepeyes_env.judges.maths import math_verify_installed
+from deepeyes_env.names import did_you_mean
 from deepeyes_env.rewards import terms
 from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, last_answer, thought_and_answer
 from deepeyes_env.rewards.evidence import Evidence
@@ -54,7 +55,7 @@ def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     if isinstance(rubric, str):
         known = {**_presets(), **_registered}
         if rubric not in known:
-            raise ValueError(f"unknown rubric {rubric!r}; known rubrics: {', '.join(sorted(known))}")
+            raise ValueError(f"unknown rubric {rubric!r}; {did_you_mean(rubric, known)}")
         rubric = known[rubric]
     if not isinstance(rubric, BaseRubric):
         raise TypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")

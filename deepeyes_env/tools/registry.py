@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TypeAlias
 
+from deepeyes_env.names import did_you_mean
 from deepeyes_env.tools.rotate import RotateTool
 from deepeyes_env.tools.tool import Tool
 from deepeyes_env.tools.zoom import ZoomTool
@@ -32,8 +32,7 @@ def get_tool(tool: ToolLike) -> Tool | type[Tool]:
     if not isinstance(tool, str):
         raise TypeError(f"{tool!r} is not a tool; decorate a function with @tool, or subclass Tool")
     if tool not in _TOOLS:
-        near = difflib.get_close_matches(tool, _TOOLS, n=3) or sorted(_TOOLS)
-        raise KeyError(f"no tool named {tool!r}; registered: {', '.join(near)}")
+        raise KeyError(f"no tool named {tool!r}; {did_you_mean(tool, _TOOLS)}")
     return _TOOLS[tool]
 
 

@@ -317,7 +317,7 @@ def test_a_run_of_failures_ends():
     [
         ({"seed": -1}, ValueError, "seed=-1: must be 0 or more"),
         ({"episodes": 0}, ValueError, "episodes=0: must be at least 1"),
-        ({"agent": "orcale"}, KeyError, "no agent named 'orcale'; known: oracle"),
+        ({"agent": "orcale"}, KeyError, "no agent named 'orcale'; did you mean 'oracle'"),
         ({"env": "CartPole-v1"}, ValueError, "'CartPole-v1': is not an environment of this package"),
         ({"env": "VisualToolbox-v99"}, gym.error.Error, "v99"),
         ({"out": "x", "if_exists": "append"}, ValueError, "if_exists='append': must be one of error, resume"),

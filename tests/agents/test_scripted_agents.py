@@ -184,7 +184,7 @@ def test_the_right_answer_is_a_letter_of_the_options_as_shown(sample):
 
 
 def test_an_unknown_agent_is_an_error_with_the_nearest_names():
-    with pytest.raises(KeyError, match=r"no agent named 'orcale'; known: oracle"):
+    with pytest.raises(KeyError, match=r"no agent named 'orcale'; did you mean 'oracle'\? known: "):
         agents.make_agent("orcale")
     with pytest.raises(ValueError, match="max_turns=0"):
         agents.make_agent("blind", max_turns=0)

@@ -140,7 +140,7 @@ def test_every_command_has_help(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rollout", "--agent", "orcale"], "no agent named 'orcale'; known: oracle"),
+        (["rollout", "--agent", "orcale"], "no agent named 'orcale'; did you mean 'oracle'? known: "),
         (["rollout", "--env", "VisualToolbox-v9"], "provides versioned environments"),
         (["rollout", "--rubric", "deepeye"], "unknown rubric 'deepeye'"),
         (["rollout", "--data", "none.parquet"], "none.parquet"),

@@ -169,7 +169,7 @@ def test_samples_that_fail_are_told(mine, tmp_path):
         (("--bench", "vstar", "--agent", "blind"), "needs its data"),
         (("--bench", "vstar", "--data", "/nowhere", "--agent", "blind"), "there is no such file"),
         (("--bench", "visual_search"), "give --model"),
-        (("--bench", "visual_search", "--agent", "blnd"), "known: blind"),
+        (("--bench", "visual_search", "--agent", "blnd"), "did you mean 'blind'?"),
         (("--bench", "visual_search", "--agent", "blind", "--tools", "some"), "must be one of on, off, both"),
         (("--bench", "visual_search", "--agent", "blind", "--judge", "me"), "must be one of standard"),
         (("--bench", "visual_search", "--agent", "blind", "--rubric", "me"), "unknown rubric"),

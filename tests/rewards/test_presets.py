@@ -118,7 +118,9 @@ def test_a_rubric_by_name_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_rubric("deepeyes") is get_rubric("deepeyes")
     register_rubric("mine", mine)
     assert get_rubric("mine") is mine
-    with pytest.raises(ValueError, match=r"unknown rubric 'deepeye'; known rubrics: .*deepeyes, .*mine"):
+    with pytest.raises(
+        ValueError, match=r"unknown rubric 'deepeye'; did you mean 'deepeyes'\? known: .*deepeyes, .*mine"
+    ):
         get_rubric("deepeye")
     with pytest.raises(TypeError, match="not function"):
         get_rubric(lambda trajectory: trajectory)  # type: ignore[arg-type]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from deepeyes_env.names import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -44,9 +45,7 @@ class Registry(Generic[Function]):
         """
         if name in self._known:
             return self._known[name]
-        near = difflib.get_close_matches(name, self._known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown {self._kind} {name!r}; {hint}known: {', '.join(sorted(self._known))}")
+        raise ValueError(f"unknown {self._kind} {name!r}; {did_you_mean(name, self._known)}")
 
 
 def _identity(function: Callable[..., object]) -> tuple[str, str]:
