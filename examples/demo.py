@@ -21,8 +21,8 @@ from deepeyes_env.trajectories import write_page
 
 PHOTO_VIEW = ViewBudget(min_pixels=224 * 224, max_pixels=448 * 448)
 
-
 SAMPLES = Path("data/photos")
+"""Where photographs of scikit-image stand in for a user's own."""
 
 
 def sample_photos(folder: Path) -> None:

@@ -44,6 +44,7 @@ class Chat:
         specials = tokenizer.added_tokens_decoder.values()
         self._specials = sorted({token.content for token in specials if token.special}, key=len, reverse=True)
         self.end_of_turn: int = self._ids(self._after_said([{"role": "user", "content": "?"}]))[0]
+        self._ends = frozenset({self.end_of_turn, *tokenizer.all_special_ids})
         self._encoded = lru_cache(_CACHED)(self._encode)
 
     def prompt(self, trajectory: Trajectory) -> TokenSequence:
@@ -86,7 +87,7 @@ class Chat:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the message that the policy wrote, without the token that ends it."""
-        ended = bool(ids) and (ids[-1] == self.end_of_turn or ids[-1] in self.tokenizer.all_special_ids)
+        ended = bool(ids) and ids[-1] in self._ends
         return str(self.tokenizer.decode(ids[:-1] if ended else ids, clean_up_tokenization_spaces=False))
 
     def _context(self, text: str, message: Message) -> TokenSequence:

@@ -97,9 +97,11 @@ def evaluate(
     if max_pixels is not None:
         options["view"] = view_budget(max_pixels)
     if model:
-        if not base_url and ("/" in model or "\\" in model) and not Path(model).is_dir():
+        if not base_url and ("/" in model or "\\" in model) and not _is_local(model, base_url):
+            from agents.openai.agent import LOCAL
+
             looked = f"--model {model}: there is no such folder, so it would be the name of a served model"
-            typer.echo(f"{looked}; --base-url says where it is served (by default http://127.0.0.1:8000/v1)", err=True)
+            typer.echo(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
         options["frame"] = _frame(model, frame, needed=tools != "off" or benchmark.metric == "box")
         told |= {"temperature": temperature, "max_tokens": max_tokens}
         player = _model(

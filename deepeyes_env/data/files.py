@@ -37,6 +37,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_file(folder: Path) -> None:
+    """Raise ``FileExistsError`` if what is to be a folder is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{str(folder)!r} is a file; name a folder")
+
+
 def append_whole(file: FileIO, line: bytes) -> None:
     """Append a line to an unbuffered file, whole or, if that fails, not at all.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.data.files import append_whole, image_extension, replacing, start_of_last_line
+from deepeyes_env.data.files import append_whole, image_extension, refuse_file, replacing, start_of_last_line
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
@@ -38,8 +38,7 @@ class TrajectoryWriter:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"{self.folder} is a file; name a folder")
+        refuse_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored: dict[str, Future[str]] = {}
         self._lock = threading.Lock()

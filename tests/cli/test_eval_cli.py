@@ -226,3 +226,9 @@ def test_compare_needs_two_evaluations(tmp_path):
 def test_the_questions_are_what_they_seem(data):
     assert len(data.read_text().splitlines()) == 12
     assert len(set(COLOURS)) == 4
+
+
+def test_a_model_folder_that_is_not_there_is_told():
+    result = deepeyes("eval", "--bench", "visual_search", "--model", "runs/nowhere")
+    assert result.exit_code == 1
+    assert "--model runs/nowhere: there is no such folder" in result.output

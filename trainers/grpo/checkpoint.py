@@ -7,7 +7,8 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,22 @@ class Checkpoints:
         Raises:
             CheckpointError: It cannot be read.
         """
-        try:
+        with reading(path):
             states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=False)
             progress = Progress(*states.pop("progress"))
-        except Exception as error:
-            raise CheckpointError(
-                f"checkpoint {path} cannot be read ({error}); delete it to resume from an earlier one"
-            ) from error
         _set_random_states(states.pop("random"))
         return progress, states
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in reading a part of a checkpoint into a ``CheckpointError``."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read ({error}); delete it to resume from an earlier one"
+        ) from error
 
 
 def _random_states() -> dict[str, Any]:

@@ -226,11 +226,11 @@ class Learner:
     def _update(self, batch: Batch, rows: Sequence[int], targets: _Targets) -> dict[str, float]:
         """Take one optimizer step on some rows; returns its metrics: none if no row has a gradient."""
         began = time.perf_counter()
-        totals = Totals.of(targets.mask[list(rows)], self._longest)
-        metrics: defaultdict[str, float] = defaultdict(float)
         useful = [row for row in rows if self._is_useful(targets, row)]
         if not useful:
             return {}
+        totals = Totals.of(targets.mask[list(rows)], self._longest)
+        metrics: defaultdict[str, float] = defaultdict(float)
         read_tokens = int(targets.mask[useful].sum())
         self.optimizer.zero_grad(set_to_none=True)
         for micro in self._packed(batch, useful):
@@ -270,7 +270,8 @@ class Learner:
     ) -> torch.Tensor:
         """Return the share of some rows in the loss of a minibatch, and add up their metrics.
 
-        Metrics are means over the ``read_tokens`` policy tokens that are read at all, however losses are aggregated.
+        Entropy and the metrics of the policy loss are means over the ``read_tokens`` policy tokens that are read at
+        all, however losses are aggregated.
         """
         algorithm, width, chosen = self._algorithm, read.logprobs.shape[1], list(rows)
         mask, advantages = targets.mask[chosen, :width], targets.advantages[chosen, :width]

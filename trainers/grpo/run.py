@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from deepeyes_env.data.files import refuse_file
 from deepeyes_env.trajectories import read_trajectories, write_comparison
 from trainers.grpo.config import Config, differences, load_config
 from trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
@@ -64,8 +65,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         ValueError: Model or data cannot be used, or a resumed run had another model or other questions.
     """
     folder = Path(config.out)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"out={str(folder)!r} is a file; name a folder")
+    refuse_file(folder)
     if folder.exists() and any(folder.iterdir()) and not resume:
         if not overwrite:
             raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trajectories import TrajectoryWriter
 from trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from trainers.grpo.batch import Batch
-from trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress
+from trainers.grpo.checkpoint import Checkpoints, Progress, reading
 from trainers.grpo.config import TINY, Config
 from trainers.grpo.learner import Learner, NonFiniteError
 from trainers.grpo.metrics import memory_metrics, rollout_metrics
@@ -112,7 +113,6 @@ class Trainer:
         self._recording = 0.0
         self.board: LoggingBoard | None = None
         self._played_metrics: dict[str, float] = {}
-        self._any_finished = False
 
     def close(self) -> None:
         """End the environments, and Ray if this run started it."""
@@ -183,9 +183,8 @@ class Trainer:
         if not self._rollouts.begun:
             rollout = self.config.rollout
             greedy = self._greedy_first
-            self._rollouts.begin(
-                self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
-            )
+            starts = self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
+            self._rollouts.begin(starts)
 
     def _played(self) -> tuple[list[Rollout], int]:
         """Play the questions of a step; returns the episodes to learn from, and the position after them."""
@@ -201,7 +200,6 @@ class Trainer:
             if len({each.start.group for each in chosen}) >= rollout.prompts:
                 break
         self._played_metrics = _played_metrics(played)
-        self._any_finished = any(each.finished is not None for each in played)
         wanted = sorted({each.start.group for each in chosen})[: rollout.prompts]
         return [each for each in chosen if each.start.group in wanted], position
 
@@ -213,7 +211,7 @@ class Trainer:
         batch = make_batch(self.policy, rollouts, greedy_first=self._greedy_first, alone=alone)
         metrics["time/pack"] = time.perf_counter() - began
         if len(batch) == 0:
-            self._barren = 0 if self._any_finished else self._barren + 1
+            self._barren = self._barren + 1 if metrics["episodes/failed"] == metrics["episodes/played"] else 0
             logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
             if self._barren >= BARREN:
                 raise RuntimeError(
@@ -297,14 +295,8 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
         torch.set_num_threads(optim.threads)
     dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
     source = checkpoint or (BASE if config.model == TINY else Path(config.model))
-    try:
+    with reading(checkpoint) if checkpoint else nullcontext():
         return VisionPolicy.load(source, device, getattr(torch, dtype))
-    except Exception as error:
-        if checkpoint is None:
-            raise
-        raise CheckpointError(
-            f"checkpoint {checkpoint} cannot be read ({error}); delete it to resume from an earlier one"
-        ) from error
 
 
 def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
