@@ -30,8 +30,8 @@ from agents.transformers.pixels import patches
 from benchmarks.pace import Pace, Settings
 from deepeyes_env import ToolCall, Trajectory, VisualToolboxEnv
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message
+from deepeyes_env.data.visual_search import pattern_search
 from trainers.grpo.metrics import rollout_metrics
-from trainers.tiny.task import task
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ 'user' if message.role == 'tool' else message.role }}\n"
@@ -81,7 +81,7 @@ class ZoomEnv:
     """One rollout: our environment as TRL wants it. Its public methods are the tools."""
 
     def __init__(self, max_turns: int) -> None:
-        self._env = VisualToolboxEnv(dataset=task(length=QUESTIONS), max_turns=max_turns)
+        self._env = VisualToolboxEnv(dataset=pattern_search(length=QUESTIONS), max_turns=max_turns)
 
     def reset(self, index: int, **_: Any) -> list[dict[str, Any]]:
         """Begin an episode; TRL appends what is returned to the user's message."""
@@ -198,7 +198,7 @@ def main() -> None:
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(settings.model, dtype=torch.float32)
     reward = Reward(tokenizer)
     turns = Turns(pace, reward)
-    _, info = VisualToolboxEnv(dataset=task(length=1)).reset(seed=0)
+    _, info = VisualToolboxEnv(dataset=pattern_search(length=1)).reset(seed=0)
     prompt = [{"role": "system", "content": info["system_prompt"]}, {"role": "user", "content": ""}]
     special = [number for number in tokenizer.added_tokens_decoder if number != tokenizer.eos_token_id]
     with tempfile.TemporaryDirectory() as out:

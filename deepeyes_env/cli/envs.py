@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from deepeyes_env.core import ToolCall
+    from deepeyes_env.tools import Tool
+
+
+_BOX = (56, 56, 168, 168)
+_EXAMPLES = {"bbox_2d": _BOX, "bbox": _BOX, "angle": 90}
 
 
 def envs() -> None:
     """List the environment ids, with their tools, how calls are written, and the reward."""
-    from deepeyes_env.core import ToolCall
     from deepeyes_env.envs.toolbox import registered_toolboxes
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -17,7 +27,16 @@ def envs() -> None:
     table.add_column("a call")
     for toolbox in registered_toolboxes():
         tools = toolbox.make_tools()
-        call = toolbox.protocol.format_call(ToolCall(next(iter(tools), ""), {}))
+        call = toolbox.protocol.format_call(_example(tools))
         reward = toolbox.rubric if isinstance(toolbox.rubric, str) else type(toolbox.rubric).__name__
         table.add_row(toolbox.name, "\n".join(tools), reward, " ".join(call.split()))
     Console().print(table)
+
+
+def _example(tools: Mapping[str, Tool]) -> ToolCall:
+    """Return a call of the first tool."""
+    from deepeyes_env.core import ToolCall
+
+    name, tool = next(iter(tools.items()))
+    taken = tool.signature.parameters["properties"]
+    return ToolCall(name, {argument: value for argument, value in _EXAMPLES.items() if argument in taken})

@@ -217,6 +217,8 @@ def _scoring(benchmark: Any, judge: str, model: str, url: str, rubric: str, fold
     if benchmark.metric == "box":
         raise ValueError(f"--judge {judge}: cannot compare boxes; {benchmark.title} needs --judge standard")
     asks = judge in ("llm", "chain")
+    if asks and not (model and url):
+        raise ValueError(f"--judge {judge}: asks a model; give --judge-model and --judge-url")
     prompt = "math" if benchmark.metric == "math" else "open"
     cache = folder.parent / "judgements.sqlite3" if asks else None
     made = make_judge(judge, model=model or None, base_url=url or None, prompt=prompt, cache=cache)

@@ -29,10 +29,15 @@ def photos(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Pixels of the view at which details are hidden; show the data set at the same.")
     ] = ViewBudget().max_pixels,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Plant small objects with hidden details in photographs, and questions about them."""
     from deepeyes_env.data.photos import plant
 
+    if out.suffix.lower() != ".parquet":
+        raise ValueError(f"{out}: is a parquet file to be; give it a name that ends in .parquet")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out}: exists; give another file or --overwrite")
     count = plant(
         folder,
         out,

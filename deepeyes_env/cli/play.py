@@ -16,7 +16,7 @@ from deepeyes_env.cli.views import view_budget
 def play(
     env: Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")] = "VisualToolbox-v2",
     data: Annotated[
-        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or the built-in task.")
+        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
     ] = "visual_search",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of the run, those played earlier included.")] = 20,
     out: Annotated[

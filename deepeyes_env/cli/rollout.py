@@ -20,7 +20,7 @@ def rollout(
         Path | None, typer.Option(help="Folder to record the run in; look at it with `deepeyes view`.")
     ] = None,
     data: Annotated[
-        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or the built-in task.")
+        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
     ] = "visual_search",
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")

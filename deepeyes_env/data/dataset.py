@@ -14,8 +14,10 @@ from deepeyes_env.data.rows import OnError
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
 
-VISUAL_SEARCH = "visual_search"
-"""Name of the built-in procedural task."""
+VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
+"""Names of the built-in procedural tasks: the whole one, and the easy one that the tiny policy plays."""
+
+BUILT_IN = (VISUAL_SEARCH, PATTERN_SEARCH)
 
 _READERS: Mapping[str, Callable[..., Dataset]] = {
     ".parquet": ParquetDataset,
@@ -24,8 +26,8 @@ _READERS: Mapping[str, Callable[..., Dataset]] = {
 }
 
 _ACCEPTED = (
-    f"the built-in {VISUAL_SEARCH!r}; a .parquet file or a folder of them (DeepEyes format); a .tsv file (VLMEvalKit); "
-    f"a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); or a sequence of Samples"
+    f"the built-in {VISUAL_SEARCH!r} and {PATTERN_SEARCH!r}; a .parquet file or a folder of them (DeepEyes format); "
+    f"a .tsv file (VLMEvalKit); a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); or a sequence of Samples"
 )
 
 
@@ -54,11 +56,11 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
     """Make a data set of whatever names or holds one.
 
     Args:
-        source: The name ``"visual_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder of parquet files or
-            in the layout of V*; a data set; or a sequence of samples.
+        source: ``"visual_search"`` or ``"pattern_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder
+            of parquet files or in the layout of V*; a data set; or a sequence of samples.
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
-        options: Passed to the built-in task; nothing else takes any.
+        options: Passed to a built-in task; nothing else takes any.
 
     Raises:
         DataError: There is no such data set (the message says what is accepted and what has a similar name), a file
@@ -73,10 +75,10 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
 
 
 def _open(source: str | Path | Dataset | Sequence[Sample], on_error: OnError, options: dict[str, Any]) -> Dataset:
-    if source == VISUAL_SEARCH:
-        from deepeyes_env.data.visual_search import VisualSearch
+    if isinstance(source, str) and source in BUILT_IN:
+        from deepeyes_env.data.visual_search import VisualSearch, pattern_search
 
-        return VisualSearch(**options)
+        return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
         raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
     if isinstance(source, str | Path):
@@ -135,5 +137,5 @@ def _hint(path: Path) -> str:
     """Name what is near ``path`` in name and can be loaded."""
     beside = list(path.parent.iterdir()) if path.parent.is_dir() else []
     found = {other.name: str(other) for other in beside if _is_loadable(other)}
-    near = difflib.get_close_matches(path.name, [*found, VISUAL_SEARCH], n=3)
+    near = difflib.get_close_matches(path.name, [*found, *BUILT_IN], n=3)
     return f" Did you mean {' or '.join(found.get(name, name) for name in near)}?" if near else ""

@@ -128,8 +128,9 @@ class RowDataset(ABC):
 def _summary(skipped: Sequence[SkippedRow], most: int = 10) -> str:
     # Quoted values, lists and numbers differ from row to row: masked, equal kinds of reason count together.
     masked = re.compile(r"\[.*\]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+", re.DOTALL)
-    counts = Counter(masked.sub("…", row.reason) for row in skipped).most_common()
-    parts = [f"{count} x {reason}" for reason, count in counts[:most]]
+    kinds = [masked.sub("…", row.reason) for row in skipped]
+    counts = Counter(kinds).most_common()
+    parts = [f"{n} x {kind if n > 1 else skipped[kinds.index(kind)].reason}" for kind, n in counts[:most]]
     if len(counts) > most:
         parts.append(f"and {len(counts) - most} other reasons")
     return "; ".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 
@@ -84,6 +84,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     ) -> None:
         if frame not in FRAMES:
             raise ValueError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+        if resize not in get_args(FitMode):
+            raise ValueError(f"resize={resize!r}: must be one of {', '.join(get_args(FitMode))}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: must be one of {self.metadata['render_modes']} or None")
         self.dataset: Dataset = load(dataset)

@@ -113,6 +113,9 @@ def test_photos_become_a_data_set_that_can_be_played(tmp_path):
     assert result.exit_code == 0, result.output
     assert "3 questions" in result.stdout
     assert len(load(tmp_path / "planted.parquet")) == 3
+    again = deepeyes("photos", tmp_path / "photos", tmp_path / "planted.parquet", "--samples-per-photo", 1)
+    assert "exists; give another file or --overwrite" in again.stderr
+    assert len(load(tmp_path / "planted.parquet")) == 3
     command = result.stdout.replace("\n", " ").partition("deepeyes ")[2].split()
     played = deepeyes(*command, "--episodes", 3, "--in-order")
     assert rows(played.stdout)["accuracy"] == "1.000"
@@ -123,6 +126,7 @@ def test_envs_lists_every_environment():
     assert result.exit_code == 0
     assert {f"VisualToolbox-v{n}" for n in range(1, 6)} <= set(result.stdout.split())
     assert "image_zoom_in_tool" in result.stdout
+    assert "{}" not in result.stdout  # calls are shown with arguments
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,7 @@ def test_every_command_has_help(command):
         (["rollout", "--max-pixels", "9"], "--max-pixels 9: must be at least 784"),
         (["view", "nowhere"], "no such file"),
         (["photos", "nowhere", "out.parquet"], "nowhere"),
+        (["photos", ".", "out.jpg"], "out.jpg: is a parquet file to be; give it a name that ends in .parquet"),
     ],
 )
 def test_a_users_mistake_is_one_line_with_the_remedy(arguments, message):

@@ -129,7 +129,7 @@ def test_an_open_answer_is_judged_by_a_model(tmp_path, mine):
     listed = json.loads((out / "report.json").read_text())
     assert (len(listed["unjudged"]), listed["conditions"][0]["accuracy"]) == (12, None)
     unnamed = deepeyes("eval", "--rescore", "--out", out, "--judge", "llm")
-    assert "give its name and its URL" in unnamed.stderr
+    assert "give --judge-model and --judge-url" in unnamed.stderr
 
 
 def test_a_server_that_is_not_there_or_serves_another_model_is_named(mine, tmp_path):
@@ -185,6 +185,7 @@ def test_samples_that_fail_are_told(mine, tmp_path):
         (("--rescore",), "--rescore needs --out"),
         (("--rescore", "--resume"), "exclude each other"),
         (("--rescore", "--out", "/nowhere"), "holds no evaluation"),
+        (("--bench", "visual_search", "--agent", "blind", "--judge", "chain"), "give --judge-model and --judge-url"),
     ],
 )
 def test_wrong_options_name_the_remedy(arguments, words, tmp_path, monkeypatch):

@@ -84,6 +84,7 @@ def test_other_types(source: object) -> None:
     [
         ("trian.parquet", "no such file or folder", "train.parquet"),
         ("visual_serach", "no such file or folder", "visual_search"),
+        ("patern_search", "no such file or folder", "pattern_search"),
         ("v-star", "no such file or folder", "vstar"),
         ("mine.json", "unknown kind '.json'", "mine.jsonl"),
     ],
@@ -137,6 +138,23 @@ def test_skipped_rows_are_counted_by_reason(root: Path, caplog: pytest.LogCaptur
     assert "left out 4 of 7 rows" in caplog.text
     assert "3 x sample … answer … is not one of the options …" in caplog.text.replace(":", "")
     assert "1 x must be a JSON object, not list" in caplog.text
+
+
+def test_what_is_wrong_with_a_single_row_is_said_in_full(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = root / "mine.jsonl"
+    path.write_text(path.read_text() + '{"question": "q", "answer": "blue", "images": "a", "options": ["red"]}\n')
+    with caplog.at_level(logging.WARNING, "deepeyes_env.data"):
+        load(path, on_error="skip")
+    assert "'blue'" in caplog.text
+
+
+def test_the_easy_built_in_task() -> None:
+    dataset = load("pattern_search", split="test", length=20)
+    assert len(dataset) == 20
+    assert {sample.metadata["task"] for sample in dataset} == {"attribute"}
+    assert all(2 <= len(sample.metadata["objects"]) <= 3 for sample in dataset)
+    assert dataset[3] == load("pattern_search", split="test")[3]
+    assert dataset[3] != load("pattern_search")[3]
 
 
 def test_built_in_task_takes_options() -> None:

@@ -173,6 +173,12 @@ def test_many_calls_in_a_message(sample):
         assert (len(info["calls"]), info["skipped_calls"]) == (run, 40 - run)
 
 
+@pytest.mark.parametrize(("name", "wrong"), [("resize", "fats"), ("frame", "pixels")])
+def test_what_the_user_gets_wrong_is_refused_at_once(sample, name, wrong):
+    with pytest.raises(ValueError, match=f"{name}='{wrong}': must be one of"):
+        make(sample, **{name: wrong})
+
+
 def test_what_the_policy_gets_wrong_is_told_and_recorded(sample):
     env = make(sample, max_turns=50)
     env.reset()

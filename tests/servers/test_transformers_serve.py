@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 pytest.importorskip("openai")
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import agents
 from agents.agent import AgentError
 from agents.openai import OpenAIAgent
+from deepeyes_env.data import load
 from tests.servers.real_servers import TRANSFORMERS_SERVE, environment, served, settings_of
 from tests.servers.tiny_vlm import NATIVE, TEXT
 from tests.servers.whole_episodes import (
@@ -17,17 +21,23 @@ from tests.servers.whole_episodes import (
     assert_looked_and_answered,
     played,
 )
+from trainers.tiny import BASE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
-@pytest.fixture(scope="module")
-def server(tiny_vlm, tmp_path_factory):
-    home = tmp_path_factory.mktemp("serve")
+@contextmanager
+def serving(model, home):
     folder = environment(TRANSFORMERS_SERVE, home)
     command = [str(folder / "bin" / "transformers"), "serve", "--host", "127.0.0.1", "--port", "{port}"]
-    command += ["--device", "cpu", str(tiny_vlm)]
-    with served(command, str(tiny_vlm), settings_of(home), home / "log.txt") as running:
+    command += ["--device", "cpu", str(model)]
+    with served(command, str(model), settings_of(home), home / "log.txt") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tiny_vlm, tmp_path_factory):
+    with serving(tiny_vlm, tmp_path_factory.mktemp("serve")) as running:
         yield running
 
 
@@ -55,3 +65,13 @@ def test_a_model_that_is_not_there_is_named(server):
     agent = OpenAIAgent("/nowhere/model", server.url, retries=0)
     with pytest.raises(AgentError, match="/nowhere/model|500|404"):
         agent.check()
+
+
+def test_the_policy_that_ships_reads_what_it_can_see(tmp_path):
+    """The folders that the trainer begins with and writes are ones that a server takes."""
+    with serving(BASE, tmp_path) as running:
+        agent = OpenAIAgent(running.model, running.url, max_tokens=40, retries=1, stop=(), concurrency=4)
+        easy = load("pattern_search", split="test", easy=1.0)
+        run = agents.rollout("VisualToolbox-v2", agent, episodes=12, in_order=True, dataset=easy, progress=False)
+    assert not run.failures
+    assert sum(episode.reward > 0 for episode in run.trajectories) >= 10

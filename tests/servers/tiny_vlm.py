@@ -24,9 +24,9 @@ from agents.transformers.policy import VisionPolicy
 from agents.transformers.positions import rotary_positions
 from deepeyes_env import VisualToolboxEnv
 from deepeyes_env.core import IMAGE_PLACEHOLDER
+from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
-from trainers.tiny import task
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -83,7 +83,7 @@ Transcript = tuple[list[dict[str, Any]], list[dict[str, Any]] | None, list[Any]]
 
 def environment(toolbox: str, **kwargs: Any) -> VisualToolboxEnv:
     """Return the environment that the model was fitted for."""
-    return VisualToolboxEnv(toolbox, task("train", length=100), view=VIEW, rubric=None, **kwargs)
+    return VisualToolboxEnv(toolbox, pattern_search(length=100), view=VIEW, rubric=None, **kwargs)
 
 
 def transcripts(toolbox: str, number: int, place: Place = "tool") -> list[Transcript]:

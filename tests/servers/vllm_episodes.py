@@ -16,15 +16,18 @@ def main(model: str, number: int) -> None:
     from agents.transformers.generator import Sampling
     from agents.vllm_agent import VLLMAgent
     from deepeyes_env import VisualToolboxEnv
+    from deepeyes_env.data.visual_search import pattern_search
     from deepeyes_env.images.views import ViewBudget
-    from trainers.tiny.task import task
 
     sampling = Sampling(temperature=1.0, max_new_tokens=64)
     agent = VLLMAgent(model, sampling=sampling, enforce_eager=True, dtype="float32", max_model_len=4096)
     view = ViewBudget(112 * 112, 112 * 112)
     told = []
     for _ in range(2):
-        envs = [VisualToolboxEnv("VisualToolbox-v2", task(length=100), view=view, rubric=None) for _ in range(number)]
+        envs = [
+            VisualToolboxEnv("VisualToolbox-v2", pattern_search(length=100), view=view, rubric=None)
+            for _ in range(number)
+        ]
         running = {}
         for seed, env in enumerate(envs):
             env.reset(seed=seed)

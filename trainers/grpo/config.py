@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from deepeyes_env.core import DataError
 from deepeyes_env.data.files import replacing
+from deepeyes_env.names import did_you_mean
 from trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
@@ -307,7 +308,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"configuration {str(path)!r} cannot be read: {error.strerror}") from error
+        presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
+        raise ValueError(
+            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
+        ) from error
     except yaml.YAMLError as error:
         raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
     if settings is None:

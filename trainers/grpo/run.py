@@ -16,6 +16,7 @@ from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
 from trainers.sight.board import LoggingBoard
 from trainers.sight.curves import plot_curves
 from trainers.sight.live import Live
+from trainers.sight.recorders import import_wandb
 
 FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
@@ -73,6 +74,8 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
     if resume:
         check_same(config, lambda name: name.startswith(QUESTIONS))
+    if config.log.wandb:
+        import_wandb()  # found missing before anything is made or deleted
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
 import time
@@ -30,6 +29,7 @@ from trainers.grpo.checkpoint import Checkpoints, Progress, reading
 from trainers.grpo.config import TINY, Config
 from trainers.grpo.learner import Learner, NonFiniteError
 from trainers.grpo.metrics import memory_metrics, rollout_metrics
+from trainers.grpo.plugins import import_plugins
 from trainers.grpo.questions import Questions
 from trainers.grpo.rollouts import Rollout, Rollouts, Timers, by_error
 from trainers.grpo.stopping import Stopper
@@ -78,8 +78,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
-        for plugin in config.env.plugins:
-            importlib.import_module(plugin)
+        import_plugins(config.env.plugins)
         self.config = config
         self.out = Path(config.out)
         self._recorders = recorders

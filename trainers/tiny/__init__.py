@@ -2,9 +2,5 @@
 
 from pathlib import Path
 
-from trainers.tiny.task import task
-
 BASE = Path(__file__).parent / "base"
 """The shipped model directory; ``deepeyes build-tiny`` makes it from nothing."""
-
-__all__ = ["BASE", "task"]

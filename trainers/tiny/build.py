@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -21,7 +22,7 @@ import torch
 
 from agents.transformers.policy import VisionPolicy
 from trainers.tiny.lessons import Lesson, Teacher
-from trainers.tiny.model import build_model
+from trainers.tiny.model import PROCESSOR, build_model
 from trainers.tiny.phrases import phrases
 from trainers.tiny.scenes import Picture, Study, draw_studies
 from trainers.tiny.study import LessonLoss, PictureLoss, gradient_step
@@ -166,6 +167,7 @@ def write(policy: VisionPolicy, out: Path) -> None:
     policy.model.half()
     try:
         policy.save(beside)
+        (beside / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n", encoding="utf-8")
     finally:
         policy.model.float()
     shutil.rmtree(out, ignore_errors=True)

@@ -6,8 +6,23 @@ from typing import Any
 
 import torch
 
+from agents.transformers.pixels import MEAN, STD
+
 HIDDEN, LAYERS, HEADS = 96, 3, 3
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 2
+
+PROCESSOR = {
+    "image_processor_type": "Qwen2VLImageProcessor",
+    "processor_class": "Qwen2_5_VLProcessor",
+    "patch_size": 14,
+    "merge_size": 2,
+    "temporal_patch_size": 2,
+    "min_pixels": 56 * 56,
+    "max_pixels": 3584 * 3584,
+    "image_mean": MEAN,
+    "image_std": STD,
+}
+"""``preprocessor_config.json``: what a server does to images. Those that an environment shows fit already."""
 
 ROPE_THETA = 1e6
 """Most dimensions of a head hardly turn over the length of an episode: a colour is found wherever it stands."""

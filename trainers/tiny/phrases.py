@@ -11,9 +11,9 @@ import gymnasium as gym
 import deepeyes_env  # noqa: F401  (registers the environments)
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Sample, Trajectory
 from deepeyes_env.data.visual_search.marks import TEXTURES
+from deepeyes_env.data.visual_search.patterns import pattern_search
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
-from trainers.tiny.task import task
 
 SIDE = 112
 """Largest number in a box: the side of the view in pixels."""
@@ -65,7 +65,7 @@ class Phrases:
 @cache
 def phrases() -> Phrases:
     """Play a zoom in the environment and take down what it says."""
-    env = gym.make("VisualToolbox-v2", dataset=task(length=1, easy=0))
+    env = gym.make("VisualToolbox-v2", dataset=pattern_search(length=1, easy=0))
     _, info = env.reset(seed=0)
     opening: Trajectory = info["trajectory"]
     _, _, _, _, info = env.step(zoom("red", (10, 10, 60, 60)))

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.data.visual_search.marks import TEXTURES
+from deepeyes_env.data.visual_search.patterns import SIZE, VIEW, pattern_search
 from deepeyes_env.data.visual_search.scene import Scene
 from deepeyes_env.images import ops
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
-from trainers.tiny.task import SIZE, VIEW, task
 
 SEED = 9_000
 """First seed of the scenes that the policy is built from; runs of training use others."""
@@ -139,7 +139,7 @@ def _draw(objects: int, number: int, seed: int) -> list[Study]:
 
 
 def _studies(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[Study]:
-    for sample in task(length=number, seed=seed, objects=(objects, objects), easy=0.5):
+    for sample in pattern_search(length=number, seed=seed, objects=(objects, objects), easy=0.5):
         scene = sample.images[0].source
         assert isinstance(scene, Scene)
         pixels = sample.images[0].pixels()

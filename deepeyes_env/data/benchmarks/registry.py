@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
 from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN, Circular, Rotated
-from deepeyes_env.data.dataset import VISUAL_SEARCH, Dataset, load
+from deepeyes_env.data.dataset import BUILT_IN, PATTERN_SEARCH, VISUAL_SEARCH, Dataset, load
 from deepeyes_env.data.vlmevalkit import REQUIRED_COLUMNS, TSVDataset
 from deepeyes_env.data.vstar import VStarDataset
 
@@ -64,6 +64,7 @@ class _Entry:
 _TSV = f"a VLMEvalKit .tsv (columns {', '.join(REQUIRED_COLUMNS)}, and A, B, ... for options)"
 _HR_BENCH = f"{{}}: {_TSV}, category, and cycle_category where rows are cycled already"
 _CYCLES = ("category", CYCLE_COLUMN)
+_NO_FILES = "none: built in"
 _JSON_AND_PARQUET = (".json", ".jsonl", ".parquet", ".tsv")
 
 
@@ -137,12 +138,13 @@ def _entries() -> tuple[_Entry, ...]:
             load,
             (".jsonl",),
         ),
-        _Entry(Benchmark(VISUAL_SEARCH, "Visual search", "none: built in", "open", "rules"), load, ()),
+        _Entry(Benchmark(VISUAL_SEARCH, "Visual search", _NO_FILES, "open", "rules", ("task", "easy")), load, ()),
+        _Entry(Benchmark(PATTERN_SEARCH, "Pattern search", _NO_FILES, "open", "rules", ("easy",)), load, ()),
     )
 
 
 _ENTRIES: Mapping[str, _Entry] = {entry.benchmark.name: entry for entry in _entries()}
-_ANY_DATA = ("tsv", "jsonl", VISUAL_SEARCH)
+_ANY_DATA = ("tsv", "jsonl", *BUILT_IN)
 """Benchmarks whose metric depends on their samples."""
 
 
@@ -163,7 +165,7 @@ def open_benchmark(
 
     Args:
         name: One of :func:`benchmarks`; case and ``-``, ``_`` or spaces do not matter.
-        data: The file or folder, or samples already made; for ``visual_search``, which reads no files, ``None``.
+        data: The file or folder, or samples already made; for the built-in tasks, which read no files, ``None``.
         rotated: Turn each image by an angle drawn from ``seed`` and the sample's id; see :class:`Rotated`.
         circular: Ask each question once for each option, with the options cycled, in a fixed order; see
             :class:`Circular`.
@@ -173,7 +175,7 @@ def open_benchmark(
         DataError: There is no such file, it has not the benchmark's format (the message says what was found and what
             is expected), or it holds no samples.
         ValueError: No benchmark has that name (the message names the nearest); ``data`` is missing, or given to
-            ``visual_search``; ``circular`` for a benchmark without options.
+            a built-in task; ``circular`` for a benchmark without options.
     """
     entry = _entry(name)
     dataset = load(data) if data is not None and not isinstance(data, str | Path) else _open(entry, data)
@@ -207,10 +209,10 @@ def _key(name: str) -> str:
 
 def _open(entry: _Entry, data: str | Path | None) -> Dataset:
     benchmark = entry.benchmark
-    if benchmark.name == VISUAL_SEARCH:
+    if benchmark.name in BUILT_IN:
         if data is not None:
             raise ValueError(f"{benchmark.title} is built in and reads no data; leave out {str(data)!r}")
-        return load(VISUAL_SEARCH, split="test")
+        return load(benchmark.name, split="test")
     if data is None:
         raise ValueError(f"{benchmark.title} needs its data: {benchmark.format}")
     path = Path(data).expanduser()

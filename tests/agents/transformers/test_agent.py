@@ -21,7 +21,8 @@ from agents.transformers.generator import Sampling  # noqa: E402
 from agents.transformers.kv import own_attention  # noqa: E402
 from deepeyes_env import VisualToolboxEnv  # noqa: E402
 from deepeyes_env.core import Turn  # noqa: E402
-from trainers.tiny import BASE, task  # noqa: E402
+from deepeyes_env.data.visual_search import pattern_search  # noqa: E402
+from trainers.tiny import BASE  # noqa: E402
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=64)
 
@@ -39,7 +40,7 @@ def agent_of(policy, **kwargs):
 
 
 def environment(**kwargs):
-    return VisualToolboxEnv(dataset=task("test", length=50), rubric=None, max_turns=4, **kwargs)
+    return VisualToolboxEnv(dataset=pattern_search("test", length=50), rubric=None, max_turns=4, **kwargs)
 
 
 def after_zooms(number, seed=0):
@@ -106,7 +107,7 @@ def test_it_is_an_agent_that_plays_in_a_vector_environment(tiny):
         "VisualToolbox-v2",
         num_envs=4,
         autoreset_mode=AutoresetMode.DISABLED,
-        dataset=task("test", length=50),
+        dataset=pattern_search("test", length=50),
         max_turns=4,
     )
     ended = list(play(env, agent, [Episode(number, number) for number in range(12)]))

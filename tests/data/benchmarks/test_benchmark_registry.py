@@ -62,12 +62,14 @@ def test_files_of_ones_own_are_choices_if_they_have_options(tmp_path, options, m
     assert open_benchmark("tsv", tmp_path / "mine.tsv")[0].metric == metric
 
 
-def test_the_built_in_task_needs_no_files():
-    bench, data = open_benchmark("visual_search")
-    assert bench.name == "visual_search"
+@pytest.mark.parametrize("name", ["visual_search", "pattern_search"])
+def test_the_built_in_tasks_need_no_files(name):
+    bench, data = open_benchmark(name)
+    assert bench.name == name
+    assert all(category in data[0].metadata for category in bench.categories)
     assert data[0].id.startswith("visual_search/test/")  # no scene that a policy may have been trained on
     assert data[0].images[0].size[0] > 100
-    assert open_benchmark("visual-search", rotated=True)[1].view == data.view
+    assert open_benchmark(name.replace("_", "-"), rotated=True)[1].view == data.view
 
 
 def test_the_built_in_task_takes_no_files(tmp_path):

@@ -68,6 +68,8 @@ def test_off_is_a_word_here():
 def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.yaml' cannot be read: No such file"):
         load_config((), tmp_path / "nowhere.yaml")
+    with pytest.raises(ValueError, match=r"'tny' cannot be read: .*; or name a preset: did you mean 'tiny'\?"):
+        load_config((), Path("tny"))
     (tmp_path / "list.yaml").write_text("- 1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is not a mapping"):
         load_config((), tmp_path / "list.yaml")

@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from deepeyes_env.core import MissingExtraError  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from trainers.grpo.config import load_config  # noqa: E402
@@ -344,10 +345,16 @@ def test_a_loss_that_is_unknown_is_found_first(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path):
+def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
     run(config(tmp_path / "run", "evaluation.samples=0"), live=False)
     with pytest.raises(ValueError, match="nowhere"):
         run(config(tmp_path / "run", "model=/nowhere"), overwrite=True, live=False)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match="wandb is not installed"):
+        run(config(tmp_path / "run", "log.wandb=mine"), overwrite=True, live=False)
+    with pytest.raises(ValueError, match=r"env\.plugins: there is no module 'nope'; .* PYTHONPATH"):
+        run(config(tmp_path / "run", "env.plugins=[nope]"), overwrite=True, live=False)
     assert (tmp_path / "run" / "metrics.jsonl").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(FileExistsError, match="is a file; name a folder"):

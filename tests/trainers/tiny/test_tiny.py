@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from agents.transformers.policy import VisionPolicy  # noqa: E402
+from deepeyes_env.data.visual_search import pattern_search  # noqa: E402
 from deepeyes_env.images import ops  # noqa: E402
 from trainers.grpo.config import Config, load_config  # noqa: E402
 from trainers.grpo.metrics import rollout_metrics  # noqa: E402
 from trainers.grpo.questions import scenes  # noqa: E402
 from trainers.grpo.trainer import Trainer  # noqa: E402
-from trainers.tiny import BASE, task  # noqa: E402
+from trainers.tiny import BASE  # noqa: E402
 from trainers.tiny.lessons import Teacher  # noqa: E402
+from trainers.tiny.model import PROCESSOR  # noqa: E402
 from trainers.tiny.phrases import phrases, zoom  # noqa: E402
 from trainers.tiny.scenes import SEED, VIEW, _studies  # noqa: E402
 from trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
@@ -37,6 +40,11 @@ def studies():
 
 def test_the_shipped_policy_is_small():
     assert sum(path.stat().st_size for path in BASE.iterdir()) <= 2_000_000
+
+
+def test_it_brings_what_servers_want_to_know_about_images():
+    settings = json.loads((BASE / "preprocessor_config.json").read_text(encoding="utf-8"))
+    assert settings == json.loads(json.dumps(PROCESSOR))
 
 
 def test_it_is_a_stock_model_that_transformers_loads():
@@ -65,13 +73,13 @@ def test_any_text_comes_back(policy, text):
 
 
 def test_the_default_scenes_are_the_tiny_task():
-    assert scenes(Config(), "train", 5, 10) == task("train", length=10, seed=5)
+    assert scenes(Config(), "train", 5, 10) == pattern_search(length=10, seed=5)
 
 
 def test_crops_are_those_of_the_environment(studies):
     import gymnasium as gym
 
-    sample = task(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
+    sample = pattern_search(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
     crop = studies[0].good[0]
     env = gym.make("VisualToolbox-v2", dataset=[sample], view=VIEW)
     env.reset(seed=0)

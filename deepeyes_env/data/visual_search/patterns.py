@@ -1,18 +1,16 @@
-"""The task that the tiny policy plays: read the pattern on one of a few coloured squares."""
+"""``pattern_search``: the easiest built-in task, which the tiny policy plays: read the pattern on a coloured square."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from deepeyes_env.data.visual_search import VisualSearch
+from deepeyes_env.data.visual_search.dataset import Split, VisualSearch
 from deepeyes_env.images.views import ViewBudget
 
 VIEW = ViewBudget(112 * 112, 112 * 112)
 SIZE = (448, 448)
 
 
-def task(
-    split: Literal["train", "test"] = "train",
+def pattern_search(
+    split: Split = "train",
     *,
     length: int = 10_000,
     seed: int = 0,
