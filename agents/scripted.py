@@ -6,6 +6,7 @@ depends neither on the order of episodes nor on which ones are played at the sam
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,8 +16,11 @@ from typing import ClassVar
 from agents.agent import Reply
 from agents.looking import find_zoom, padded, toolbox_of, written
 from deepeyes_env.core import Sample, ToolCall, Trajectory
+from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.envs.opening import letter_options
 from deepeyes_env.images.frames import BBox
+
+_YES_NO = ("yes", "no")
 
 
 class ScriptedAgent(ABC):
@@ -88,7 +92,7 @@ class OracleAgent(ScriptedAgent):
         failed = not all(result.ok for result in episode.results)
         places = self.places(episode)
         if looked >= len(places) or failed or self.must_answer(episode):
-            return answering(episode, right_answer(episode.sample), "I have seen enough.")
+            return answering(episode, right_answer(episode), "I have seen enough.")
         return zooming(episode, places[looked], self.margin)
 
     def places(self, episode: Trajectory) -> tuple[BBox, ...]:
@@ -124,7 +128,7 @@ class NoisyAgent(OracleAgent):
         sample, places = episode.sample, self.places(episode)
         looked = sum(any(result.ok for result in turn.results) for turn in episode.turns)
         if looked >= len(places) or self.must_answer(episode):
-            answer = guess(sample, random) if random.random() < self.noise else right_answer(sample)
+            answer = guess(sample, random) if random.random() < self.noise else right_answer(episode)
             return answering(episode, answer, "I think I have seen enough.")
         message = zooming(episode, self._shaken(places[looked], random), self.margin)
         return message.replace("{", "", 1) if random.random() < self.noise / 2 else message
@@ -137,16 +141,21 @@ class NoisyAgent(OracleAgent):
         return (x - width * half, y - height * half, x + width * half, y + height * half)
 
 
-def right_answer(sample: Sample) -> str:
-    """Return the letter of the right option; the answer itself where there are no options."""
+def right_answer(episode: Trajectory) -> str:
+    """Return the letter of the right option; without options the answer, a box in the episode's frame."""
+    sample = episode.sample
+    if sample.boxes and sample.answer == box_text(sample.boxes[0]):
+        return json.dumps(written(sample.boxes[0], episode))
     letters = [letter for letter, option in letter_options(sample.options) if option == sample.answer]
     return letters[0] if letters else sample.answer
 
 
 def guess(sample: Sample, random: Random) -> str:
-    """Return the letter of a uniformly random option; ``unknown`` where there are no options."""
-    letters = [letter for letter, _ in letter_options(sample.options)]
-    return random.choice(letters) if letters else "unknown"
+    """Return the letter of a uniformly random option; else yes or no where one of them is right, or ``unknown``."""
+    said = [letter for letter, _ in letter_options(sample.options)]
+    if not said and sample.answer.lower() in _YES_NO:
+        said = [*_YES_NO]
+    return random.choice(said) if said else "unknown"
 
 
 def answering(episode: Trajectory, answer: str, thought: str) -> str:

@@ -87,7 +87,7 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     runs = open_run(first), open_run(second)
     benchmark = _benchmark(runs)
     names = _names(runs)
-    folder = Path(out) if out is not None else runs[0].folder.parent / f"{names[0]}-vs-{names[1]}"
+    folder = Path(out) if out is not None else runs[0].folder.resolve().parent / f"{names[0]}-vs-{names[1]}"
     for what, one, other in _unlike(runs):
         _log.warning("the two runs differ in %s: %r and %r", what, one, other)
     rows = (read_rows(runs[0]), read_rows(runs[1]))

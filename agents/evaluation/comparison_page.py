@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from agents.evaluation.rows import Row
 from agents.evaluation.run import Run
@@ -116,7 +117,7 @@ class _Link:
         self._prefix = Path(os.path.relpath(run.resolve(), page.resolve()))
 
     def __call__(self, image: ImageRef) -> str:
-        return html.escape((self._prefix / Path(image.name).relative_to(self._run)).as_posix())
+        return html.escape(quote((self._prefix / Path(image.name).relative_to(self._run)).as_posix()))
 
 
 def _kind(first: Sequence[float], second: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.evaluation.rows import Row
 from agents.evaluation.statistics import (
+    NO_WIDTH,
     PairedTest,
     YesNoMetrics,
     bootstrap,
@@ -21,9 +22,6 @@ from agents.evaluation.statistics import (
 )
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.judges.yes_no import says
-
-_NO_WIDTH = 1e-9
-"""A bootstrap of questions that all came out alike is this narrow: it knows nothing of any others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +277,7 @@ def _mean_over(values: Sequence[float], questions: Sequence[str]) -> Estimate | 
     mean, count = _mean(values), len(set(questions))
     once = count == len(values) and all(each in (0.0, 1.0) for each in values)
     interval = None if once else bootstrap(values, questions)
-    if interval is None or interval.high - interval.low < _NO_WIDTH:
+    if interval is None or interval.high - interval.low < NO_WIDTH:
         interval = wilson(min(mean, 1.0) * count, count)
     return Estimate(mean, interval.low, interval.high, count)
 

@@ -66,7 +66,7 @@ def counts(numbers: object) -> str:
 
 def test_result(test: PairedTest, first: str, second: str) -> str:
     """Write what a paired test found."""
-    method = {"mcnemar": "exact McNemar test", "bootstrap": "paired bootstrap"}[test.method]
+    method = {"mcnemar": "exact McNemar test", "sign_flip": "sign-flip test"}[test.method]
     low, high = test.interval
     return (
         f"{second} minus {first}: {test.difference:+.1%} ({low:+.1%} to {high:+.1%}), p = {test.p_value:.3g} "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.evaluation.clock import SECONDS
@@ -20,6 +22,7 @@ from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.summary import best_iou
 
 _LIMITS = Limits()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,23 @@ def read_rows(run: Run) -> list[Row]:
     """Return the rows of all recorded episodes in the order of their numbers; only one episode is held at a time."""
     scores = last_scores(run.folder)
     rows = (_row(run, trajectory, scores) for trajectory in read_trajectories(run.folder))
-    return sorted(rows, key=lambda row: row.episode)
+    return _told_apart(sorted(rows, key=lambda row: row.episode))
+
+
+def _told_apart(rows: list[Row]) -> list[Row]:
+    """Tell samples with the same id apart: they are two questions, whatever their file calls them."""
+    samples: defaultdict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        samples[row.sample_id].add(row.sample)
+    shared = {name for name, numbers in samples.items() if len(numbers) > 1}
+    if shared:
+        _log.warning("%d sample ids belong to several samples each, such as %r", len(shared), min(shared))
+    return [
+        replace(row, question=f"{row.question} (sample {row.sample})")
+        if row.sample_id in shared and row.question == row.sample_id
+        else row
+        for row in rows
+    ]
 
 
 def scored_trajectories(run: Run) -> Iterator[Trajectory]:

@@ -39,11 +39,18 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, if_exists: IfEx
 
     Raises:
         FileExistsError, ValueError: See :meth:`agents.run_folder.RunFolder.prepare`.
+        ValueError: The plan has more episodes than the folder in one way, and fewer in another.
     """
     prepared = RunFolder.prepare(folder, {**settings, "seed": plan.seed, "samples": plan.samples}, if_exists)
     earlier = _read_plan(folder)
+    united = plan.united(earlier) if earlier else plan
+    if united not in (plan, earlier):
+        limit = "" if united.limit is None else f", --limit {united.limit}"
+        raise ValueError(
+            f"{folder}: holds other episodes than these, and both together leave gaps; a run that has all of them is "
+            f"--tools {united.tools}, --repeats {united.repeats}{limit}"
+        )
     with replacing(folder / PLAN) as beside:
-        united = plan.united(earlier) if earlier else plan
         beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")
     return prepared
 

@@ -11,15 +11,16 @@ from deepeyes_env.judges.choices import choices_of, pick
 from deepeyes_env.judges.maths import unboxed
 from deepeyes_env.judges.quantities import read_quantity
 from deepeyes_env.judges.text import key, polarity, without_lead
+from deepeyes_env.judges.yes_no import says
 
 
 def vote(prediction: str | None, sample: Sample) -> Hashable | None:
     """Return an answer in a form in which equal answers to one question are equal; ``None`` for no answer.
 
     Of multiple choice it is the text of the option, so that ``B`` here and ``red`` there are one vote, whatever the
-    order of the options; else a number by its value, yes or no, or the text up to case, spaces and articles. An answer
-    that names no option or several is no vote, and so is one of :data:`MAX_ANSWER_LENGTH` characters or more, or a box:
-    two boxes are never quite the same.
+    order of the options; else yes or no as the judge of such questions reads it, a number by its value, or the text up
+    to case, spaces and articles. An answer that names no option or several is no vote, and so is one of
+    :data:`MAX_ANSWER_LENGTH` characters or more, or a box: two boxes are never quite the same.
 
     Args:
         prediction: The answer.
@@ -34,6 +35,8 @@ def vote(prediction: str | None, sample: Sample) -> Hashable | None:
         return ("option", named.pop()) if len(named) == 1 else None
     if sample.boxes and read_boxes(prediction):
         return None
+    if polarity(key(sample.answer)) and (said := says(prediction)):
+        return ("text", said)
     text = without_lead(key(unboxed(prediction)))
     quantity = read_quantity(text)
     if quantity is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.looking import toolbox_of
@@ -14,6 +14,8 @@ MAX_LENGTH = 20_000
 """Most characters of a thought or an answer."""
 
 _MARKS = ("<think>", "</think>", "<image>", "<|")
+_OF_PROTOCOLS = ("<answer>", "</answer>", "<tool_call>", "</tool_call>")
+"""Of some of them; a thought holds none, whichever the episode's is: demonstrations go on to other ones."""
 
 
 class FormError(ValueError):
@@ -33,7 +35,7 @@ def message_of(episode: Trajectory, form: Mapping[str, Any]) -> str:
         FormError: A field is missing or of another type; the tool is unknown; or a text holds marks of the protocol,
             so that the message would be read as something else than what was filled in.
     """
-    thought = _text(form, "thought", "the thought")
+    thought = _text(form, "thought", "the thought", (*_MARKS, *_OF_PROTOCOLS))
     toolbox = toolbox_of(episode)
     if ("call" in form) == ("answer" in form):
         raise FormError("give either a call or an answer")
@@ -55,13 +57,13 @@ def message_of(episode: Trajectory, form: Mapping[str, Any]) -> str:
     return message
 
 
-def _text(form: Mapping[str, Any], key: str, name: str) -> str:
+def _text(form: Mapping[str, Any], key: str, name: str, marks: Sequence[str] = _MARKS) -> str:
     value = form.get(key)
     if not isinstance(value, str):
         raise FormError(f"{name} must be text")
     if len(value) > MAX_LENGTH:
         raise FormError(f"{name} has {len(value)} characters; at most {MAX_LENGTH} are allowed")
-    for mark in _MARKS:
+    for mark in marks:
         if mark in value:
             raise FormError(f"{name} holds {mark}, which means something in the conversation; leave it out")
     return value.strip()

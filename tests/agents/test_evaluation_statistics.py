@@ -171,11 +171,33 @@ def test_paired_test_of_repeats_agrees_with_the_t_test(seed):
     first = rng.integers(0, 5, 200) / 4
     second = np.clip(first + rng.choice([-0.25, 0, 0.25], 200, p=[0.1, 0.65, 0.25]), 0, 1)
     found = ours.paired_test(first.tolist(), second.tolist())
-    assert found.method == "bootstrap"
+    assert found.method == "sign_flip"
     expected = stats.ttest_rel(first, second).pvalue
     assert expected < 0.5  # or the test would tell little
     assert found.p_value == pytest.approx(expected, abs=0.02)
     assert found.interval.low < found.difference < found.interval.high
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.25, 0.5]), min_size=2, max_size=9))
+def test_few_questions_are_flipped_in_all_ways_as_scipy_does(gains):
+    expected = stats.permutation_test(
+        (np.array(gains),), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert ours.sign_flip(gains) == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_few_questions_that_all_gained_prove_little(count):
+    found = ours.paired_test([0.5] * count, [1.0] * count)
+    assert found.p_value == pytest.approx(2 / 2**count)
+    assert found.interval.low < 0.45 < 0.5 < 0.55 < found.interval.high
+
+
+def test_repeats_that_agree_everywhere_may_still_differ():
+    found = ours.paired_test([0.5, 1, 0, 0.5], [0.5, 1, 0, 0.5])
+    assert (found.difference, found.p_value) == (0, 1)
+    assert found.interval.low < -0.1
+    assert found.interval.high > 0.1
 
 
 @settings(max_examples=20, deadline=None)

@@ -34,6 +34,14 @@ def test_other_answers_are_other_votes():
     assert len({vote(text, sample()) for text in ("12", "13", "12%", "dog", "cat", "yes")}) == 6
 
 
+def test_yes_and_no_are_what_their_judge_reads():
+    asked = sample(answer="no")
+    said = ["No", "There is no dog in the image.", "I don't see a dog", "no, none"]
+    assert {vote(text, asked) for text in said} == {vote("no", asked)}
+    assert vote("There is a dog.", asked) == vote("Yes", asked) != vote("no", asked)
+    assert vote("no parking", sample(answer="no parking")) != vote("no", sample(answer="no parking"))
+
+
 def test_boxes_do_not_vote():
     boxed = sample(answer="[0, 0, 2, 2]", boxes=((0, 0, 2, 2),))
     assert vote("[0, 0, 2, 2]", boxed) is None

@@ -9,6 +9,7 @@ from statistics import mean
 from typing import Literal
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 import agents
 from agents.looking import LEGAL_SIDE, padded
 from agents.random_agent import random_argument
-from agents.scripted import NoisyAgent, OracleAgent, right_answer
+from agents.scripted import NoisyAgent, OracleAgent, guess, right_answer
 from deepeyes_env import Image, Sample, register_toolbox, tool
+from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.images.frames import FRAMES
+from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.tools import ZoomTool
 
 VARIANTS = [f"VisualToolbox-v{n}" for n in range(1, 6)]
@@ -179,8 +182,23 @@ def test_random_arguments_fit_their_schema(sample):
 
 
 def test_the_right_answer_is_a_letter_of_the_options_as_shown(sample):
-    assert right_answer(replace(sample, options=("blue", "red"))) == "B"
-    assert right_answer(replace(sample, options=(), answer="7.5")) == "7.5"
+    _, trajectory = begun(replace(sample, options=("blue", "red")))
+    assert trajectory.sample.options["AB".index(right_answer(trajectory))] == sample.answer == "red"
+    assert right_answer(begun(replace(sample, options=(), answer="7.5"))[1]) == "7.5"
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_box_as_an_answer_is_written_in_the_frame_of_the_episode(frame):
+    box = (1000, 900, 1400, 1300)
+    image = np.zeros((1800, 2400, 3), np.uint8)
+    asked = Sample("b", "Where?", box_text(box), image, boxes=[box])
+    _, trajectory = begun(asked, frame=frame)
+    assert BoxJudge.of(trajectory).iou(right_answer(trajectory), asked) > 0.99
+
+
+def test_who_does_not_look_guesses_yes_or_no():
+    asked = Sample("p", "Is there a dog?", "no", np.zeros((60, 60, 3), np.uint8))
+    assert {guess(asked, Random(seed)) for seed in range(9)} == {"yes", "no"}
 
 
 def test_an_unknown_agent_is_an_error_with_the_nearest_names():

@@ -185,9 +185,9 @@ def open_benchmark(
     if benchmark.name in _ANY_DATA and dataset[0].options:
         benchmark = replace(benchmark, metric="choice")
     if circular:
-        if benchmark.metric not in ("choice", "math"):
-            raise ValueError(f"circular: {benchmark.title} has no options to cycle; leave it out")
         dataset, benchmark = Circular(dataset), replace(benchmark, grouped=True)
+        if not dataset.cycles:
+            raise ValueError(f"circular: {benchmark.title} has no options to cycle; leave it out")
     if rotated:
         dataset, benchmark = Rotated(dataset, seed), replace(benchmark, tools=("image_rotate_tool",))
     return benchmark, dataset

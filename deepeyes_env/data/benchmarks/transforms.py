@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepeyes_env.core import Sample
+from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.dataset import Dataset
+from deepeyes_env.images import ImageError
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, Size
 from deepeyes_env.images.ops import rotate
@@ -121,8 +122,8 @@ class Circular:
     """A data set that asks each multiple-choice question once for each option, with the options cycled by one.
 
     The order is fixed (``metadata["fixed_options"]``), the samples of one question share ``metadata["group"]``, and
-    their ids end in ``#0``, ``#1``, ...; a question without options is asked once. Opening it reads every sample once,
-    for the number of its options.
+    their ids end in ``#0``, ``#1``, ...; a question without options is asked once, and so is one that cannot be read,
+    which then raises. Opening it reads every sample once, for the number of its options.
 
     Rows that are cycled already (HR-Bench's files: those with ``cycle_category``) are left as they are, and grouped by
     question, options and image; that needs no reading ahead.
@@ -137,8 +138,13 @@ class Circular:
         self.cycled_already = len(dataset) > 0 and CYCLE_COLUMN in dataset[0].metadata
         self._items: list[tuple[int, int]] | None = None
         if not self.cycled_already:
-            counts = enumerate(len(sample.options) for sample in dataset)
-            self._items = [(index, shift) for index, count in counts for shift in range(max(1, count))]
+            counts = map(self._orders_of, range(len(dataset)))
+            self._items = [(index, shift) for index, count in enumerate(counts) for shift in range(count)]
+
+    @property
+    def cycles(self) -> bool:
+        """Whether any question is asked in several orders of its options."""
+        return self._items is None or len(self._items) > len(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset) if self._items is None else len(self._items)
@@ -154,6 +160,12 @@ class Circular:
             return map(_grouped, self.dataset)
         # Not row by row: a sample is read once for all of its cycles.
         return (_cycled(sample, shift) for sample in self.dataset for shift in range(max(1, len(sample.options))))
+
+    def _orders_of(self, index: int) -> int:
+        try:
+            return max(1, len(self.dataset[index].options))
+        except (DataError, ImageError):
+            return 1
 
 
 def _cycled(sample: Sample, shift: int) -> Sample:

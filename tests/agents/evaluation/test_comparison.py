@@ -1,8 +1,11 @@
 """Two evaluations side by side."""
 
+import html
 import json
 import logging
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -95,6 +98,18 @@ def test_the_page_has_every_question_once_and_runs_no_script_of_a_model(two):
     assert "<script>alert" not in page
     assert "<b>number" not in page
     assert 'src="../strong/images/' in page
+
+
+def test_the_page_finds_its_images_whatever_folders_are_called(tmp_path, monkeypatch):
+    run(tmp_path / "or#1 50%", known={1}, dataset=samples(2))
+    run(tmp_path / "other", known={0}, dataset=samples(2))
+    monkeypatch.chdir(tmp_path / "or#1 50%")
+    page = compare(".", tmp_path / "other").page
+    assert page.parent.parent == tmp_path
+    shown = re.findall('<img[^>]* src="([^"]+)"', page.read_text(encoding="utf-8"))
+    assert shown
+    assert all((page.parent / unquote(html.unescape(source))).is_file() for source in shown)
+    assert not any("#" in source for source in shown)
 
 
 def test_conditions_are_compared_with_their_like(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -170,6 +171,23 @@ def test_a_run_can_be_resumed_with_more_of_everything(tmp_path):
     assert report.planned == sum(each.episodes for each in report.conditions) == 16
     smaller = run(tmp_path / "run", limit=2, if_exists="resume")
     assert (smaller.planned, smaller.missing) == (16, 0)
+
+
+def test_a_run_that_grows_in_one_way_does_not_shrink_in_another(tmp_path):
+    run(tmp_path / "run", limit=2, tools="both")
+    agent = Spy()
+    with pytest.raises(ValueError, match="--tools both, --repeats 2, --limit 2"):
+        run(tmp_path / "run", agent, limit=2, tools="off", repeats=2, if_exists="resume")
+    assert agent.asked == []
+    report = run(tmp_path / "run", agent, limit=2, tools="both", repeats=2, if_exists="resume")
+    assert report.complete
+    assert report.planned == 8
+
+
+def test_samples_with_one_id_are_two_questions(tmp_path):
+    twice = [replace(sample, id=f"s{i % 3}") for i, sample in enumerate(samples())]
+    report = run(tmp_path / "run", dataset=twice, repeats=2)
+    assert report.conditions[0].accuracy.questions == 6
 
 
 @pytest.mark.parametrize(

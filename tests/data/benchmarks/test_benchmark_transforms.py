@@ -1,3 +1,4 @@
+import json
 import pickle
 from collections import Counter, defaultdict
 
@@ -6,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from deepeyes_env import Sample
+from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.benchmarks.transforms import Turned, turned_box
 from deepeyes_env.images import ImageRef
@@ -113,6 +116,20 @@ def test_circular():
     for s in circular:
         groups[s.metadata["group"]].add(s.options.index(s.answer) if s.options else 0)
     assert groups == {"s0": {0, 1, 2}, "s1": {0, 1}, "s2": {0}}
+
+
+def test_circular_asks_what_has_options_and_leaves_bad_rows_to_be_listed(tmp_path):
+    rows = [{"question": "q", "answer": "a", "images": "x.png"} for _ in range(3)]
+    rows[1] |= {"options": ["a", "b"]}
+    rows[2] |= {"options": ["b", "c"]}
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    (tmp_path / "mixed.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    bench, circular = open_benchmark("jsonl", tmp_path / "mixed.jsonl", circular=True)
+    assert bench.grouped
+    assert [circular[i].metadata["cycle"] for i in range(3)] == [0, 0, 1]
+    assert len(circular) == 4
+    with pytest.raises(DataError, match="not one of the options"):
+        circular[3]
 
 
 @pytest.mark.parametrize("seed", range(3))
