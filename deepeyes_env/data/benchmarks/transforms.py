@@ -72,7 +72,7 @@ def turned_box(box: BBox, quarters: int, size: Size) -> BBox:
 
 def box_text(box: BBox) -> str:
     """Return a box as the text of a right answer: ``[x1, y1, x2, y2]`` in native pixels."""
-    return json.dumps([round(x, 2) for x in box])
+    return json.dumps([round(float(x), 2) for x in box])
 
 
 class Rotated:
