@@ -89,7 +89,12 @@ def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
     folder = run if run.is_dir() else run.parent
     if not (folder / PLAN).is_file():
         return load(data), None
-    benchmark = open_run(folder).benchmark
+    played = open_run(folder)
+    benchmark = played.benchmark
+    if benchmark.metric == "box" and played.settings.get("rotated"):
+        raise ValueError(
+            f"{run}: was played with --rotated, so its boxes are not those of {data}; export an evaluation without it"
+        )
     _, dataset = open_benchmark(benchmark.name, data)
     if benchmark.grouped and CYCLE_COLUMN not in dataset[0].metadata:
         raise ValueError(

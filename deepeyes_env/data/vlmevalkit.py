@@ -29,6 +29,9 @@ REQUIRED_COLUMNS = ("index", "image", "question", "answer")
 MAX_INDEX_LENGTH = 64
 """An image cell of at most this many characters is the index of another row; VLMEvalKit draws the line there too."""
 
+OPTION_LETTERS = "option_letters"
+"""Key in ``Sample.metadata``: the letters of the options in their file, where those have gaps."""
+
 CACHED_IMAGES = 16
 """Rows whose decoded image bytes are kept, for the questions that share them."""
 
@@ -38,7 +41,8 @@ class TSVDataset(RowDataset):
 
     Opening the file reads it once and keeps 16 bytes and the index of each row. The sample id is the ``index`` cell,
     ``data_source`` the file's stem, and ``metadata`` holds the non-blank cells of all other columns, as text. An
-    option whose cell is blank is left out; unlike in pandas, ``None``, ``NA`` and the like are ordinary text.
+    option whose cell is blank is left out, and if others follow it, ``metadata["option_letters"]`` holds the letters of
+    those that are there; unlike in pandas, ``None``, ``NA`` and the like are ordinary text.
 
     Args:
         path: The file, UTF-8.
@@ -114,6 +118,8 @@ class TSVDataset(RowDataset):
             raise ValueError(f"index {index!r} is that of row {first} already")
         options = {letter: text.pop(letter) for letter in ascii_uppercase if letter in text}
         options = {letter: option for letter, option in options.items() if option.strip()}
+        letters = "".join(options)
+        gap = {} if ascii_uppercase.startswith(letters) else {OPTION_LETTERS: letters}
         return Sample(
             id=index,
             question=text.pop("question"),
@@ -121,7 +127,7 @@ class TSVDataset(RowDataset):
             images=self._images_of(self._row_with_image(row, image)),
             options=tuple(options.values()),
             data_source=self.path.stem,
-            metadata={column: cell for column, cell in text.items() if cell.strip()},
+            metadata={column: cell for column, cell in text.items() if cell.strip()} | gap,
         )
 
     def _row_with_image(self, row: int, cell: bytes) -> int:
@@ -234,7 +240,7 @@ def _columns(samples: Iterable[Sample]) -> tuple[str, list[str]]:
     for sample in samples:
         most = max(most, len(sample.options))
         extras.update((key, None) for key, value in sample.metadata.items() if isinstance(value, str))
-    taken = {*REQUIRED_COLUMNS, *ascii_uppercase}
+    taken = {*REQUIRED_COLUMNS, *ascii_uppercase, OPTION_LETTERS}
     return ascii_uppercase[:most], [key for key in extras if key not in taken]
 
 

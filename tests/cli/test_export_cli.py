@@ -1,5 +1,6 @@
 """``deepeyes export``."""
 
+import json
 from base64 import b64encode
 
 import numpy as np
@@ -18,6 +19,7 @@ from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.vlmevalkit import write_tsv
 from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import RuleJudge
+from deepeyes_env.judges.standard import standard_judge
 from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.export.vlmevalkit import read_vlmevalkit
 
@@ -120,6 +122,20 @@ def test_cycled_questions_have_no_place_in_a_sheet(tmp_path):
     refused = deepeyes(tmp_path / "run", *sheet)
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "was played with --circular" in refused.stderr
+
+
+def test_boxes_of_turned_images_have_no_place_in_a_sheet(tmp_path):
+    record = {"image": "x.png", "sent": "the dot", "bbox": [5, 5, 40, 40]}
+    (tmp_path / "x.png").write_bytes(encode(np.zeros((64, 80, 3), np.uint8)))
+    (tmp_path / "ref.jsonl").write_text(f"{json.dumps(record)}\n")
+    benchmark, dataset = open_benchmark("refcoco", tmp_path / "ref.jsonl", rotated=True)
+    judge = Scoring(standard_judge("box"), "box")
+    settings = {"rotated": True}
+    agent = agents.make_agent("oracle")
+    evaluation.evaluate(benchmark, dataset, agent, judge, out=tmp_path / "run", settings=settings, progress=False)
+    sheet = ("--format", "vlmevalkit", "--out", tmp_path / "sheet.tsv", "--data", tmp_path / "ref.jsonl")
+    refused = deepeyes(tmp_path / "run", *sheet)
+    assert "was played with --rotated" in refused.stderr
 
 
 def test_verdicts_of_a_judge_that_came_later_count(tmp_path):

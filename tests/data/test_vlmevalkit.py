@@ -64,6 +64,7 @@ def test_reads_a_row(tmp_path: Path) -> None:
         "hint": 'a "hint"\n',
         "l2-category": "x",
         "image_path": "a.jpg",
+        "option_letters": "ABD",  # the cell of C is blank
     }
     assert sample.images[0].encoded() == png()
 

@@ -1,13 +1,15 @@
 """VLMEvalKit's result sheet: one row a question, the columns of the benchmark without ``image``, and ``prediction``.
 
 VLMEvalKit takes the right letters from its own copy of the benchmark, by ``index``. An environment shows options in an
-order of its own, so a predicted letter is translated back to the order of the benchmark, which has to be given.
+order of its own, so a predicted letter is translated back to the order of the benchmark, which has to be given; and a
+box that is an answer from the frame of the policy to native pixels.
 
 ``.xlsx`` is what VLMEvalKit writes itself; it reads ``.tsv`` as well (``vlmeval/smp/file.py``).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +22,9 @@ from typing import Any
 from deepeyes_env.core import DataError, Sample, Trajectory, missing_extra
 from deepeyes_env.data import tsv
 from deepeyes_env.data.files import replacing
+from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
+from deepeyes_env.images.frames import to_native
+from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
 from deepeyes_env.trajectories.export.conversation import utf8
 
@@ -97,25 +102,34 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
     if original.question != shown.question or sorted(original.options) != sorted(shown.options):
         raise ValueError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
     row = row or original
-    letters = ascii_uppercase[: len(row.options)]
+    letters = _letters(row)
     others = dict(zip(letters, row.options, strict=False))
     others["answer"] = letters[row.options.index(row.answer)] if letters else row.answer
-    taken = {*REQUIRED, *others, "image", "system_prompt"}
+    taken = {*REQUIRED, *others, "image", "system_prompt", OPTION_LETTERS}
     others |= {key: value for key, value in row.metadata.items() if isinstance(value, str) and key not in taken}
-    return Prediction(row.id, row.question, _predicted(trajectory, original), others)
+    letters = letters if len(letters) == len(original.options) else _letters(original)
+    return Prediction(row.id, row.question, _predicted(trajectory, original, letters), others)
 
 
-def _predicted(trajectory: Trajectory, original: Question) -> str:
+def _letters(question: Question) -> str:
+    return str(question.metadata.get(OPTION_LETTERS, ascii_uppercase))[: len(question.options)]
+
+
+def _predicted(trajectory: Trajectory, original: Question, letters: str) -> str:
     answer = (trajectory.answer or "").strip()
     if not answer:
         return NO_ANSWER
     shown = trajectory.sample
+    boxes = set(read_boxes(answer)) if shown.boxes and read_boxes(shown.answer) else set()
+    if len(boxes) == 1:
+        box = to_native(boxes.pop(), trajectory.frame, trajectory.native_size, trajectory.view_size)
+        return json.dumps([round(x, 2) for x in box])
     choices = choices_of(shown) if shown.options else None
     picked = pick(answer, choices, shown.question) if choices else None
     if picked is None or len(picked.indices) != 1:
         return answer
     (index,) = picked.indices
-    return ascii_uppercase[original.options.index(shown.options[index])]
+    return letters[original.options.index(shown.options[index])]
 
 
 def write_vlmevalkit(predictions: Iterable[Prediction], path: Path) -> None:

@@ -1,13 +1,18 @@
 """VLMEvalKit's result sheet: letters of the benchmark, not of the episode; and what a reader finds wrong."""
 
+import json
+from base64 import b64encode
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import agents
-from deepeyes_env.core import DataError, Turn
-from deepeyes_env.data import load
+from deepeyes_env.core import DataError, Sample, Turn
+from deepeyes_env.data import load, tsv
+from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.data.vlmevalkit import write_tsv
+from deepeyes_env.images.codec import encode
 from deepeyes_env.trajectories.export import export
 from deepeyes_env.trajectories.export.vlmevalkit import Prediction, prediction_of, read_vlmevalkit, write_vlmevalkit
 from deepeyes_env.trajectories.summary import is_right
@@ -88,6 +93,31 @@ def test_open_answers_stand_as_they_are_and_none_is_said(oracle):
     assert prediction_of(episode).prediction == "A dog."
     assert prediction_of(episode).others["answer"] == "a cat"
     assert prediction_of(replace(episode, turns=())).prediction == "no answer given"
+
+
+def test_letters_of_a_file_with_gaps_are_kept(tmp_path):
+    image = b64encode(encode(np.zeros((40, 40, 3), np.uint8))).decode()
+    rows = [["index", "image", "question", "A", "B", "C", "D", "answer"]]
+    rows += [[str(i), image, "Which?", "red", "", "green", "blue", "C"] for i in range(6)]
+    (tmp_path / "gap.tsv").write_bytes(b"".join(map(tsv.join_record, rows)))
+    dataset = load(tmp_path / "gap.tsv")
+    run = agents.rollout("VisualToolbox-v2", "oracle", dataset=dataset, episodes=6, in_order=True, progress=False)
+    assert len({trajectory.answer for trajectory in run.trajectories}) > 1
+    export(run.trajectories, tmp_path / "sheet.tsv", "vlmevalkit", dataset=dataset)
+    for row in read_vlmevalkit(tmp_path / "sheet.tsv"):
+        assert row.prediction == "C"
+        assert row.others == {"A": "red", "C": "green", "D": "blue", "answer": "C"}
+    write_tsv(dataset, tmp_path / "again.tsv")
+    assert load(tmp_path / "again.tsv")[0].metadata == {}
+
+
+def test_boxes_are_in_native_pixels():
+    box = (1000.0, 900.0, 1400.0, 1300.0)
+    asked = Sample("b", "Where?", box_text(box), np.zeros((1800, 2400, 3), np.uint8), boxes=[box])
+    run = agents.rollout("VisualToolbox-v2", "oracle", dataset=[asked], episodes=1, progress=False, rubric=None)
+    (episode,) = run.trajectories
+    assert episode.view_size != episode.native_size
+    assert np.allclose(json.loads(prediction_of(episode).prediction), box, atol=0.1)
 
 
 NASTY = ["=1+1", "+A", "tab\tand\nline", 'quote " inside', "NA", "tail ", "ünï 猫", "00123"]
