@@ -33,10 +33,12 @@ def train(
         raise missing_extra(error.name or "torch", "train") from error
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other")
+    if resume and config is not None:
+        raise typer.BadParameter("--resume goes on with the run's own settings; change some by KEY=VALUE, not --config")
     quiet_transformers()
     settings = load_config(overrides or (), config)
     saved = Path(settings.out) / SETTINGS
-    if resume and config is None and saved.exists():
+    if resume and saved.exists():
         settings = load_config(overrides or (), saved)
     outcome = run(settings, resume=resume, overwrite=overwrite)
     console = Console()

@@ -103,6 +103,13 @@ def get_toolbox(name: str | Toolbox) -> Toolbox:
     return toolbox
 
 
+def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
+    """Return the keyword arguments of an environment: those registered with an id, or just the toolbox."""
+    if isinstance(toolbox, str) and toolbox in gym.registry:
+        return dict(gym.spec(toolbox).kwargs)
+    return {"toolbox": toolbox}
+
+
 def registered_toolboxes() -> tuple[Toolbox, ...]:
     """Return all toolboxes known in this process."""
     return tuple(_TOOLBOXES.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) 
 
     Args:
         runs: Episodes by name of the policy. Those of equal sample id stand side by side, in the order of the first
-            run; what another run lacks is left empty.
+            run; what another run lacks is left empty. The n-th of an id stands beside the n-th of another run.
         out: The HTML file; replaced only once it is complete.
 
     Returns:
@@ -52,17 +53,27 @@ def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) 
     if not runs:
         raise ValueError("write_comparison: there is no run to show")
     path = Path(out)
-    by_sample = {name: {each.sample.id: each for each in episodes} for name, episodes in runs.items()}
+    by_sample = {name: _by_sample(episodes) for name, episodes in runs.items()}
     names = " and ".join(map(html.escape, by_sample))
     with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.write('<!doctype html>\n<html lang="en"><meta charset="utf-8">')
         file.write('<meta name="viewport" content="width=device-width, initial-scale=1">')
         file.write(f"<title>{names}</title><style>{_STYLE}</style><h1>The same questions: {names}</h1>\n")
-        for sample_id in next(iter(by_sample.values())):
-            shown = {name: episodes[sample_id] for name, episodes in by_sample.items() if sample_id in episodes}
+        for sample in next(iter(by_sample.values())):
+            shown = {name: episodes[sample] for name, episodes in by_sample.items() if sample in episodes}
             file.write(_question(shown))
         file.write("</html>\n")
     return path
+
+
+def _by_sample(episodes: Iterable[Trajectory]) -> dict[tuple[str, int], Trajectory]:
+    """Return episodes by the id of their sample, and how many had the same id before."""
+    seen: Counter[str] = Counter()
+    by_sample = {}
+    for episode in episodes:
+        by_sample[episode.sample.id, seen[episode.sample.id]] = episode
+        seen[episode.sample.id] += 1
+    return by_sample
 
 
 def _question(shown: Mapping[str, Trajectory]) -> str:

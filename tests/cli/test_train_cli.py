@@ -35,6 +35,10 @@ def test_going_on_keeps_the_settings_of_the_run(tmp_path):
     assert deepeyes("train", *SMALL, out, "seed=4").exit_code == 0
     again = deepeyes("train", "--resume", "steps=2", out)
     assert again.exit_code == 0, again.output
+    (tmp_path / "other.yaml").write_text("steps: 3\n", encoding="utf-8")
+    refused = deepeyes("train", "--resume", "--config", tmp_path / "other.yaml", out)
+    assert refused.exit_code == 2
+    assert "KEY=VALUE" in refused.output
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
     assert (saved["seed"], saved["steps"], saved["rollout"]["prompts"]) == (4, 2, 2)
 
@@ -97,6 +101,10 @@ def test_ablate_takes_no_runs_with_other_settings(tmp_path):
     again = deepeyes(*arguments, "optim.lr=1e-5")
     assert again.exit_code == 1
     assert "optim.lr was 0.0003 and now is 1e-05" in again.output
+    longer = deepeyes(*arguments, "steps=2")
+    assert longer.exit_code == 1
+    assert "steps was 1 and now is 2" in longer.output
+    assert not list((tmp_path / "ablation").rglob("step_000002"))
 
 
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):

@@ -166,10 +166,30 @@ def test_users_errors_come_as_they_are():
 @pytest.mark.usefixtures("envs")
 def test_an_actor_that_always_dies_is_an_error():
     kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
-    envs = RayVectorEnv("VisualToolbox-v2", 1, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)
+    envs = RayVectorEnv("VisualToolbox-v2", 4, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)
     envs.reset(seed=0)
-    with pytest.raises(RuntimeError, match="environments 0 to 0 died 4 times of the same command"):
-        envs.step([ANSWER])
+    with pytest.raises(RuntimeError, match="environments 0 to 3 dies of the same command"):
+        envs.step([ANSWER] * 4)
+    envs.close()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("envs")
+def test_an_episode_that_kills_its_actor_fails_alone():
+    def kill(evidence):
+        return os.kill(os.getpid(), signal.SIGKILL) if evidence.prediction == "kill" else 1.0
+
+    rubric = Rubric([Term("kill", kill)])
+    envs = RayVectorEnv("VisualToolbox-v2", 3, dataset=samples(), view=VIEW, rubric=rubric, **EXTRA)
+    envs.reset(seed=0)
+    envs.step([zoom_text([0, 0, 50, 50])] * 3)
+    *_, truncated, infos = envs.step(["<answer>A</answer>", "<answer>kill</answer>", zoom_text([5, 5, 60, 60])])
+    assert truncated.tolist() == [False, True, False]
+    assert "the process of the environment died of it" in infos["error"][1]
+    _, rewards, terminated, _, infos = envs.step([None, None, "<answer>B</answer>"])
+    assert terminated.tolist() == [False, False, True]
+    assert rewards[2] == 1.0
+    assert [len(turn.results) for turn in infos["trajectory"][2].turns] == [1, 1, 0]
     envs.close()
 
 

@@ -34,6 +34,12 @@ def test_each_question_stands_once_with_every_run(runs, tmp_path):
     assert "https://" not in page
 
 
+def test_samples_with_one_id_are_all_shown(runs, tmp_path):
+    alike = {name: [replace(e, sample=replace(e.sample, id="x")) for e in episodes] for name, episodes in runs.items()}
+    page = write_comparison(alike, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<section>") == 3
+
+
 def test_what_a_policy_writes_is_shown_and_not_run(runs, tmp_path):
     evil = "</p><script>document.title='owned'</script>"
     first = runs["blind"][0]

@@ -25,6 +25,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; the message says what is still there."""
 
 
+class MisfitError(ValueError):
+    """A checkpoint is whole, and of a run with other settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run is.
@@ -55,7 +59,7 @@ class Checkpoints:
         """Return the complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
     def save(self, progress: Progress, policy: Any, states: Mapping[str, Any]) -> Path:
         """Write a checkpoint beside the others, then move it into place and remove those that are too old.
@@ -71,7 +75,8 @@ class Checkpoints:
         path = self.folder / f"step_{progress.step:06d}"
         beside = self.folder / f".{path.name}.tmp"
         try:
-            shutil.rmtree(beside, ignore_errors=True)
+            for half in self.folder.glob(".step_*.tmp"):  # left by runs that were killed
+                shutil.rmtree(half, ignore_errors=True)
             beside.mkdir(parents=True)
             policy.save(beside)
             everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
@@ -108,6 +113,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong in reading a part of a checkpoint into a ``CheckpointError``."""
     try:
         yield
+    except MisfitError:
+        raise
     except Exception as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read ({error}); delete it to resume from an earlier one"

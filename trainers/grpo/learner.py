@@ -27,6 +27,7 @@ from trainers.algorithms import (
     value_loss,
 )
 from trainers.grpo.batch import Batch
+from trainers.grpo.checkpoint import MisfitError
 from trainers.grpo.config import Algorithm, Optim
 from trainers.grpo.packing import Pack, attention, lay_out, microbatches, pack
 
@@ -133,11 +134,11 @@ class Learner:
         """Go back to what :meth:`state` returned; settings of the optimizer stay as they are now.
 
         Raises:
-            ValueError: It is of a learner with a value head, and this one has none, or the other way round.
+            MisfitError: It is of a learner with a value head, and this one has none, or the other way round.
         """
         if (state["value_head"] is None) != (self.value_head is None):
             other = "without" if state["value_head"] is None else "with"
-            raise ValueError(
+            raise MisfitError(
                 f"algorithm.advantage={self._algorithm.advantage!r} does not fit the checkpoint, which was written by "
                 f"an estimator {other} a value head; name that one, or begin a new run"
             )

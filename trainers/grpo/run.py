@@ -6,11 +6,13 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from deepeyes_env.data.files import refuse_file
 from deepeyes_env.trajectories import read_trajectories, write_comparison
 from trainers.grpo.config import Config, differences, load_config
+from trainers.grpo.stopping import undisturbed
 from trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
 from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
 from trainers.sight.board import LoggingBoard
@@ -96,13 +98,16 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         kept = {name: folder / name for name in (BEFORE, AFTER) if (folder / name).exists()}
         if not outcome.interrupted and len(kept) == 2:
             write_comparison({name: read_trajectories(path) for name, path in kept.items()}, folder / COMPARISON)
-        return outcome
     finally:
-        trainer.close()
-        if trainer.board is not None:
-            trainer.board.close()
-        for recorder in reversed(recorders):
-            recorder.close()
+        with undisturbed() as signals, ExitStack() as closing:  # which closes what was opened last first
+            for recorder in recorders:
+                closing.callback(recorder.close)
+            if trainer.board is not None:
+                closing.callback(trainer.board.close)
+            closing.callback(trainer.close)
+    if signals and not outcome.interrupted:
+        raise KeyboardInterrupt
+    return outcome
 
 
 def check_same(config: Config, matters: Callable[[str], bool]) -> None:

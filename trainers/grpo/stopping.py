@@ -14,6 +14,23 @@ logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextmanager
+def undisturbed() -> Iterator[list[int]]:
+    """Hold SIGINT and SIGTERM back while a run is closed; yields a list of those that came."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        logger.warning("closing the run; a moment")
+
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Stopper:
     """Turns SIGINT and SIGTERM into ``KeyboardInterrupt`` where a run can be left; elsewhere it is raised later.
 

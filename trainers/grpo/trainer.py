@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode
 from agents.transformers.generator import Generator, Sampling
 from agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.toolbox import registered_kwargs
 from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.rewards import get_rubric
@@ -102,7 +103,8 @@ class Trainer:
         )
         if found:
             self.progress, state = self._checkpoints.load(found[-1], self.policy.device)
-            self.learner.restore(state)
+            with reading(found[-1]):
+                self.learner.restore(state)
             self._saved = self.progress.step
         self._env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
@@ -315,8 +317,7 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
             number,
             group_size=rollout.group_size,
             autoreset_mode=AutoresetMode.DISABLED,
-            toolbox=config.env.toolbox,
-            **kwargs,
+            **{**registered_kwargs(config.env.toolbox), **kwargs},
         )
     return RayVectorEnv(
         config.env.toolbox,

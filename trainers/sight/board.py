@@ -25,9 +25,9 @@ class LoggingBoard:
     def __init__(self, folder: Path, tokenizer: Any, step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        old = path.read_text(encoding="utf-8").splitlines() if path.exists() and step else []
+        old = path.read_text(encoding="utf-8").split("\n") if path.exists() and step else []
         with replacing(path) as beside:
-            beside.write_text("".join(f"{line}\n" for line in old if _step(line) <= step), encoding="utf-8")
+            beside.write_text("".join(f"{line}\n" for line in old if line and _step(line) <= step), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
         self._tokenizer = tokenizer
 

@@ -72,12 +72,14 @@ class TensorBoard:
 
     Args:
         folder: Where to put them.
-        step: Step that the run goes on from; later points are hidden.
+        step: Step that the run goes on from; later points are hidden. At 0 all earlier ones are deleted.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        for old in () if step else folder.glob("events.out.tfevents.*"):
+            old.unlink()
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:

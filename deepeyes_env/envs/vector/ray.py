@@ -7,10 +7,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.envs.toolbox import Toolbox, registered_toolboxes
+from deepeyes_env.envs.toolbox import Toolbox, registered_kwargs, registered_toolboxes
 from deepeyes_env.envs.vector.actor import RayActor, deaths, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
@@ -35,7 +34,8 @@ class RayVectorEnv(BatchedVectorEnv):
 
     An actor that dies is replaced: the running episodes of its environments are replayed from seed and actions, then
     the interrupted command is executed. Nothing is lost, and observations are the same as if nothing had happened
-    (if tools are deterministic).
+    (if tools are deterministic). Should the new ones die of that command too, its environments are asked one by one:
+    the episodes at which the actor dies have failed, and the others go on.
 
     Ray is started on this machine if ``ray.init`` was not called; then :meth:`close` stops it.
 
@@ -75,7 +75,7 @@ class RayVectorEnv(BatchedVectorEnv):
             raise ValueError(f"num_actors={num_actors}: must be from 1 to the number of groups, {num_groups}")
         options = {"num_cpus": 1, **(actor_options or {})}
         config = WorkerConfig(
-            {**_registered_kwargs(toolbox), **env_kwargs},
+            {**registered_kwargs(toolbox), **env_kwargs},
             registered_toolboxes(),
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
@@ -119,21 +119,19 @@ class RayVectorEnv(BatchedVectorEnv):
         answers = self._ask(
             "run", {actor: (share, patience) for actor, share in shares.items()}, resets=_resets(commands)
         )
-        outcomes = {i: restore(outcome, self._running.get(i)) for i, outcome in answers.items()}
-        for i, outcome in outcomes.items():
-            self._log(i, commands[i], outcome)
-        return outcomes
+        return {i: restore(outcome, self._running.get(i)) for i, outcome in answers.items()}
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
         return self._ask("call", dict.fromkeys(self._actors, (name, args, kwargs)))
 
-    def _log(self, i: int, command: Command, outcome: Outcome) -> None:
-        if outcome.done:
-            self._logs[i] = []
-        elif isinstance(command, Reset):
-            self._logs[i] = [command]
-        else:
-            self._logs[i].append(command)
+    def _log(self, commands: Mapping[int, Command], outcomes: Mapping[int, Outcome]) -> None:
+        for i, outcome in outcomes.items():
+            if outcome.done:
+                self._logs[i] = []
+            elif isinstance(commands[i], Reset):
+                self._logs[i] = [commands[i]]
+            else:
+                self._logs[i].append(commands[i])
 
     def _ask(
         self, method: str, arguments: Mapping[RayActor, tuple[Any, ...]], resets: frozenset[int] = frozenset()
@@ -148,28 +146,74 @@ class RayVectorEnv(BatchedVectorEnv):
         asked = [(actor, actor.submit(method, given)) for actor, given in arguments.items()]
         answers: dict[int, Any] = {}
         for actor, answer in asked:
-            parcel = self._answer(actor, answer, method, arguments[actor], resets)
-            answers.update(unpack(parcel))
+            answers.update(self._answer(actor, answer, method, arguments[actor], resets))
         return answers
 
-    def _answer(self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
+    def _answer(
+        self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]
+    ) -> dict[int, Any]:
         for attempt in range(MAX_REPLACEMENTS + 1):
             try:
                 if attempt:
-                    actor.replace()
-                    logs = {i: self._logs[i] for i in actor.numbers if self._logs[i] and i not in resets}
-                    replayed, answer = actor.submit("replay", (logs,)), actor.submit(method, given)
-                    wait_for(replayed)
-                return wait_for(answer)
+                    answer = self._asked_again(actor, method, given, resets)
+                answers: dict[int, Any] = unpack(wait_for(answer))
             except deaths() as error:
                 if self._closing:
                     raise
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
                 cause = error
-        raise RuntimeError(
-            f"the actor of environments {actor.numbers.start} to {actor.numbers.stop - 1} died {MAX_REPLACEMENTS + 1} "
-            f"times of the same command ({method}); last reason: {cause}"
-        ) from cause
+            else:
+                if method == "run":
+                    self._log(given[0], answers)
+                return answers
+        if method == "run":
+            share, patience = given
+            return self._one_by_one(actor, share, patience, resets)
+        raise _dies(actor, method, cause) from cause
+
+    def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
+        """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""
+        actor.replace()
+        logs = {i: self._logs[i] for i in actor.numbers if self._logs[i] and i not in resets}
+        replayed, answer = actor.submit("replay", (logs,)), actor.submit(method, given)
+        wait_for(replayed)
+        return answer
+
+    def _one_by_one(
+        self, actor: RayActor, share: Mapping[int, Command], patience: float | None, resets: frozenset[int]
+    ) -> dict[int, Outcome]:
+        """Execute commands one after the other on an actor that died of them; those it dies of again have failed.
+
+        Raises:
+            RuntimeError: It dies of the first ones without exception: that is no fault of single episodes.
+        """
+        outcomes: dict[int, Outcome] = {}
+        dead, lived = True, False
+        for i, command in share.items():
+            given = ({i: command}, patience)
+            try:
+                answer = self._asked_again(actor, "run", given, resets) if dead else actor.submit("run", given)
+                found: dict[int, Outcome] = unpack(wait_for(answer))
+                dead, lived = False, True
+            except deaths() as error:
+                if self._closing:
+                    raise
+                if not lived and len(outcomes) >= MAX_REPLACEMENTS:
+                    raise _dies(actor, "run", error) from error
+                logger.error("environment %d failed: its actor dies of what it does (%s)", i, error)
+                found = {i: Outcome.failed(RuntimeError("the process of the environment died of it"), {})}
+                dead = True
+            resets -= {i}
+            self._log(share, found)
+            outcomes |= found
+        return outcomes
+
+
+def _dies(actor: RayActor, method: str, cause: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"the actor of environments {actor.numbers.start} to {actor.numbers.stop - 1} dies of the same command "
+        f"({method}) again and again; last reason: {cause}"
+    )
 
 
 def _start_ray() -> bool:
@@ -179,12 +223,6 @@ def _start_ray() -> bool:
         return False
     ray.init(include_dashboard=False)
     return True
-
-
-def _registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
-    if isinstance(toolbox, str) and toolbox in gym.registry:
-        return dict(gym.spec(toolbox).kwargs)
-    return {"toolbox": toolbox}
 
 
 def _shares(num_groups: int, num_actors: int, group_size: int) -> list[range]:

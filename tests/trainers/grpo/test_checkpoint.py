@@ -74,8 +74,9 @@ def test_what_a_killed_run_left_half_written_does_not_count(tmp_path):
     checkpoints.save(Progress(5, 0), Policy(), {})
     (tmp_path / ".step_000010.tmp").mkdir()
     assert [path.name for path in checkpoints.found()] == ["step_000005"]
-    checkpoints.save(Progress(10, 0), Policy(), {})
-    assert [path.name for path in checkpoints.found()] == ["step_000005", "step_000010"]
+    checkpoints.save(Progress(12, 0), Policy(), {})
+    assert [path.name for path in checkpoints.found()] == ["step_000005", "step_000012"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_one_that_cannot_be_read_is_named(tmp_path):

@@ -324,6 +324,13 @@ def test_going_on_takes_the_settings_of_now(tmp_path):
     assert (tuple(group["betas"]), group["weight_decay"]) == ((0.5, 0.6), 0.5)
     with pytest.raises(ValueError, match="an estimator without a value head"):
         Trainer(config(tmp_path, "algorithm.advantage=gae"), resume=True)
+    (tmp_path / "checkpoints" / "step_000009").write_text("a file")
+    state = tmp_path / "checkpoints" / "step_000002" / "state.pt"
+    whole = torch.load(state, weights_only=False)
+    torch.save({name: value for name, value in whole.items() if name != "optimizer"}, state)
+    with pytest.raises(CheckpointError, match=r"step_000002 cannot be read \('optimizer'\)"):
+        Trainer(config(tmp_path), resume=True)
+    torch.save(whole, state)
     weights = tmp_path / "checkpoints" / "step_000002" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"step_000002 cannot be read .* delete it"):
@@ -337,6 +344,25 @@ def test_a_run_goes_on_with_its_own_questions(tmp_path):
     said = r"seed was 0 and now is 5, scenes\.easy was 0\.3 and now is 0\.4, evaluation\.samples was 2 and now is 4"
     with pytest.raises(ValueError, match=said):
         run(config(tmp_path / "run", "seed=5", "scenes.easy=0.4"), resume=True, live=False)
+
+
+def test_ctrl_c_while_a_run_is_closed_waits_until_it_is(tmp_path, monkeypatch):
+    close = Trainer.close
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        close(self)
+        raise RuntimeError("tools would not close")
+
+    monkeypatch.setattr(Trainer, "close", interrupted)
+    with pytest.raises(RuntimeError, match="would not close"):
+        run(config(tmp_path / "broken", "evaluation.samples=0"), live=False)
+    assert (tmp_path / "broken" / "curves.png").exists()
+    monkeypatch.setattr(Trainer, "close", lambda self: os.kill(os.getpid(), signal.SIGINT) or close(self))
+    with pytest.raises(KeyboardInterrupt):
+        run(config(tmp_path / "run", "evaluation.samples=0"), live=False)
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 def test_a_loss_that_is_unknown_is_found_first(tmp_path):

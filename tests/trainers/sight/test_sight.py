@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from trainers.sight import MetricsFile, TensorBoard, read_metrics
+from trainers.sight.board import FILE, LoggingBoard
 from trainers.sight.curves import plot_bands, plot_curves
 from trainers.sight.live import Live, sparkline
 
@@ -54,12 +56,20 @@ def test_a_line_that_is_not_json_is_named(tmp_path):
 def test_tensorboard_events_are_read_back(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    recorder = TensorBoard(tmp_path)
-    for step in range(3):
-        recorder.record(step, {"accuracy": step / 4})
-    recorder.close()
+    for steps in (9, 3):  # a run that was killed before its first checkpoint begins again
+        recorder = TensorBoard(tmp_path)
+        for step in range(steps):
+            recorder.record(step, {"accuracy": step / 4})
+        recorder.close()
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("accuracy")
     assert [(event.step, event.value) for event in events] == [(0, 0.0), (1, 0.25), (2, 0.5)]
+
+
+def test_a_board_that_goes_on_keeps_the_episodes_so_far(tmp_path):
+    lines = [json.dumps({"step": step, "response": "a\u2028b\x85c"}, ensure_ascii=False) for step in range(1, 5)]
+    (tmp_path / FILE).write_text("\n".join([*lines, '{"step": 2, "resp']), encoding="utf-8")
+    LoggingBoard(tmp_path, None, 2).close()
+    assert (tmp_path / FILE).read_text(encoding="utf-8").split("\n") == [*lines[:2], ""]
 
 
 def test_curves_are_a_picture(tmp_path):
