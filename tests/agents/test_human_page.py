@@ -336,7 +336,7 @@ def test_what_cannot_be_said_is_kept_to_be_mended(game, open_tab):
     before = tab.fields()
     tab.page.click(".tool-form button")
     tab.page.wait_for_selector("#notice:not([hidden])")
-    assert "leave out marks" in tab.text("#notice")
+    assert "holds <answer>, " in tab.text("#notice")
     assert (tab.page.input_value("#thought"), tab.fields()) == ("I say <answer>A</answer>", before)
     tab.page.fill("#thought", "I say A")
     tab.call(1)

@@ -184,6 +184,12 @@ def test_forms_that_cannot_be_said(form, message):
         message_of(running_episode(), form)
 
 
+def test_a_thought_that_is_a_call_in_the_episodes_protocol():
+    thought = """```json {"function": "zoom_in", "bbox_2d": [1, 2, 90, 80]} ```"""
+    with pytest.raises(FormError, match="read as a call or an answer"):
+        message_of(running_episode("VisualToolbox-v3"), {"thought": thought, "call": ZOOM})
+
+
 # --- which images can be drawn on --------------------------------------------------------------------------------
 
 
