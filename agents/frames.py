@@ -113,7 +113,8 @@ def _of_directory(folder: Path) -> Family | None:
     family = FAMILIES.get(str(_read(folder / "config.json").get("model_type")))
     if family is None or family.view is None:
         return family
-    settings = _read(folder / "preprocessor_config.json")
+    processor = _read(folder / "processor_config.json").get("image_processor")  # as transformers 5 saves it
+    settings = _read(folder / "preprocessor_config.json") or (processor if isinstance(processor, dict) else {})
     size = settings.get("size") or {}
     least = settings.get("min_pixels") or size.get("shortest_edge") or family.view.min_pixels
     most = settings.get("max_pixels") or size.get("longest_edge") or family.view.max_pixels

@@ -154,12 +154,15 @@ class _Bill:
             return plan
         while oldest_first and self._too_many(self.entry(turns, plan)):
             plan[oldest_first.pop(0)] = None
-        if self.budget.policy == "shrink":
-            plan = self._shrunk(turns, plan)
+        dropped, plan = plan, self._resized(turns, plan)
         dear = [number for number in oldest_first if self._saves(plan.get(number) or sizes[number])]
         while dear and self._too_long(self.entry(turns, plan)):
-            plan[dear.pop(0)] = None
+            dropped[dear.pop(0)] = None
+            plan = self._resized(turns, dropped)
         return plan
+
+    def _resized(self, turns: int, dropped: dict[int, Size | None]) -> dict[int, Size | None]:
+        return self._shrunk(turns, dropped) if self.budget.policy == "shrink" else dict(dropped)
 
     def entry(self, turns: int, plan: _Plan) -> Entry:
         """Return what the request after some turns holds."""
@@ -211,8 +214,10 @@ class _Bill:
         """
         sizes = self._numbered(turns)
         crops = [number for number in range(len(self.own), len(sizes)) if number not in plan]
-        factor = self.budget.family.view.factor if self.budget.family.view else 28
-        least = float((_LEAST_SIDE * factor) ** 2)
+        view = self.budget.family.view
+        factor = view.factor if view else 28
+        # A server enlarges what has fewer pixels than its family's least.
+        least = float(max((_LEAST_SIDE * factor) ** 2, view.min_pixels if view else 0))
         most = max((sizes[number][0] * sizes[number][1] for number in crops), default=0)
         shrunk = plan
         cap = float(MOST_PIXELS)

@@ -18,6 +18,7 @@ from agents.upkeep import keep_up, with_ledger
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.limits import approximate_tokens
 from deepeyes_env.images import ImageError
+from deepeyes_env.protocols import Protocol
 
 LOCAL = "http://127.0.0.1:8000/v1"
 """Where vLLM serves by default."""
@@ -103,7 +104,7 @@ class OpenAIAgent:
         self._urls = DataUrls(image_format, quality)
         self._servers = Servers(
             [base_url] if isinstance(base_url, str) else base_url,
-            api_key or os.environ.get("OPENAI_API_KEY") or NO_KEY,
+            _checked(api_key or os.environ.get("OPENAI_API_KEY") or NO_KEY),
             concurrency=concurrency,
             timeout=timeout,
             retries=retries,
@@ -128,9 +129,11 @@ class OpenAIAgent:
             if not movable or refusal.status not in (400, 422):
                 raise await self._explained(refusal) from refusal
             choice = await self._ask_the_other_way(episode, refusal)
-        return read_reply(
-            choice, toolbox_named(episode.toolbox).protocol, native=is_native(toolbox_named(episode.toolbox))
-        )
+        toolbox = toolbox_named(episode.toolbox)
+        try:
+            return read_reply(choice, toolbox.protocol, self._stops(toolbox.protocol), native=is_native(toolbox))
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            raise AgentError(f"the server answered with something else than a chat completion: {error}") from error
 
     def act(self, episodes: Sequence[Trajectory]) -> list[Reply | AgentError]:
         """Return the next message of each running episode, or its error; all are asked for at the same time."""
@@ -185,7 +188,7 @@ class OpenAIAgent:
         """Return everything of a request but its messages."""
         toolbox = toolbox_named(episode.toolbox)
         fields: dict[str, Any] = dict(self._settings)
-        fields["stop"] = (stop_strings(toolbox.protocol) if self._stop == "auto" else list(self._stop)) or None
+        fields["stop"] = self._stops(toolbox.protocol) or None
         if is_native(toolbox):
             fields["tools"] = tool_schemas(toolbox)
         if self._seed is not None:
@@ -193,6 +196,9 @@ class OpenAIAgent:
         if self._tokens:
             fields |= {"logprobs": True, "return_token_ids": True}
         return {name: value for name, value in {**fields, **self._extra}.items() if value is not None}
+
+    def _stops(self, protocol: Protocol) -> list[str]:
+        return stop_strings(protocol) if self._stop == "auto" else list(self._stop)
 
     def _overhead(self, episode: Trajectory) -> int:
         """Return about how many tokens the schemas of tools take."""
@@ -232,6 +238,14 @@ class OpenAIAgent:
                 refusal.status, refusal.words, refusal.url, "does the base URL end in /v1, as most servers want it?"
             )
         return refusal
+
+
+def _checked(api_key: str) -> str:
+    """Return a key without the spaces and line ends around it; what else no header can hold is refused, unseen."""
+    key = api_key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("api_key: holds characters that no key has; copy it again")
+    return key
 
 
 def has_tool_images(episode: Trajectory) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from deepeyes_env.judges.llm_endpoint import on_this_machine
+from deepeyes_env.judges.llm_endpoint import no_proxy
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Connections:
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 10.0))
         plain: dict[str, Any] = {} if url.startswith("https://") else {"verify": False, "follow_redirects": False}
-        http = openai.DefaultAsyncHttpxClient(timeout=timeout, trust_env=not on_this_machine(url), **plain)
+        http = openai.DefaultAsyncHttpxClient(timeout=timeout, mounts=no_proxy(url), **plain)
         return openai.AsyncOpenAI(api_key=self._api_key, base_url=url, max_retries=0, timeout=timeout, http_client=http)
 
 

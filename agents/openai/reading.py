@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from agents.agent import Reply
@@ -21,43 +21,49 @@ def stop_strings(protocol: Protocol) -> list[str]:
     return [closing for _, closing in _marks(protocol)]
 
 
-def read_reply(choice: Mapping[str, Any], protocol: Protocol, *, native: bool) -> Reply:
+def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str], *, native: bool) -> Reply:
     """Read a choice of a chat completion.
 
     Args:
         choice: The choice, as JSON.
         protocol: The protocol of the environment.
+        stops: The stop strings that were sent.
         native: Whether tool calls travel beside the text.
     """
     message = choice["message"]
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning")
     content = _text(message.get("content"))
-    if isinstance(thought, str) and thought and "<think>" not in content:
-        content = f"<think>{thought}</think>{content}"
     tokens = read_tokens(choice)
     calls = message.get("tool_calls")
-    if native or calls:  # some servers take calls out of the text whether or not tools were sent
-        said: dict[str, Any] = {"role": "assistant", "content": content}
-        return Reply({**said, "tool_calls": calls} if calls else said, tokens)
-    return Reply(with_stop(content, choice, protocol), tokens)
+    said: dict[str, Any] = {"role": "assistant", "content": content}
+    if isinstance(thought, str) and "<think>" not in content:
+        said["reasoning_content"] = thought  # apart: a tag in it is no answer
+    if calls:  # some servers take calls out of the text whether or not tools were sent
+        return Reply({**said, "tool_calls": calls}, tokens)
+    if not native:
+        said["content"] = with_stop(content, choice, protocol, stops)
+    return Reply(said if native or "reasoning_content" in said else said["content"], tokens)
 
 
-def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol) -> str:
+def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str]) -> str:
     """Put back the stop string that ended a message: servers cut it off, but it belongs to the call or the answer.
 
-    vLLM says which one it was. Elsewhere it was the closing mark of whatever the text left open.
+    vLLM says which one it was. Elsewhere it was the closing mark of what the text left open last, unless that is a mere
+    mention: nothing follows it, or another call or answer does.
     """
     if choice.get("finish_reason") != "stop":
         return text
     if "stop_reason" in choice:
         mark = choice["stop_reason"]
         return text + mark if isinstance(mark, str) and not text.endswith(mark) else text
-    left_open = [
-        (text.rfind(opening), closing)
-        for opening, closing in _marks(protocol)
-        if text.rfind(opening) > text.rfind(closing)
-    ]
-    return text + max(left_open)[1] if left_open else text
+    marks = [(opening, closing) for opening, closing in _marks(protocol) if closing in stops]
+    begun = [(text.rfind(opening), opening, closing) for opening, closing in marks if opening in text]
+    if not begun:
+        return text
+    start, opening, closing = max(begun)
+    rest = text[start + len(opening) :]
+    ended = not rest.strip() or any(other in rest for _, other in marks)
+    return text if ended else text + closing
 
 
 def read_tokens(choice: Mapping[str, Any]) -> PolicyTokens | None:
@@ -65,8 +71,10 @@ def read_tokens(choice: Mapping[str, Any]) -> PolicyTokens | None:
     ids = choice.get("token_ids")
     if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
         return None
-    content = (choice.get("logprobs") or {}).get("content") or []
-    logprobs = tuple(float(token["logprob"]) for token in content)
+    try:
+        logprobs = tuple(float(token["logprob"]) for token in choice["logprobs"]["content"])
+    except (TypeError, ValueError, LookupError):
+        logprobs = ()
     return PolicyTokens(tuple(ids), logprobs if len(logprobs) == len(ids) else ())
 
 
@@ -80,5 +88,5 @@ def _marks(protocol: Protocol) -> list[tuple[str, str]]:
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return content if isinstance(content, str) else ""

@@ -121,7 +121,8 @@ def _interleaved(text: str, images: Sequence[ImageRef]) -> list[str | ImageRef]:
 
 
 def _native_turn(turn: Turn, number: int, place: Place) -> Iterator[ChatMessage]:
-    spans = find_json_spans(turn.action, "<tool_call>", "</tool_call>")
+    made = len(turn.results) + turn.skipped
+    spans = find_json_spans(turn.action, "<tool_call>", "</tool_call>")[-made:]  # a thought may mention earlier ones
     said = turn.action[: spans[0].start] if spans else turn.action
     written = [turn.action[span.inner : span.outer] for span in spans]
     ids = [result.call.id or f"call_{number}_{i}" for i, result in enumerate(turn.results)]

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from agents.agent import AgentError
 from agents.openai.connections import Connections
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 WORTH_RETRYING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may go away by themselves."""
+
+EXAMPLE = "http://127.0.0.1:8000/v1"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first repetition, and at most; it doubles from one to the next."""
@@ -105,9 +108,9 @@ class Servers:
                 raise ValueError(f"{name}={value}: must be at least {least}")
         for url in urls:
             if not url.startswith(("http://", "https://")):
-                raise ValueError(
-                    f"base_url={url!r}: must begin with http:// or https://, like http://127.0.0.1:8000/v1"
-                )
+                raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {EXAMPLE}")
+            if not _has_host(url):
+                raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {EXAMPLE}")
         if not urls:
             raise ValueError("base_url: give at least one URL")
         self._openai = openai
@@ -204,7 +207,7 @@ class Servers:
                 raise RefusedError(error.status_code, words, server.url, _remedy(error.status_code)) from error
             retry_after = _seconds(error.response.headers.get("retry-after", ""))
             raise _PassingError(f"answered {error.status_code}: {words[:500]}", retry_after) from error
-        except ValueError as error:  # includes JSONDecodeError, which openai lets through
+        except (ValueError, RecursionError) as error:  # of JSON that openai lets through
             raise _PassingError(f"answered with something else than a chat completion ({error})") from error
         finally:
             server.in_flight -= 1
@@ -274,8 +277,18 @@ def _words(error: Any) -> str:
     return str(said or error.message)
 
 
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _no_server(url: str, error: BaseException) -> str:
     cause = error.__cause__ or error
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return f"the certificate of {url} is not trusted ({cause}); name a file with its authority's in SSL_CERT_FILE"
     if "connect" in type(cause).__name__.lower():
         return f"there is no server at {url} ({cause}); start one, or give the base URL of one that runs"
     return f"lost the connection to {url} ({cause})"

@@ -41,7 +41,7 @@ class ChatEndpoint:
         import openai
 
         self._openai = openai
-        http = openai.DefaultHttpxClient(timeout=timeout, trust_env=not on_this_machine(base_url))
+        http = openai.DefaultHttpxClient(timeout=timeout, mounts=no_proxy(base_url))
         self._client = openai.OpenAI(
             base_url=base_url,
             api_key=api_key or os.environ.get("OPENAI_API_KEY") or "none",
@@ -93,6 +93,15 @@ class ChatEndpoint:
         return f"the server serves {', '.join(names[:_SHOWN])}"
 
 
+def no_proxy(url: str) -> dict[str, None] | None:
+    """Return ``mounts`` of an HTTP client that goes round the proxies of the environment where they lead nowhere.
+
+    That is on this machine: ``localhost`` or a loopback address. What else the environment says, such as which
+    certificates to trust, stays.
+    """
+    return dict.fromkeys(("all://", "http://", "https://")) if on_this_machine(url) else None
+
+
 def on_this_machine(url: str) -> bool:
     """Return whether the host of a URL is ``localhost`` or a loopback address: no proxy leads there."""
     host = urlsplit(url).hostname or ""
@@ -106,7 +115,7 @@ def _content(body: str) -> str:
     try:
         choice = json.loads(body)["choices"][0]
         content, finish = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableReplyError(f"no chat completion: {body[:200]!r}") from error
     if not isinstance(content, str):
         raise UnreadableReplyError(f"a message without text: {body[:200]!r}")

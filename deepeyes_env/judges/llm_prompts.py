@@ -81,9 +81,15 @@ class Case:
         )
 
 
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols, by their category, that show nothing."""
+
+
 def one_line(text: str) -> str:
     """Return a text as one line, without invisible characters and without anything that could be a control token."""
-    seen = "".join(char for char in text if char.isspace() or unicodedata.category(char)[0] != "C")
+    seen = "".join(
+        char for char in text if char.isspace() or (unicodedata.category(char)[0] != "C" and char not in _BLANK)
+    )
     return _TOKEN_OPENING.sub(r"\1 ", " ".join(seen.split()))
 
 

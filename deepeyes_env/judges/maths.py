@@ -25,8 +25,11 @@ _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MATHEMATICAL = re.compile(r"[0-9\\+*/^=<>]")
 _CHOICE = re.compile(r"\s*\(?[A-Z][).:]")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_TRAILING_WORD = re.compile(r"[\d.}]\s*(?:\\(?:text|mathrm)\s*\{\s*)?([A-Za-z]+)[.}$\s]*$")
+_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
 _FUNCTIONS = {"sqrt", "frac"}
 _UNITS = {"mm", "cm", "km", "ft", "in", "inches", "feet", "meters", "kg", "units", "degrees", "square"}
+_ONE_LETTER_UNITS = frozenset("mgshlLNJWVAKtC")
 
 
 def math_verify_installed() -> bool:
@@ -65,7 +68,7 @@ class MathJudge:
             deepeyes_env.core.MissingExtraError: math-verify is not installed.
             JudgeError: The process that runs math-verify cannot be started.
         """
-        given, expected = unboxed(prediction), unboxed(sample.answer)
+        given, expected = in_latex(unboxed(prediction)), in_latex(unboxed(sample.answer))
         if sample.options or not comparable(given, expected):
             return None
         equal = self._ask(given, expected)
@@ -98,10 +101,15 @@ def unboxed(text: str) -> str:
     return text[len("\\boxed{") : -1] if text.startswith("\\boxed{") and text.endswith("}") else text
 
 
+def in_latex(text: str) -> str:
+    r"""Write degree and root signs as LaTeX: ``145°`` as ``145^\circ``, ``2√3`` as ``2\sqrt{3}``."""
+    return _ROOT.sub(lambda match: f"\\sqrt{{{match[1].strip('(){}')}}}", text.replace("°", "^\\circ"))
+
+
 def comparable(prediction: str, answer: str) -> bool:
     """Whether both texts can be read as mathematics: signs or digits on both sides, and no words that would matter.
 
-    The same words on both sides are fine, and so is a unit of measurement on one.
+    The same words on both sides are fine, and so is a unit of measurement on one; two units have to be the same.
     """
     if len(prediction) > _LONGEST or len(answer) > _LONGEST or "\n" in prediction:
         return False
@@ -109,10 +117,18 @@ def comparable(prediction: str, answer: str) -> bool:
         return False
     if not (_MATHEMATICAL.search(prediction) and _MATHEMATICAL.search(answer)) or _CHOICE.match(prediction):
         return False
+    units = _unit(prediction), _unit(answer)
+    if all(units) and units[0] != units[1]:
+        return False
     given, expected = (
         [word for word in _WORD.findall(text) if word not in _FUNCTIONS] for text in (prediction, answer)
     )
     return given == expected or (not (given and expected) and _UNITS.issuperset(given + expected))
+
+
+def _unit(text: str) -> str:
+    found = _TRAILING_WORD.search(text)
+    return found[1] if found and (found[1] in _UNITS or found[1] in _ONE_LETTER_UNITS) else ""
 
 
 def _braces_match(text: str) -> bool:

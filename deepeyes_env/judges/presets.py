@@ -49,7 +49,7 @@ def make_judge(
     if name in ("rules", "math"):
         if model or base_url:
             raise ValueError(f"make_judge({name!r}, model={model!r}, base_url={base_url!r}): asks no model; leave both")
-        return RuleJudge() if name == "rules" else ChainJudge(MathJudge(), RuleJudge())
+        return RuleJudge() if name == "rules" else ChainJudge(RuleJudge(abstain=True), MathJudge(), RuleJudge())
     if not (model and base_url):
         raise ValueError(
             f"make_judge({name!r}, model={model!r}, base_url={base_url!r}): asks a model; give its name and its URL"

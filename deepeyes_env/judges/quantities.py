@@ -66,6 +66,7 @@ def read_quantity(text: str) -> Quantity | None:
     """Read a whole text (lower case, spaces unified) as one quantity; ``None`` if it is anything else."""
     if len(text) > _LONGEST or not text:
         return None
+    text = " ".join(text.replace("°", " degrees ").split())
     return _read_figures(text) or _read_words(text)
 
 

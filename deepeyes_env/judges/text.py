@@ -14,7 +14,9 @@ _AFTER_NFKC = str.maketrans({"⁄": "/", "−": "-", "–": "-", "—": "-", "�
 _TRAILING = ".,;:?! "
 _WRAPPERS = "*_`\"' "
 _LATEX_WRAPPER = re.compile(r"\\(?:boxed|text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
-_ARTICLE = re.compile(r"\b(?:the (?=\w)|an? (?=\w\w))")  # in "A B" the A is no article
+_AFTER_LETTER = "is|are|was|would|should|must|can|may|seems|looks|or|and|but|because|since|as"
+# In "A B" the A is no article, and neither in "A is right" or "A or B".
+_ARTICLE = re.compile(rf"\b(?:the (?=\w)|an? (?!(?:{_AFTER_LETTER})\b)(?=\w\w))")
 _WORD_HYPHEN = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore)\b,? ?)?"

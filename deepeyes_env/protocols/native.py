@@ -20,7 +20,7 @@ class NativeProtocol(TaggedProtocol):
 
     As text the calls are written in the Hermes format, ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``. A
     message without a call is the answer: the content of its last ``<answer>`` tags, else all that follows
-    ``</think>``.
+    ``</think>``. One that was cut off in the middle of a call is neither.
     """
 
     def __init__(self, max_calls: int = 3) -> None:
@@ -31,7 +31,8 @@ class NativeProtocol(TaggedProtocol):
         parsed = super().parse(message)
         if parsed.answer is not None or parsed.calls:
             return parsed
-        return ParsedMessage(answer=message.rpartition("</think>")[2].strip() or None)
+        said = message.rpartition("</think>")[2].strip()
+        return ParsedMessage(answer=None if self.opening in said else said or None)
 
     def format_answer(self, answer: str) -> str:
         """Write the answer as it is."""
@@ -73,18 +74,21 @@ def read_message(message: Mapping[str, Any], protocol: Protocol) -> tuple[str, P
     Args:
         message: ``{"role": "assistant", "content": str | list | None, "tool_calls": [{"id", "type": "function",
             "function": {"name", "arguments": JSON text}}]}``. Without ``tool_calls`` the content is parsed by the
-            protocol.
+            protocol. ``reasoning_content``, a thought that the endpoint took out of the text, goes into ``<think>``
+            tags before it, and is not parsed.
         protocol: The protocol of the environment.
 
     Returns:
         The message as text in the protocol, and the same taken apart. Calls keep their ids.
     """
     content = _content(message.get("content"))
+    thought = message.get("reasoning_content")
+    told = f"<think>{thought}</think>{content}" if isinstance(thought, str) and thought else content
     written = message.get("tool_calls")
     if not written or not isinstance(written, Sequence) or isinstance(written, str):
-        return content, protocol.parse(content)
+        return told, protocol.parse(content)
     calls = [_read_call(call) for call in written]
-    text = "\n".join([content, *(_as_text(call, raw, protocol) for call, raw in zip(calls, written, strict=True))])
+    text = "\n".join([told, *(_as_text(call, raw, protocol) for call, raw in zip(calls, written, strict=True))])
     kept = protocol.select(calls)
     return text.lstrip("\n"), ParsedMessage(calls=tuple(kept), skipped=len(calls) - len(kept))
 
@@ -93,7 +97,7 @@ def _content(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return ""
 
 

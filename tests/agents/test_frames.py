@@ -52,6 +52,10 @@ def test_a_directory_says_itself_what_it_is(tmp_path):
     family = family_of(tmp_path)
     assert family.view == ViewBudget(3136, 100352, 28)
     assert family.visual_tokens((4000, 3000)) <= 128
+    (tmp_path / "preprocessor_config.json").unlink()
+    settings = {"size": {"shortest_edge": 784, "longest_edge": 200704}, "patch_size": 14, "merge_size": 2}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    assert family_of(tmp_path).view == ViewBudget(784, 200704, 28)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}))
     with pytest.raises(ValueError, match="known families: qwen2_vl"):
         family_of(tmp_path)

@@ -130,6 +130,26 @@ def test_shrinking_leaves_out_what_does_not_fit_however_small():
     assert entry.dropped == tuple(range(1, 1 + len(entry.dropped)))
 
 
+def test_shrinking_stops_where_the_server_would_enlarge_again():
+    family = FAMILIES["qwen3_vl"]
+    episode = conversation(*(turn(image(512, 512, seed)) for seed in range(3)), view=(256, 256))
+    kept = keep_up(episode, Budget(max_tokens=310, policy="shrink", family=family))
+    entry = kept.ledger.requests[-1]
+    assert entry.dropped
+    assert entry.tokens <= 310
+    shown = [crop for each in kept.episode.turns for crop in each.observation.images]
+    assert all(crop.size[0] * crop.size[1] >= family.view.min_pixels for crop in shown)
+
+
+def test_what_is_left_after_dropping_is_as_large_as_it_may_be():
+    episode = conversation(turn(image(560, 560, 1)), turn(image(560, 560, 2)))
+    both = keep_up(episode, Budget(max_tokens=190, policy="shrink")).ledger.requests[-1]
+    assert both.shrunk == ((1, 112, 112), (2, 112, 112))
+    one = keep_up(episode, Budget(max_tokens=both.tokens - 1, policy="shrink")).ledger.requests[-1]
+    assert one.dropped == (1,)
+    assert one.shrunk > ((2, 112, 112),)
+
+
 def test_a_crop_that_costs_less_than_the_note_in_its_place_stays():
     episode = conversation(turn(image(56, 56, 1)), turn(image(280, 280, 2)), turn())
     budget = Budget(max_tokens=220, policy="drop", count_tokens=len)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deepeyes_env.judges import ChainJudge, Judge, JudgeError, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
-from deepeyes_env.judges.llm_endpoint import on_this_machine
+from deepeyes_env.judges.llm_endpoint import UnreadableReplyError, _content, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer
@@ -76,6 +76,11 @@ def test_a_reply_without_a_judgement_is_asked_for_again_and_then_an_error(reply,
 def test_a_message_that_cannot_be_a_judgement_says_why(choice, told) -> None:
     with FaultyServer(lambda request: choice) as server, pytest.raises(JudgeError, match=told):
         LLMJudge("tiny", server.url, retries=0)("red", question())
+
+
+def test_json_too_deep_to_read_is_no_judgement() -> None:
+    with pytest.raises(UnreadableReplyError, match="no chat completion"):
+        _content('{"choices": ' + "[" * 200_000)
 
 
 def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(monkeypatch) -> None:
@@ -255,6 +260,7 @@ def test_judges_by_name(tmp_path) -> None:
     math = make_judge("math")
     assert math("\\frac{24}{2}", question("12")) == Verdict(1.0, "math", "equal")
     assert math("a bus", question("bus")) == Verdict(1.0, "rules", "same text")
+    assert math("3/2", question("1 1/2")).score == math("1000", question("1e3")).score == 1.0
     chain = make_judge("chain", **asks)
     assert isinstance(chain, ChainJudge)
     assert [type(judge) for judge in chain.judges] == [RuleJudge, MathJudge, LLMJudge]

@@ -48,6 +48,21 @@ def test_right_choice(prediction: str) -> None:
     assert score(prediction, sample("red", options=COLOURS)) == 1
 
 
+@pytest.mark.parametrize("letter", "ABCD")
+@pytest.mark.parametrize(
+    "form",
+    ["{} is correct", "{} is the correct answer.", "{} is the answer", "{} is right", "Option {} is correct",
+     "{} would be the best choice"],
+)  # fmt: skip
+def test_no_letter_is_taken_for_an_article(form: str, letter: str) -> None:
+    right = COLOURS["ABCD".index(letter)]
+    for said in (form.format(letter), form.format(letter).lower()):
+        assert score(said, sample(right, options=COLOURS)) == 1
+        assert (
+            score(said, sample("purple", options=("purple", *COLOURS) if letter != "A" else (*COLOURS, "purple"))) == 0
+        )
+
+
 @pytest.mark.parametrize("prediction", WRONG_CHOICES)
 def test_wrong_choice(prediction: str) -> None:
     assert score(prediction, sample("red", options=COLOURS)) == 0
@@ -144,6 +159,11 @@ def test_the_figure_of_a_percentage_is_enough_where_one_is_asked_for() -> None:
 def test_text(answer: str, right: list[str], wrong: list[str]) -> None:
     assert [text for text in right if score(text, sample(answer)) != 1] == []
     assert [text for text in wrong if score(text, sample(answer)) != 0] == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("30°C", "30 °C"), ("30°", "30 degrees"), ("30 ° C", "30°c")])
+def test_degrees_are_degrees(one: str, other: str) -> None:
+    assert score(one, sample(other)) == score(other, sample(one)) == 1
 
 
 def test_abstains_where_the_rules_do_not_settle_it() -> None:

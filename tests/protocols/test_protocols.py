@@ -165,6 +165,24 @@ def test_broken_assistant_messages_become_malformed_calls(call):
     assert isinstance(parsed.calls[0], MalformedCall)
 
 
+@pytest.mark.parametrize("protocol", [V2, PlainProtocol(), NativeProtocol()])
+def test_a_thought_apart_is_told_and_not_parsed(protocol):
+    message = {"role": "assistant", "content": "<answer>A</answer>", "reasoning_content": "<answer>B</answer> or"}
+    text, parsed = read_message(message, protocol)
+    assert text == "<think><answer>B</answer> or</think><answer>A</answer>"
+    assert parsed.answer == "A"
+
+
+def test_a_native_message_cut_off_in_a_call_is_no_answer():
+    assert NativeProtocol().parse('Let me see. <tool_call>{"na').answer is None
+    assert NativeProtocol().parse("<think>a <tool_call> would help</think>It is A.").answer == "It is A."
+
+
+def test_parts_without_text_say_nothing():
+    content = [{"type": "text", "text": text} for text in ("<answer>A", None, "</answer>")]
+    assert read_message({"content": content}, V2)[1].answer == "A"
+
+
 def test_spans_do_not_overlap_and_need_both_tags():
     assert find_json_spans("<a>x", "<a>", "</a>") == []
     assert find_json_spans("</a><a>", "<a>", "</a>") == []

@@ -1,6 +1,7 @@
 """OpenAIAgent against a real HTTP server: dialects, stop strings, images in tool messages, tokens, ledgers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.agents.openai.conftest import ZOOM
 from tests.servers.faulty import FaultyServer
 
 ANSWER = "<think>Seen.</think><answer>A</answer>"
+MENTION = "<think>I could write a <tool_call> but I see it well.</think><answer>A</answer>"
 
 
 def spoken(request):
@@ -109,17 +111,74 @@ def test_stop_strings_follow_from_the_protocol(protocol, stops):
         (ZOOM, {"finish_reason": "stop", "stop_reason": "</tool_call>"}, f"{ZOOM}</tool_call>"),
         (ZOOM, {"finish_reason": "stop", "stop_reason": None}, ZOOM),  # vLLM: the model ended it itself
         (ZOOM, {"finish_reason": "stop", "stop_reason": 151645}, ZOOM),
+        (MENTION, {"finish_reason": "stop"}, MENTION),
+        ("<answer>A</answer><answer>", {"finish_reason": "stop"}, "<answer>A</answer><answer>"),
+        ("<answer>A</answer> or <tool_call>", {"finish_reason": "stop"}, "<answer>A</answer> or <tool_call>"),
+        ("<tool_call>{}</tool_call>, or", {"finish_reason": "stop"}, "<tool_call>{}</tool_call>, or"),
     ],
 )
 def test_only_the_mark_that_the_server_cut_off_is_put_back(text, choice, whole):
-    assert with_stop(text, choice, protocols.V2) == whole
+    assert with_stop(text, choice, protocols.V2, stop_strings(protocols.V2)) == whole
+    assert with_stop(text, choice, protocols.V2, []) == (whole if "stop_reason" in choice else text)
 
 
 def test_a_thought_that_the_server_took_out_is_put_back(begin):
     choice = {"message": {"content": "<answer>A</answer>", "reasoning_content": "Hm."}}
     with FaultyServer(lambda request: choice) as server:
         reply = OpenAIAgent("tiny", server.url).act([begin()])[0]
-    assert reply.message == "<think>Hm.</think><answer>A</answer>"
+    assert reply.message == {"role": "assistant", "content": "<answer>A</answer>", "reasoning_content": "Hm."}
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_thought_apart_is_recorded_and_not_read_as_an_answer(native):
+    thought = "I could say <answer>B</answer>, or <tool_call>look</tool_call>. " + "Hm. " * 400
+
+    def reply(request):
+        if spoken(request):
+            said = {"content": "<answer>A</answer>"}
+        else:
+            said = call_twice(request) if native else {"content": f"{ZOOM.partition('</think>')[2]}</tool_call>"}
+        return {"message": {**said, "reasoning_content": thought}}
+
+    with FaultyServer(reply) as server:
+        run = rollout(server, "VisualToolboxNative-v0" if native else "VisualToolbox-v2", episodes=1)
+    (episode,) = run.trajectories
+    assert [result.status for result in episode.results] == ["ok"]
+    assert episode.answer == "A"
+    assert all(turn.action.startswith(f"<think>{thought}</think>") for turn in episode.turns)
+    if native:
+        (told,) = [message for message in server.requests[-1]["messages"] if message["role"] == "assistant"]
+        assert thought in told["content"]
+        assert len(told["tool_calls"]) == 1
+
+
+def test_a_thought_apart_is_no_part_of_a_plain_answer(sample):
+    with FaultyServer(lambda request: {"message": {"content": "A", "reasoning_content": "B? " * 500}}) as server:
+        run = rollout(server, episodes=1, env_kwargs={"dataset": [replace(sample, env_name=None)]})
+    assert run.trajectories[0].answer == "A"
+
+
+@pytest.mark.parametrize(
+    "logprobs", [[-1.0], {"content": [None]}, {"content": [{"logprob": None}]}, {"content": {"a": 1}}, 3, "x"]
+)
+def test_odd_log_probabilities_are_none(logprobs):
+    choice = {"message": ANSWER, "token_ids": [1], "logprobs": logprobs}
+    with FaultyServer(lambda request: choice) as server:
+        run = rollout(server, episodes=1, tokens=True)
+    assert run.trajectories[0].turns[0].tokens == PolicyTokens((1,), ())
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-\x00secret"])
+def test_a_key_that_no_header_holds_is_refused_unseen(key):
+    with pytest.raises(ValueError, match="api_key: holds characters") as refused:
+        OpenAIAgent("m", api_key=key)
+    assert "sk-" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc/v1", "http://", "http://[::1", "http://:80/v1"])
+def test_urls_that_lead_nowhere_are_refused_at_once(url):
+    with pytest.raises(ValueError, match="has no host, or a wrong port"):
+        OpenAIAgent("m", url)
 
 
 def test_token_ids_and_logprobs_reach_the_turn():

@@ -3,10 +3,12 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
@@ -211,3 +213,26 @@ def test_the_package_is_asked_for_only_when_an_agent_is_made(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'deepeyes-env\[openai\]'"):
         OpenAIAgent("tiny")
+
+
+def test_json_too_deep_to_read_is_an_attempt_that_failed(begin):
+    class Deep(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"choices":' + b"[" * 200_000
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Deep) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        agent = OpenAIAgent("tiny", f"http://127.0.0.1:{server.server_port}/v1", retries=1)
+        (error,) = agent.act([begin()])
+        server.shutdown()
+    assert isinstance(error, AgentError)
+    assert "after 2 attempts" in str(error)
