@@ -16,9 +16,10 @@ from typing import ClassVar
 from agents.agent import Reply
 from agents.looking import find_zoom, padded, toolbox_of, written
 from deepeyes_env.core import Sample, ToolCall, Trajectory
-from deepeyes_env.data.benchmarks.transforms import box_text
+from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.envs.opening import letter_options
 from deepeyes_env.images.frames import BBox
+from deepeyes_env.judges.text import key, polarity
 
 _YES_NO = ("yes", "no")
 
@@ -142,9 +143,9 @@ class NoisyAgent(OracleAgent):
 
 
 def right_answer(episode: Trajectory) -> str:
-    """Return the letter of the right option; without options the answer, a box in the episode's frame."""
+    """Return the letter of the right option, or the answer; the box of an expression in the episode's frame."""
     sample = episode.sample
-    if sample.boxes and sample.answer == box_text(sample.boxes[0]):
+    if sample.data_source == REFCOCO and sample.boxes:
         return json.dumps(written(sample.boxes[0], episode))
     letters = [letter for letter, option in letter_options(sample.options) if option == sample.answer]
     return letters[0] if letters else sample.answer
@@ -153,7 +154,7 @@ def right_answer(episode: Trajectory) -> str:
 def guess(sample: Sample, random: Random) -> str:
     """Return the letter of a uniformly random option; else yes or no where one of them is right, or ``unknown``."""
     said = [letter for letter, _ in letter_options(sample.options)]
-    if not said and sample.answer.lower() in _YES_NO:
+    if not said and polarity(key(sample.answer)):
         said = [*_YES_NO]
     return random.choice(said) if said else "unknown"
 

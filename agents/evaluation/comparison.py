@@ -13,7 +13,7 @@ from agents.evaluation import comparison_page
 from agents.evaluation.metrics import Estimate, accuracy, mean_scores, paired
 from agents.evaluation.plan import CONDITIONS
 from agents.evaluation.report_text import WITH, as_cell, estimate, table, test_result
-from agents.evaluation.rows import Row, read_rows
+from agents.evaluation.rows import Row, read_rows, shared_ids, told_apart
 from agents.evaluation.run import Run, open_run
 from agents.evaluation.score_file import judge_of
 from agents.evaluation.statistics import PairedTest
@@ -90,7 +90,9 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     folder = Path(out) if out is not None else runs[0].folder.resolve().parent / f"{names[0]}-vs-{names[1]}"
     for what, one, other in _unlike(runs):
         _log.warning("the two runs differ in %s: %r and %r", what, one, other)
-    rows = (read_rows(runs[0]), read_rows(runs[1]))
+    read = [read_rows(each) for each in runs]
+    shared = shared_ids(read[0]) | shared_ids(read[1])
+    rows = (told_apart(read[0], shared), told_apart(read[1], shared))
     matched = [_matched(*rows, *conditions) for conditions in _conditions(*rows)]
     pairs = tuple(pair for first_rows, second_rows in matched if (pair := _pair(first_rows, second_rows, runs[0])))
     if not pairs:

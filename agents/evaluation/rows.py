@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,6 @@ from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.summary import best_iou
 
 _LIMITS = Limits()
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +84,20 @@ def read_rows(run: Run) -> list[Row]:
     """Return the rows of all recorded episodes in the order of their numbers; only one episode is held at a time."""
     scores = last_scores(run.folder)
     rows = (_row(run, trajectory, scores) for trajectory in read_trajectories(run.folder))
-    return _told_apart(sorted(rows, key=lambda row: row.episode))
+    listed = sorted(rows, key=lambda row: row.episode)
+    return told_apart(listed, shared_ids(listed))
 
 
-def _told_apart(rows: list[Row]) -> list[Row]:
-    """Tell samples with the same id apart: they are two questions, whatever their file calls them."""
+def shared_ids(rows: Sequence[Row]) -> frozenset[str]:
+    """Return the ids that several samples have."""
     samples: defaultdict[str, set[int]] = defaultdict(set)
     for row in rows:
         samples[row.sample_id].add(row.sample)
-    shared = {name for name, numbers in samples.items() if len(numbers) > 1}
-    if shared:
-        _log.warning("%d sample ids belong to several samples each, such as %r", len(shared), min(shared))
+    return frozenset(name for name, numbers in samples.items() if len(numbers) > 1)
+
+
+def told_apart(rows: Sequence[Row], shared: Container[str]) -> list[Row]:
+    """Tell samples whose ids are shared apart: they are several questions, whatever their file calls them."""
     return [
         replace(row, question=f"{row.question} (sample {row.sample})")
         if row.sample_id in shared and row.question == row.sample_id

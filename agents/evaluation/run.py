@@ -44,7 +44,7 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, if_exists: IfEx
     prepared = RunFolder.prepare(folder, {**settings, "seed": plan.seed, "samples": plan.samples}, if_exists)
     earlier = _read_plan(folder)
     united = plan.united(earlier) if earlier else plan
-    if united not in (plan, earlier):
+    if earlier and len(united) > len({episode.number for each in (plan, earlier) for episode in each}):
         limit = "" if united.limit is None else f", --limit {united.limit}"
         raise ValueError(
             f"{folder}: holds other episodes than these, and both together leave gaps; a run that has all of them is "

@@ -18,6 +18,9 @@ RESAMPLES = 2000
 FLIPPED = 14
 """Up to this many questions, all ways to turn their gains round are looked at."""
 
+FEW = 6
+"""Fewer questions with a gain cannot be significant at 5 %, and a bootstrap of them is too narrow."""
+
 NO_WIDTH = 1e-9
 """A bootstrap of questions that all came out alike is this narrow: it knows nothing of any others."""
 
@@ -133,7 +136,8 @@ class PairedTest:
     Attributes:
         difference: Mean of the second minus mean of the first.
         interval: 95 % interval of the difference: Newcombe's with McNemar's test, else a bootstrap over questions;
-            where all of them gained alike, which leaves a bootstrap no width, Newcombe's for unrelated means.
+            where all of them gained alike, which leaves a bootstrap no width, or fewer than :data:`FEW` at all,
+            Newcombe's for unrelated means.
         p_value: Two-sided, of the hypothesis that there is no difference.
         method: ``"mcnemar"`` (exact) if every question has one score of 0 or 1 in each, else ``"sign_flip"``.
         better: On how many questions the second scored higher.
@@ -175,7 +179,7 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, seed: int = 
     else:
         method, p_value = "sign_flip", sign_flip(gains.tolist(), seed=seed)
         interval = bootstrap(gains.tolist(), seed=seed)
-        if interval.high - interval.low < NO_WIDTH:
+        if better + worse < FEW or interval.high - interval.low < NO_WIDTH:
             interval = _squared_up(math.fsum(first), math.fsum(second), len(first))
     return PairedTest(float(gains.mean()), interval, p_value, method, better, worse, len(first))
 

@@ -37,6 +37,8 @@ def _example(tools: Mapping[str, Tool]) -> ToolCall:
     """Return a call of the first tool."""
     from deepeyes_env.core import ToolCall
 
+    if not tools:
+        return ToolCall("", {})
     name, tool = next(iter(tools.items()))
     taken = tool.signature.parameters["properties"]
     return ToolCall(name, {argument: value for argument, value in _EXAMPLES.items() if argument in taken})

@@ -193,6 +193,12 @@ def test_a_few_questions_that_all_gained_prove_little(count):
     assert found.interval.low < 0.45 < 0.5 < 0.55 < found.interval.high
 
 
+def test_the_interval_of_a_few_gains_is_not_narrower_than_they_allow():
+    found = ours.paired_test([0.5, 0.5], [1.0, 0.75])
+    assert found.p_value == 0.5
+    assert found.interval.low < 0
+
+
 def test_repeats_that_agree_everywhere_may_still_differ():
     found = ours.paired_test([0.5, 1, 0, 0.5], [0.5, 1, 0, 0.5])
     assert (found.difference, found.p_value) == (0, 1)

@@ -191,13 +191,24 @@ def test_the_right_answer_is_a_letter_of_the_options_as_shown(sample):
 def test_a_box_as_an_answer_is_written_in_the_frame_of_the_episode(frame):
     box = (1000, 900, 1400, 1300)
     image = np.zeros((1800, 2400, 3), np.uint8)
-    asked = Sample("b", "Where?", box_text(box), image, boxes=[box])
+    asked = Sample("b", "Where?", box_text(box), image, boxes=[box], data_source="refcoco")
     _, trajectory = begun(asked, frame=frame)
     assert BoxJudge.of(trajectory).iou(right_answer(trajectory), asked) > 0.99
 
 
-def test_who_does_not_look_guesses_yes_or_no():
-    asked = Sample("p", "Is there a dog?", "no", np.zeros((60, 60, 3), np.uint8))
+def test_boxes_that_are_options_or_texts_are_answered_as_such():
+    box, image = (10.0, 9.0, 40.0, 30.0), np.zeros((1800, 2400, 3), np.uint8)
+    options = (box_text(box), "[1, 2, 3, 4]")
+    _, trajectory = begun(Sample("c", "Which?", options[0], image, options=options, boxes=[box]))
+    assert trajectory.sample.options["AB".index(right_answer(trajectory))] == options[0]
+    _, trajectory = begun(Sample("o", "Where?", "[10, 9, 40, 30]", image, boxes=[box]))
+    assert right_answer(trajectory) == "[10, 9, 40, 30]"
+
+
+@pytest.mark.parametrize("right", ["no", "Yes."])
+def test_who_does_not_look_guesses_yes_or_no(right):
+    asked = Sample("p", "Is there a dog?", right, np.zeros((60, 60, 3), np.uint8))
+    assert guess(replace(asked, answer="a dog"), Random(0)) == "unknown"
     assert {guess(asked, Random(seed)) for seed in range(9)} == {"yes", "no"}
 
 

@@ -116,6 +116,8 @@ def test_photos_become_a_data_set_that_can_be_played(tmp_path):
     again = deepeyes("photos", tmp_path / "photos", tmp_path / "planted.parquet", "--samples-per-photo", 1)
     assert "exists; give another file or --overwrite" in again.stderr
     assert len(load(tmp_path / "planted.parquet")) == 3
+    other = (tmp_path / "photos", tmp_path / "other.parquet", "--samples-per-photo", 1)
+    assert deepeyes("photos", *other).exit_code == deepeyes("photos", *other, "--overwrite").exit_code == 0
     command = result.stdout.replace("\n", " ").partition("deepeyes ")[2].split()
     played = deepeyes(*command, "--episodes", 3, "--in-order")
     assert rows(played.stdout)["accuracy"] == "1.000"

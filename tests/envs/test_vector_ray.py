@@ -13,6 +13,7 @@ import pytest
 from deepeyes_env import BBox, Image, Rubric, Term, Tool, ToolContext, register_toolbox, tool
 from deepeyes_env.core import MissingExtraError
 from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.envs.vector.messages import Step
 from deepeyes_env.envs.vector.transport import pack, unpack
 from tests.conftest import zoom_text
 from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, samples
@@ -170,6 +171,25 @@ def test_an_actor_that_always_dies_is_an_error():
     envs.reset(seed=0)
     with pytest.raises(RuntimeError, match="environments 0 to 3 dies of the same command"):
         envs.step([ANSWER] * 4)
+    envs.close()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("envs")
+def test_who_kills_an_actor_late_is_found_although_nobody_waits_for_it():
+    def kill(evidence):
+        time.sleep({"later": 0.4, "slow": 0.6}.get(evidence.prediction, 0.0))
+        return os.kill(os.getpid(), signal.SIGKILL) if evidence.prediction in ("later", "now") else 1.0
+
+    rubric = Rubric([Term("kill", kill)])
+    envs = RayVectorEnv("VisualToolbox-v2", 3, dataset=samples(), view=VIEW, rubric=rubric, **EXTRA)
+    envs.reset(seed=0)
+    envs.send({i: Step(f"<answer>{said}</answer>") for i, said in enumerate(("later", "slow", "now"))})
+    outcomes, until = {}, time.monotonic() + 60
+    while envs.outstanding and time.monotonic() < until:
+        outcomes |= envs.recv(1.0)
+    assert {i: bool(outcome.error) for i, outcome in outcomes.items()} == {0: True, 1: False, 2: True}
+    assert [trajectory is None for trajectory in envs.call("trajectory")][0::2] == [True, True]
     envs.close()
 
 

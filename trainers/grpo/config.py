@@ -11,13 +11,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.core import DataError
+from deepeyes_env.data.dataset import PATTERN_SEARCH
 from deepeyes_env.data.files import replacing
 from deepeyes_env.names import did_you_mean
 from trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
 BUILT_IN = "visual_search"
-"""The name of the built-in task instead of a data file."""
+"""The name of the built-in task instead of a data file; ``scenes`` says which scenes, by default ``pattern_search``."""
 
 TINY = "tiny"
 """The name by which the shipped tiny policy is asked for instead of a model directory."""
@@ -243,6 +244,11 @@ class Config(Section):
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoints = Checkpoints()
     log: Log = Log()
+
+    @field_validator("data")
+    @classmethod
+    def _one_name(cls, data: str) -> str:
+        return BUILT_IN if data == PATTERN_SEARCH else data
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:

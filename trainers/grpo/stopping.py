@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,14 +17,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def undisturbed() -> Iterator[list[int]]:
-    """Hold SIGINT and SIGTERM back while a run is closed; yields a list of those that came."""
+    """Hold SIGINT and SIGTERM back while a run is closed, all but the third; yields a list of those that came.
+
+    Does nothing outside the main thread, which alone gets signals.
+    """
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)
+        if len(came) > 2:
+            raise KeyboardInterrupt
         logger.warning("closing the run; a moment")
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    mine = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, note) for number in mine}
     try:
         yield came
     finally:

@@ -42,6 +42,9 @@ from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.images.frames import BBox, Size, to_native
 from deepeyes_env.images.ref import ImageRef
 
+REFCOCO = "refcoco"
+"""``Sample.data_source`` of expressions: their answer is a box, which the policy writes in its own frame."""
+
 FORMAT = (
     "refcoco_val.jsonl and the like (image, sent, bbox [x1, y1, x2, y2]), a .json array (img_id, sents, bbox "
     "[x, y, w, h]) or a .parquet file (image, answer, bbox [x, y, w, h]), with COCO's images in train2014/, "
@@ -120,7 +123,7 @@ def _finished(name: str, expression: str, image: ImageRef, box: BBox, metadata: 
         answer=box_text(box),
         images=(image,),
         boxes=(box,),
-        data_source="refcoco",
+        data_source=REFCOCO,
         metadata={"expression": expression, **{key: value for key, value in metadata.items() if value}},
     )
 
@@ -133,7 +136,7 @@ def _grounded(sample: Sample) -> Sample:
     if "split" in metadata:
         metadata["category"] = metadata.pop("split")
     return replace(
-        sample, question=question, answer=box_text(box), boxes=(box,), data_source="refcoco", metadata=metadata
+        sample, question=question, answer=box_text(box), boxes=(box,), data_source=REFCOCO, metadata=metadata
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from deepeyes_env.core import DataError, Sample
 from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
-from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN, Circular, Rotated
+from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN, Circular, Rotated, first_readable
 from deepeyes_env.data.dataset import BUILT_IN, PATTERN_SEARCH, VISUAL_SEARCH, Dataset, load
 from deepeyes_env.data.vlmevalkit import REQUIRED_COLUMNS, TSVDataset
 from deepeyes_env.data.vstar import VStarDataset
@@ -182,7 +182,7 @@ def open_benchmark(
     if not len(dataset):
         raise DataError(f"{data}: holds no samples. {entry.benchmark.title} is read from {entry.benchmark.format}")
     benchmark = entry.benchmark
-    if benchmark.name in _ANY_DATA and dataset[0].options:
+    if benchmark.name in _ANY_DATA and (first := first_readable(dataset)) and first.options:
         benchmark = replace(benchmark, metric="choice")
     if circular:
         dataset, benchmark = Circular(dataset), replace(benchmark, grouped=True)

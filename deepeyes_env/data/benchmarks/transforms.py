@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,11 +136,15 @@ class Circular:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.view: Any = getattr(dataset, "view", None)
-        self.cycled_already = len(dataset) > 0 and CYCLE_COLUMN in dataset[0].metadata
+        first = first_readable(dataset)
+        self.cycled_already = first is not None and CYCLE_COLUMN in first.metadata
         self._items: list[tuple[int, int]] | None = None
+        self._shared: frozenset[str] = frozenset()
         if not self.cycled_already:
-            counts = map(self._orders_of, range(len(dataset)))
+            seen: Counter[str] = Counter()
+            counts = [self._orders_of(index, seen) for index in range(len(dataset))]
             self._items = [(index, shift) for index, count in enumerate(counts) for shift in range(count)]
+            self._shared = frozenset(name for name, count in seen.items() if count > 1)
 
     @property
     def cycles(self) -> bool:
@@ -153,25 +158,41 @@ class Circular:
         if self._items is None:
             return _grouped(self.dataset[index])
         row, shift = self._items[index]
-        return _cycled(self.dataset[row], shift)
+        return self._cycled(self.dataset[row], row, shift)
 
     def __iter__(self) -> Iterator[Sample]:
         if self._items is None:
             return map(_grouped, self.dataset)
         # Not row by row: a sample is read once for all of its cycles.
-        return (_cycled(sample, shift) for sample in self.dataset for shift in range(max(1, len(sample.options))))
+        return (
+            self._cycled(sample, row, shift)
+            for row, sample in enumerate(self.dataset)
+            for shift in range(max(1, len(sample.options)))
+        )
 
-    def _orders_of(self, index: int) -> int:
+    def _orders_of(self, index: int, seen: Counter[str]) -> int:
         try:
-            return max(1, len(self.dataset[index].options))
+            sample = self.dataset[index]
         except (DataError, ImageError):
             return 1
+        seen[sample.id] += 1
+        return max(1, len(sample.options))
+
+    def _cycled(self, sample: Sample, row: int, shift: int) -> Sample:
+        group = f"{sample.id} (sample {row})" if sample.id in self._shared else sample.id
+        options = sample.options[shift:] + sample.options[:shift]
+        metadata = {**sample.metadata, GROUP: group, "cycle": shift, FIXED_OPTIONS: True}
+        return replace(sample, id=f"{sample.id}#{shift}", options=options, metadata=metadata)
 
 
-def _cycled(sample: Sample, shift: int) -> Sample:
-    options = sample.options[shift:] + sample.options[:shift]
-    metadata = {**sample.metadata, GROUP: sample.id, "cycle": shift, FIXED_OPTIONS: True}
-    return replace(sample, id=f"{sample.id}#{shift}", options=options, metadata=metadata)
+def first_readable(dataset: Dataset) -> Sample | None:
+    """Return the first sample that can be read, if any can."""
+    for index in range(len(dataset)):
+        try:
+            return dataset[index]
+        except (DataError, ImageError):
+            continue
+    return None
 
 
 def _grouped(sample: Sample) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from typing import Any
@@ -102,6 +102,12 @@ class LocalEnvs:
     def call(self, name: str, *args: Any, **kwargs: Any) -> dict[int, Any]:
         """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
         return {i: _call(env, name, args, kwargs) if env else None for i, env in self._envs.items()}
+
+    def keep(self, numbers: Container[int]) -> None:
+        """Let go of all other environments; the next reset makes new ones."""
+        for i in self._envs:
+            if i not in numbers:
+                self._discard(i)
 
     def close(self) -> None:
         """Close the environments and end the threads."""

@@ -93,6 +93,7 @@ class RayVectorEnv(BatchedVectorEnv):
             raise
         self._actor_of = {i: actor for actor in self._actors for i in actor.numbers}
         self._logs: dict[int, list[Command]] = {i: [] for i in range(num_envs)}
+        self._deaths = [0] * num_envs  # of the actor, since the environment was last heard of while it was asked
         super().__init__(descriptions[0], num_envs, group_size, autoreset_mode)
 
     def actor_pids(self) -> tuple[int, ...]:
@@ -152,24 +153,31 @@ class RayVectorEnv(BatchedVectorEnv):
     def _answer(
         self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]
     ) -> dict[int, Any]:
-        for attempt in range(MAX_REPLACEMENTS + 1):
+        asked = given[0] if method == "run" else actor.numbers
+        again = False
+        while True:
             try:
-                if attempt:
-                    answer = self._asked_again(actor, method, given, resets)
+                answer = self._asked_again(actor, method, given, resets) if again else answer
                 answers: dict[int, Any] = unpack(wait_for(answer))
             except deaths() as error:
                 if self._closing:
                     raise
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
-                cause = error
+                again = True
+                # Counted over calls: an actor may die of a command that a patient call has not waited for.
+                for i in asked:
+                    self._deaths[i] += 1
+                if max(self._deaths[i] for i in asked) <= MAX_REPLACEMENTS:
+                    continue
+                if method != "run":
+                    raise _dies(actor, method, error) from error
+                answers = self._one_by_one(actor, given[0], resets)
             else:
                 if method == "run":
                     self._log(given[0], answers)
-                return answers
-        if method == "run":
-            share, patience = given
-            return self._one_by_one(actor, share, patience, resets)
-        raise _dies(actor, method, cause) from cause
+            for i in answers:
+                self._deaths[i] = 0
+            return answers
 
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""
@@ -179,9 +187,7 @@ class RayVectorEnv(BatchedVectorEnv):
         wait_for(replayed)
         return answer
 
-    def _one_by_one(
-        self, actor: RayActor, share: Mapping[int, Command], patience: float | None, resets: frozenset[int]
-    ) -> dict[int, Outcome]:
+    def _one_by_one(self, actor: RayActor, share: Mapping[int, Command], resets: frozenset[int]) -> dict[int, Outcome]:
         """Execute commands one after the other on an actor that died of them; those it dies of again have failed.
 
         Raises:
@@ -190,7 +196,7 @@ class RayVectorEnv(BatchedVectorEnv):
         outcomes: dict[int, Outcome] = {}
         dead, lived = True, False
         for i, command in share.items():
-            given = ({i: command}, patience)
+            given = ({i: command}, None)
             try:
                 answer = self._asked_again(actor, "run", given, resets) if dead else actor.submit("run", given)
                 found: dict[int, Outcome] = unpack(wait_for(answer))

@@ -47,7 +47,11 @@ class Worker:
         return os.getpid(), self._envs.describe()
 
     def replay(self, logs: Mapping[int, Sequence[Command]]) -> None:
-        """Bring environments to where those of a worker that died were: what follows from seeds and actions."""
+        """Bring environments to where those of a worker that died were: what follows from seeds and actions.
+
+        Those without a log are let go until they are reset.
+        """
+        self._envs.keep(logs)
         for turn in range(max(map(len, logs.values()), default=0)):
             self._envs.run({i: log[turn] for i, log in logs.items() if turn < len(log)})
 

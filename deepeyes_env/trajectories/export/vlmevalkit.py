@@ -21,6 +21,7 @@ from typing import Any
 
 from deepeyes_env.core import DataError, Sample, Trajectory, missing_extra
 from deepeyes_env.data import tsv
+from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.data.files import replacing
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
 from deepeyes_env.images.frames import to_native
@@ -112,7 +113,9 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
 
 
 def _letters(question: Question) -> str:
-    return str(question.metadata.get(OPTION_LETTERS, ascii_uppercase))[: len(question.options)]
+    letters = str(question.metadata.get(OPTION_LETTERS, ""))
+    usual = ascii_uppercase[: len(question.options)]
+    return letters if len(set(letters)) == len(usual) and set(letters) <= set(ascii_uppercase) else usual
 
 
 def _predicted(trajectory: Trajectory, original: Question, letters: str) -> str:
@@ -120,7 +123,7 @@ def _predicted(trajectory: Trajectory, original: Question, letters: str) -> str:
     if not answer:
         return NO_ANSWER
     shown = trajectory.sample
-    boxes = set(read_boxes(answer)) if shown.boxes and read_boxes(shown.answer) else set()
+    boxes = set(read_boxes(answer)) if shown.data_source == REFCOCO else set()
     if len(boxes) == 1:
         box = to_native(boxes.pop(), trajectory.frame, trajectory.native_size, trajectory.view_size)
         return json.dumps([round(x, 2) for x in box])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import agents
-from agents.evaluation import Scoring, evaluate, open_run, rescore
+from agents.evaluation import Scoring, compare, evaluate, open_run, rescore
 from agents.evaluation.clock import SECONDS
 from agents.evaluation.plan import WITHOUT_TOOLS, Plan
 from agents.evaluation.score_file import read_scores
@@ -184,10 +184,36 @@ def test_a_run_that_grows_in_one_way_does_not_shrink_in_another(tmp_path):
     assert report.planned == 8
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "planned"),
+    [
+        ({"tools": "on"}, {"tools": "off"}, 12),
+        ({}, {"limit": 6, "repeats": 2}, 12),
+        ({"limit": 100, "repeats": 2}, {"limit": 50, "repeats": 2, "tools": "both"}, 24),
+        ({"limit": 4}, {"limit": 2}, 4),
+    ],
+)
+def test_a_run_goes_on_where_both_together_leave_no_gap(tmp_path, first, then, planned):
+    run(tmp_path / "run", **first)
+    report = run(tmp_path / "run", if_exists="resume", **then)
+    assert report.complete
+    assert report.planned == planned
+
+
 def test_samples_with_one_id_are_two_questions(tmp_path):
     twice = [replace(sample, id=f"s{i % 3}") for i, sample in enumerate(samples())]
     report = run(tmp_path / "run", dataset=twice, repeats=2)
     assert report.conditions[0].accuracy.questions == 6
+    run(tmp_path / "short", dataset=twice, limit=4)
+    (pair,) = compare(tmp_path / "run", tmp_path / "short").pairs
+    assert pair.test.questions == 4
+
+
+def test_samples_with_one_id_are_two_questions_in_all_orders_too(tmp_path):
+    twice = [replace(sample, id="x", options=("yes", "no", "other"), answer="yes") for sample in samples()[:2]]
+    benchmark, dataset = open_benchmark("jsonl", twice, circular=True)
+    report = evaluate(benchmark, dataset, agents.make_agent("oracle"), RULES, out=tmp_path / "run", progress=False)
+    assert report.conditions[0].accuracy.questions == 2
 
 
 @pytest.mark.parametrize(

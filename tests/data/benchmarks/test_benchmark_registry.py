@@ -65,7 +65,7 @@ def test_files_of_ones_own_are_choices_if_they_have_options(tmp_path, options, m
 @pytest.mark.parametrize("name", ["visual_search", "pattern_search"])
 def test_the_built_in_tasks_need_no_files(name):
     bench, data = open_benchmark(name)
-    assert bench.name == name
+    assert (bench.name, bench.metric) == (name, "choice")
     assert all(category in data[0].metadata for category in bench.categories)
     assert data[0].id.startswith("visual_search/test/")  # no scene that a policy may have been trained on
     assert data[0].images[0].size[0] > 100

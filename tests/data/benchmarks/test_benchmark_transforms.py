@@ -130,6 +130,10 @@ def test_circular_asks_what_has_options_and_leaves_bad_rows_to_be_listed(tmp_pat
     assert len(circular) == 4
     with pytest.raises(DataError, match="not one of the options"):
         circular[3]
+    (tmp_path / "worse.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows[::-1]))
+    bench, circular = open_benchmark("jsonl", tmp_path / "worse.jsonl", circular=True)
+    assert bench.metric == "choice"
+    assert len(circular) == 4
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -61,6 +61,10 @@ def test_a_group_of_one_cannot_differ():
         load_config(["rollout.group_size=1", "rollout.dynamic_sampling=1"])
 
 
+def test_the_built_in_task_has_its_name_here_too():
+    assert load_config(["data=pattern_search"]) == load_config()
+
+
 def test_off_is_a_word_here():
     assert load_config(["algorithm.kl=off"]).algorithm.kl == "off"
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from deepeyes_env import register_toolbox  # noqa: E402
 from deepeyes_env.core import MissingExtraError  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from trainers.grpo.config import load_config  # noqa: E402
 from trainers.grpo.learner import NonFiniteError  # noqa: E402
 from trainers.grpo.run import run  # noqa: E402
+from trainers.grpo.stopping import undisturbed  # noqa: E402
 from trainers.grpo.trainer import Trainer  # noqa: E402
 from trainers.sight import read_metrics  # noqa: E402
 
@@ -365,6 +368,33 @@ def test_ctrl_c_while_a_run_is_closed_waits_until_it_is(tmp_path, monkeypatch):
     assert (tmp_path / "run" / "curves.png").exists()
 
 
+def test_a_close_that_hangs_can_be_left_at_the_third_signal():
+    before = signal.getsignal(signal.SIGINT)
+    with undisturbed() as came:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert len(came) == 3
+    assert signal.getsignal(signal.SIGINT) is before
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lambda: undisturbed().__enter__()).result() == []
+
+
+def test_registered_arguments_count_in_threads_too(tmp_path):
+    register_toolbox("OneImage-v0", tools=["image_zoom_in_tool"], max_images=1)
+    trainer = Trainer(config(tmp_path, "env.toolbox=OneImage-v0"))
+    assert {limits.max_images for limits in trainer._env.call("limits")} == {1}
+    trainer.close()
+
+
+def test_what_a_plugin_itself_misses_is_told_as_it_is(tmp_path, monkeypatch):
+    (tmp_path / "needy_plugin.py").write_text("import nothing_like_it\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="nothing_like_it"):
+        Trainer(config(tmp_path / "run", "env.plugins=[needy_plugin]"))
+
+
 def test_a_loss_that_is_unknown_is_found_first(tmp_path):
     with pytest.raises(ValueError, match="unknown policy loss 'pppo'"):
         run(config(tmp_path / "run", "algorithm.loss=pppo"), live=False)
@@ -377,11 +407,12 @@ def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
         run(config(tmp_path / "run", "model=/nowhere"), overwrite=True, live=False)
     assert (tmp_path / "run" / "metrics.jsonl").exists()
     monkeypatch.setitem(sys.modules, "wandb", None)
+    (tmp_path / "run" / "mine.txt").write_text("mine")
     with pytest.raises(MissingExtraError, match="wandb is not installed"):
         run(config(tmp_path / "run", "log.wandb=mine"), overwrite=True, live=False)
     with pytest.raises(ValueError, match=r"env\.plugins: there is no module 'nope'; .* PYTHONPATH"):
         run(config(tmp_path / "run", "env.plugins=[nope]"), overwrite=True, live=False)
-    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    assert (tmp_path / "run" / "mine.txt").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(FileExistsError, match="is a file; name a folder"):
         run(config(tmp_path / "file"), live=False)

@@ -21,6 +21,7 @@ from trainers.grpo.metrics import rollout_metrics  # noqa: E402
 from trainers.grpo.questions import scenes  # noqa: E402
 from trainers.grpo.trainer import Trainer  # noqa: E402
 from trainers.tiny import BASE  # noqa: E402
+from trainers.tiny.build import write  # noqa: E402
 from trainers.tiny.lessons import Teacher  # noqa: E402
 from trainers.tiny.model import PROCESSOR  # noqa: E402
 from trainers.tiny.phrases import phrases, zoom  # noqa: E402
@@ -45,6 +46,13 @@ def test_the_shipped_policy_is_small():
 def test_it_brings_what_servers_want_to_know_about_images():
     settings = json.loads((BASE / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert settings == json.loads(json.dumps(PROCESSOR))
+
+
+def test_what_is_built_brings_them_too(policy, tmp_path):
+    write(policy, tmp_path / "built")
+    assert (tmp_path / "built" / "preprocessor_config.json").read_bytes() == (
+        BASE / "preprocessor_config.json"
+    ).read_bytes()
 
 
 def test_it_is_a_stock_model_that_transformers_loads():

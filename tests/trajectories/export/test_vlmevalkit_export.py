@@ -113,11 +113,14 @@ def test_letters_of_a_file_with_gaps_are_kept(tmp_path):
 
 def test_boxes_are_in_native_pixels():
     box = (1000.0, 900.0, 1400.0, 1300.0)
-    asked = Sample("b", "Where?", box_text(box), np.zeros((1800, 2400, 3), np.uint8), boxes=[box])
+    image = np.zeros((1800, 2400, 3), np.uint8)
+    asked = Sample("b", "Where?", box_text(box), image, boxes=[box], data_source="refcoco")
     run = agents.rollout("VisualToolbox-v2", "oracle", dataset=[asked], episodes=1, progress=False, rubric=None)
     (episode,) = run.trajectories
     assert episode.view_size != episode.native_size
     assert np.allclose(json.loads(prediction_of(episode).prediction), box, atol=0.1)
+    other = replace(episode, sample=replace(asked, data_source="", metadata={"option_letters": "z"}))
+    assert json.loads(prediction_of(other).prediction)[0] < 500  # as it was said
 
 
 NASTY = ["=1+1", "+A", "tab\tand\nline", 'quote " inside', "NA", "tail ", "ünï 猫", "00123"]
