@@ -104,7 +104,7 @@ class OpenAIAgent:
         self._urls = DataUrls(image_format, quality)
         self._servers = Servers(
             [base_url] if isinstance(base_url, str) else base_url,
-            _checked(api_key or os.environ.get("OPENAI_API_KEY") or NO_KEY),
+            _checked(api_key or "") or _checked(os.environ.get("OPENAI_API_KEY", "")) or NO_KEY,
             concurrency=concurrency,
             timeout=timeout,
             retries=retries,
@@ -198,6 +198,10 @@ class OpenAIAgent:
         return {name: value for name, value in {**fields, **self._extra}.items() if value is not None}
 
     def _stops(self, protocol: Protocol) -> list[str]:
+        """Return the stop strings that are sent."""
+        if "stop" in self._extra:
+            stop = self._extra["stop"] or []
+            return [stop] if isinstance(stop, str) else list(stop)
         return stop_strings(protocol) if self._stop == "auto" else list(self._stop)
 
     def _overhead(self, episode: Trajectory) -> int:

@@ -123,7 +123,9 @@ def _interleaved(text: str, images: Sequence[ImageRef]) -> list[str | ImageRef]:
 def _native_turn(turn: Turn, number: int, place: Place) -> Iterator[ChatMessage]:
     made = len(turn.results) + turn.skipped
     spans = find_json_spans(turn.action, "<tool_call>", "</tool_call>")[-made:]  # a thought may mention earlier ones
-    said = turn.action[: spans[0].start] if spans else turn.action
+    # A mark that a thought only mentions seems to open the call behind it.
+    start = turn.action.rfind("<tool_call>", spans[0].start, spans[0].outer) if spans else len(turn.action)
+    said = turn.action[:start]
     written = [turn.action[span.inner : span.outer] for span in spans]
     ids = [result.call.id or f"call_{number}_{i}" for i, result in enumerate(turn.results)]
     calls = [

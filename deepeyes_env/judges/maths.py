@@ -25,10 +25,15 @@ _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MATHEMATICAL = re.compile(r"[0-9\\+*/^=<>]")
 _CHOICE = re.compile(r"\s*\(?[A-Z][).:]")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_TRAILING_WORD = re.compile(r"[\d.}]\s*(?:\\(?:text|mathrm)\s*\{\s*)?([A-Za-z]+)[.}$\s]*$")
+_DRESS = re.compile(r"\\(?:text|mathrm|textrm|mbox|rm)(?![A-Za-z])|\\[,;:! ]|[${}~\s]")
+_WITH_UNIT = re.compile(
+    r"(?:[A-Za-z]=)?(?:\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[^A-Za-z\\])*?[\d)](\^\\circ|\\?%|[A-Za-z]+(?:\^\d)?)\.?"
+)
+_SCALE = re.compile(r"°\s*[A-Za-z]")
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
 _FUNCTIONS = {"sqrt", "frac"}
 _UNITS = {"mm", "cm", "km", "ft", "in", "inches", "feet", "meters", "kg", "units", "degrees", "square"}
+_ALIASES = {"meters": "m", "feet": "ft", "inches": "in", "^\\circ": "degrees", "\\%": "%"}
 _ONE_LETTER_UNITS = frozenset("mgshlLNJWVAKtC")
 
 
@@ -68,7 +73,10 @@ class MathJudge:
             deepeyes_env.core.MissingExtraError: math-verify is not installed.
             JudgeError: The process that runs math-verify cannot be started.
         """
-        given, expected = in_latex(unboxed(prediction)), in_latex(unboxed(sample.answer))
+        texts = unboxed(prediction), unboxed(sample.answer)
+        if any(map(_SCALE.search, texts)):  # 20 °C or 30° N: no angle
+            return None
+        given, expected = map(in_latex, texts)
         if sample.options or not comparable(given, expected):
             return None
         equal = self._ask(given, expected)
@@ -103,7 +111,7 @@ def unboxed(text: str) -> str:
 
 def in_latex(text: str) -> str:
     r"""Write degree and root signs as LaTeX: ``145°`` as ``145^\circ``, ``2√3`` as ``2\sqrt{3}``."""
-    return _ROOT.sub(lambda match: f"\\sqrt{{{match[1].strip('(){}')}}}", text.replace("°", "^\\circ"))
+    return _ROOT.sub(lambda match: f"\\sqrt{{{match[1].strip('(){}')}}}", text.rstrip(". ").replace("°", "^\\circ"))
 
 
 def comparable(prediction: str, answer: str) -> bool:
@@ -118,8 +126,8 @@ def comparable(prediction: str, answer: str) -> bool:
     if not (_MATHEMATICAL.search(prediction) and _MATHEMATICAL.search(answer)) or _CHOICE.match(prediction):
         return False
     units = _unit(prediction), _unit(answer)
-    if all(units) and units[0] != units[1]:
-        return False
+    if all(units):
+        return units[0] == units[1]
     given, expected = (
         [word for word in _WORD.findall(text) if word not in _FUNCTIONS] for text in (prediction, answer)
     )
@@ -127,8 +135,10 @@ def comparable(prediction: str, answer: str) -> bool:
 
 
 def _unit(text: str) -> str:
-    found = _TRAILING_WORD.search(text)
-    return found[1] if found and (found[1] in _UNITS or found[1] in _ONE_LETTER_UNITS) else ""
+    found = _WITH_UNIT.fullmatch(_DRESS.sub("", text))
+    unit = _ALIASES.get(found[1], found[1]) if found else ""
+    known = unit.partition("^")[0]
+    return unit if known in _UNITS or known in _ONE_LETTER_UNITS or known == "%" else ""
 
 
 def _braces_match(text: str) -> bool:

@@ -26,7 +26,7 @@ _TENS = {
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _NUMBER_WORDS = {*_SMALL, *_TENS, *_SCALES, "hundred"}
-_NOT_UNITS = {*_NUMBER_WORDS, "or", "and", "not", "to"}
+_NOT_UNITS = {*_NUMBER_WORDS, "or", "and", "not", "to", "π", "pi", "e", "i"}
 _CURRENCIES = "$€£¥"
 
 
@@ -59,7 +59,9 @@ class Quantity:
             return full.value / 100 == bare.value or (asked and full.value == bare.value)
         if full.value != bare.value:
             return False
-        return full.unit in _CURRENCIES or set(full.unit.split()) <= set(_LONG_WORD.findall(question))
+        return full.unit in _CURRENCIES or set(full.unit.split()) <= set(
+            _LONG_WORD.findall(question.replace("°", " degrees "))
+        )
 
 
 def read_quantity(text: str) -> Quantity | None:

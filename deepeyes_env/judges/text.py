@@ -14,10 +14,10 @@ _AFTER_NFKC = str.maketrans({"⁄": "/", "−": "-", "–": "-", "—": "-", "�
 _TRAILING = ".,;:?! "
 _WRAPPERS = "*_`\"' "
 _LATEX_WRAPPER = re.compile(r"\\(?:boxed|text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
-_AFTER_LETTER = "is|are|was|would|should|must|can|may|seems|looks|or|and|but|because|since|as"
-# In "A B" the A is no article, and neither in "A is right" or "A or B".
-_ARTICLE = re.compile(rf"\b(?:the (?=\w)|an? (?!(?:{_AFTER_LETTER})\b)(?=\w\w))")
-_WORD_HYPHEN = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
+# In "A B" the A is no article, and neither in "A is right" or "A would be best".
+_ARTICLE = re.compile(r"\b(?:(?:the|an) (?=\w)|a (?!(?:is|would be)\b)(?=\w\w))")
+_WORD_HYPHEN = re.compile(r"(?<=[^\W\d]{2})-(?=[^\W\d])|(?<=[^\W\d])-(?=[^\W\d]{2})")  # not that of "2x-y"
+_COUNTED = re.compile(r"\d[^\W\d_]?$")
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore)\b,? ?)?"
     r"(?:(?:my |the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice|letter)\b(?: is\b| ?[:=])?[: ]*"
@@ -49,7 +49,7 @@ def tidy(text: str) -> str:
 
 def _strip_trailing(text: str) -> str:
     stripped = text.rstrip(_TRAILING)
-    is_factorial = stripped[-1:].isdigit() and text[len(stripped) :].startswith("!")
+    is_factorial = _COUNTED.search(stripped) and text[len(stripped) :].startswith("!")
     return f"{stripped}!" if is_factorial else stripped
 
 

@@ -161,6 +161,33 @@ def test_text(answer: str, right: list[str], wrong: list[str]) -> None:
     assert [text for text in wrong if score(text, sample(answer)) != 0] == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a can", "can"), ("A can of soda", "can of soda"), ("a may pole", "may pole"),
+     ("a bottle and a can", "bottle and can"), ("an x-ray", "x ray"), ("Yes!", "yes"), ("3 dogs!", "3 dogs")],
+)  # fmt: skip
+def test_articles_before_words_that_may_follow_a_letter(one: str, other: str) -> None:
+    assert score(one, sample(other)) == score(other, sample(one)) == 1
+
+
+def test_a_can_is_an_option() -> None:
+    for said in ("a can", "A can", "can", "It is a can"):
+        assert score(said, sample("a can", options=("a bottle", "a can"))) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("2n!", "2n"), ("2x-y", "2x y"), ("2π", "2"), ("2a-b", "2a b")])
+def test_what_mathematics_tells_apart_is_not_the_same(one: str, other: str) -> None:
+    assert score(one, sample(other)) == score(other, sample(one)) == 0
+
+
+def test_rules_are_not_sure_of_constants() -> None:
+    assert unsure("2π", sample("6.283185307179586")) is None
+
+
+def test_degrees_asked_for_may_be_left_out() -> None:
+    assert score("45", sample("45°", question="Angle in °?")) == 1
+
+
 @pytest.mark.parametrize(("one", "other"), [("30°C", "30 °C"), ("30°", "30 degrees"), ("30 ° C", "30°c")])
 def test_degrees_are_degrees(one: str, other: str) -> None:
     assert score(one, sample(other)) == score(other, sample(one)) == 1

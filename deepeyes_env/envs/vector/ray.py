@@ -153,8 +153,7 @@ class RayVectorEnv(BatchedVectorEnv):
     def _answer(
         self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]
     ) -> dict[int, Any]:
-        asked = given[0] if method == "run" else actor.numbers
-        again = False
+        runs, again, of_this = method == "run", False, 0
         while True:
             try:
                 answer = self._asked_again(actor, method, given, resets) if again else answer
@@ -164,18 +163,19 @@ class RayVectorEnv(BatchedVectorEnv):
                     raise
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
                 again = True
-                # Counted over calls: an actor may die of a command that a patient call has not waited for.
-                for i in asked:
+                of_this += 1
+                # Of commands counted over calls: an actor may die of one that a patient call has not waited for.
+                for i in given[0] if runs else ():
                     self._deaths[i] += 1
-                if max(self._deaths[i] for i in asked) <= MAX_REPLACEMENTS:
+                if (max(self._deaths[i] for i in given[0]) if runs else of_this) <= MAX_REPLACEMENTS:
                     continue
-                if method != "run":
+                if not runs:
                     raise _dies(actor, method, error) from error
                 answers = self._one_by_one(actor, given[0], resets)
             else:
-                if method == "run":
+                if runs:
                     self._log(given[0], answers)
-            for i in answers:
+            for i in answers if runs else ():
                 self._deaths[i] = 0
             return answers
 

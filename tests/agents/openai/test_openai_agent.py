@@ -131,7 +131,7 @@ def test_a_thought_that_the_server_took_out_is_put_back(begin):
 
 @pytest.mark.parametrize("native", [False, True])
 def test_a_thought_apart_is_recorded_and_not_read_as_an_answer(native):
-    thought = "I could say <answer>B</answer>, or <tool_call>look</tool_call>. " + "Hm. " * 400
+    thought = "I could say <answer>B</answer>, or <tool_call>look</tool_call>, or <tool_call>. " + "Hm. " * 400
 
     def reply(request):
         if spoken(request):
@@ -166,6 +166,23 @@ def test_odd_log_probabilities_are_none(logprobs):
     with FaultyServer(lambda request: choice) as server:
         run = rollout(server, episodes=1, tokens=True)
     assert run.trajectories[0].turns[0].tokens == PolicyTokens((1,), ())
+
+
+@pytest.mark.parametrize("stop", [None, "X", ["X"]])
+def test_stop_strings_among_further_fields_are_those_sent(stop):
+    with FaultyServer(lambda request: "I would say <answer> B maybe") as server:
+        agent = OpenAIAgent("tiny", server.url, extra={"stop": stop})
+        run = agents.rollout("VisualToolbox-v2", agent, episodes=1, progress=False)
+    assert run.trajectories[0].turns[0].action == "I would say <answer> B maybe"
+    assert server.requests[0].get("stop") == stop
+
+
+@pytest.mark.parametrize("key", [" ", "\n"])
+def test_a_blank_key_is_none(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with FaultyServer() as server:
+        run = rollout(server, episodes=1, api_key=key)
+    assert not run.failures
 
 
 @pytest.mark.parametrize("key", ["sk-ключ", "sk-\x00secret"])
