@@ -21,8 +21,6 @@ from deepeyes_env.envs.opening import letter_options
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.judges.text import key, polarity
 
-_YES_NO = ("yes", "no")
-
 
 class ScriptedAgent(ABC):
     """Base of the agents that follow a script.
@@ -155,7 +153,7 @@ def guess(sample: Sample, random: Random) -> str:
     """Return the letter of a uniformly random option; else yes or no where one of them is right, or ``unknown``."""
     said = [letter for letter, _ in letter_options(sample.options)]
     if not said and polarity(key(sample.answer)):
-        said = [*_YES_NO]
+        said = ["yes", "no"]
     return random.choice(said) if said else "unknown"
 
 

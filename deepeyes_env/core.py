@@ -5,6 +5,7 @@ All of them are frozen. A trajectory is the one currency between environments, a
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -292,6 +293,20 @@ class DataError(ValueError):
 
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Import a module of an optional dependency and return it.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing_extra(package, extra) from error
 
 
 def missing_extra(package: str, extra: str) -> MissingExtraError:

@@ -13,15 +13,12 @@ from agents.budget import Budget
 from agents.openai.data_urls import DataUrls, ImageFormat
 from agents.openai.reading import read_reply, stop_strings
 from agents.openai.requests import Body, Place, body_of, is_native, messages_of, tool_schemas, toolbox_named
-from agents.openai.servers import RefusedError, Servers
+from agents.openai.servers import LOCAL, RefusedError, Servers
 from agents.upkeep import keep_up, with_ledger
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.limits import approximate_tokens
 from deepeyes_env.images import ImageError
 from deepeyes_env.protocols import Protocol
-
-LOCAL = "http://127.0.0.1:8000/v1"
-"""Where vLLM serves by default."""
 
 NO_KEY = "none"
 """Sent to servers that want no key: the ``openai`` package insists on one."""

@@ -35,14 +35,14 @@ def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[
     content = _text(message.get("content"))
     tokens = read_tokens(choice)
     calls = message.get("tool_calls")
-    said: dict[str, Any] = {"role": "assistant", "content": content}
-    if isinstance(thought, str) and "<think>" not in content:
-        said["reasoning_content"] = thought  # apart: a tag in it is no answer
+    beside: dict[str, Any] = {}
+    if thought and isinstance(thought, str) and "<think>" not in content:
+        beside["reasoning_content"] = thought  # apart: a tag in it is no answer
     if calls:  # some servers take calls out of the text whether or not tools were sent
-        return Reply({**said, "tool_calls": calls}, tokens)
-    if not native:
-        said["content"] = with_stop(content, choice, protocol, stops)
-    return Reply(said if native or "reasoning_content" in said else said["content"], tokens)
+        beside["tool_calls"] = calls
+    elif not native:
+        content = with_stop(content, choice, protocol, stops)
+    return Reply({"role": "assistant", "content": content, **beside} if native or beside else content, tokens)
 
 
 def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str]) -> str:

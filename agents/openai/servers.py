@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 WORTH_RETRYING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may go away by themselves."""
 
-EXAMPLE = "http://127.0.0.1:8000/v1"
+LOCAL = "http://127.0.0.1:8000/v1"
+"""Where vLLM serves by default."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first repetition, and at most; it doubles from one to the next."""
@@ -108,9 +109,9 @@ class Servers:
                 raise ValueError(f"{name}={value}: must be at least {least}")
         for url in urls:
             if not url.startswith(("http://", "https://")):
-                raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {EXAMPLE}")
+                raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
             if not _has_host(url):
-                raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {EXAMPLE}")
+                raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {LOCAL}")
         if not urls:
             raise ValueError("base_url: give at least one URL")
         self._openai = openai

@@ -48,6 +48,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the episodes of a run to a file for training or evaluation elsewhere; or check such a file."""
+    from deepeyes_env.data.files import refuse_existing
     from deepeyes_env.trajectories import export as exports
     from deepeyes_env.trajectories.files import RECORDS
 
@@ -60,8 +61,7 @@ def export(
         return
     if run is None or out is None:
         raise typer.BadParameter("give RUN and --out, or --check")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out}: exists; give another file or --overwrite")
+    refuse_existing(out, overwrite)
     if out.resolve() in (run.resolve(), (run / RECORDS).resolve()):
         raise ValueError(f"{out}: is the run itself; give another file")
     dataset, rows = (None, None) if data is None else _data_set(run, data)

@@ -32,12 +32,12 @@ def photos(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Plant small objects with hidden details in photographs, and questions about them."""
+    from deepeyes_env.data.files import refuse_existing
     from deepeyes_env.data.photos import plant
 
     if out.suffix.lower() != ".parquet":
         raise ValueError(f"{out}: is a parquet file to be; give it a name that ends in .parquet")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out}: exists; give another file or --overwrite")
+    refuse_existing(out, overwrite)
     count = plant(
         folder,
         out,

@@ -43,6 +43,12 @@ def refuse_file(folder: Path) -> None:
         raise FileExistsError(f"{str(folder)!r} is a file; name a folder")
 
 
+def refuse_existing(file: Path, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if a file that a command is to write is there, and not to be replaced."""
+    if file.exists() and not overwrite:
+        raise FileExistsError(f"{file}: exists; give another file or --overwrite")
+
+
 def append_whole(file: FileIO, line: bytes) -> None:
     """Append a line to an unbuffered file, whole or, if that fails, not at all.
 

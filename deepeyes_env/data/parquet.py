@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepeyes_env.core import DataError, Sample, missing_extra
+from deepeyes_env.core import DataError, Sample, import_extra
 from deepeyes_env.data.files import checked_samples, replacing
 from deepeyes_env.data.parquet_schema import COLUMNS, arrow_schema, check_schema, row_of_sample, sample_of_row
 from deepeyes_env.data.rows import OnError, RowDataset
@@ -145,7 +145,7 @@ class ParquetDataset(RowDataset):
         return block
 
     def _open(self, group: _RowGroup) -> _Cursor:
-        pq = _pyarrow_parquet()
+        pq = import_extra("pyarrow.parquet", "data")
         metadata = self._metadata[group.file]
         columns = [column for column in COLUMNS if column in metadata.schema.to_arrow_schema().names]
         rows = max(1, min(group.rows, BLOCK_BYTES * group.rows // max(1, group.bytes)))
@@ -164,14 +164,6 @@ def _advance(cursor: _Cursor, row: int) -> _Block:
     raise ValueError(f"row group {cursor.group.number} ends early")
 
 
-def _pyarrow_parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise missing_extra("pyarrow", "data") from error
-    return pyarrow.parquet
-
-
 def _arrow_errors() -> tuple[type[Exception], ...]:
     import pyarrow
 
@@ -179,7 +171,7 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
 
 
 def _read_metadata(path: Path) -> pyarrow.parquet.FileMetaData:
-    pq = _pyarrow_parquet()
+    pq = import_extra("pyarrow.parquet", "data")
     try:
         metadata = pq.read_metadata(path)
         schema = metadata.schema.to_arrow_schema()
@@ -223,7 +215,7 @@ def write_parquet(samples: Iterable[Sample], path: str | Path, *, row_group_size
     """
     if row_group_size < 1:
         raise ValueError(f"row_group_size={row_group_size}: must be at least 1")
-    pq = _pyarrow_parquet()
+    pq = import_extra("pyarrow.parquet", "data")
     import pyarrow as pa
 
     schema = arrow_schema()

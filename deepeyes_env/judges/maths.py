@@ -34,7 +34,7 @@ _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
 _FUNCTIONS = {"sqrt", "frac"}
 _UNITS = {"mm", "cm", "km", "ft", "in", "inches", "feet", "meters", "kg", "units", "degrees", "square"}
 _ALIASES = {"meters": "m", "feet": "ft", "inches": "in", "^\\circ": "degrees", "\\%": "%"}
-_ONE_LETTER_UNITS = frozenset("mgshlLNJWVAKtC")
+_ANY_UNIT = frozenset((*_UNITS, *"mgshlLNJWVAKtC", "%"))
 
 
 def math_verify_installed() -> bool:
@@ -137,8 +137,7 @@ def comparable(prediction: str, answer: str) -> bool:
 def _unit(text: str) -> str:
     found = _WITH_UNIT.fullmatch(_DRESS.sub("", text))
     unit = _ALIASES.get(found[1], found[1]) if found else ""
-    known = unit.partition("^")[0]
-    return unit if known in _UNITS or known in _ONE_LETTER_UNITS or known == "%" else ""
+    return unit if unit.partition("^")[0] in _ANY_UNIT else ""
 
 
 def _braces_match(text: str) -> bool:

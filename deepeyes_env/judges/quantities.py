@@ -59,9 +59,8 @@ class Quantity:
             return full.value / 100 == bare.value or (asked and full.value == bare.value)
         if full.value != bare.value:
             return False
-        return full.unit in _CURRENCIES or set(full.unit.split()) <= set(
-            _LONG_WORD.findall(question.replace("°", " degrees "))
-        )
+        named = set(_LONG_WORD.findall(question.replace("°", " degrees ")))
+        return full.unit in _CURRENCIES or set(full.unit.split()) <= named
 
 
 def read_quantity(text: str) -> Quantity | None:

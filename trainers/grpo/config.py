@@ -11,15 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.core import DataError
-from deepeyes_env.data.dataset import PATTERN_SEARCH
+from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.data.files import replacing
 from deepeyes_env.names import did_you_mean
 from trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
-BUILT_IN = "visual_search"
-"""The name of the built-in task instead of a data file; ``scenes`` says which scenes, by default ``pattern_search``."""
-
 TINY = "tiny"
 """The name by which the shipped tiny policy is asked for instead of a model directory."""
 
@@ -232,7 +229,7 @@ class Config(Section):
     """
 
     model: str = TINY
-    data: str = BUILT_IN
+    data: str = VISUAL_SEARCH
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -248,7 +245,7 @@ class Config(Section):
     @field_validator("data")
     @classmethod
     def _one_name(cls, data: str) -> str:
-        return BUILT_IN if data == PATTERN_SEARCH else data
+        return VISUAL_SEARCH if data == PATTERN_SEARCH else data
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
@@ -259,7 +256,7 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise ValueError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
-        if self.evaluation.data and self.data == BUILT_IN:
+        if self.evaluation.data and self.data == VISUAL_SEARCH:
             raise ValueError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset, load
+from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.images.views import ViewBudget
-from trainers.grpo.config import BUILT_IN, Config
+from trainers.grpo.config import Config
 from trainers.grpo.rollouts import Start
 
 ENDLESS = 1_000_000
@@ -42,7 +43,7 @@ class Questions:
     def __init__(self, config: Config) -> None:
         self._seed = config.seed
         number = config.evaluation.samples
-        if config.data == BUILT_IN:
+        if config.data == VISUAL_SEARCH:
             self.dataset: Any = scenes(config, "train", config.seed, ENDLESS)
             self.view = None
             self._size = ENDLESS

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from deepeyes_env.core import import_extra
 from deepeyes_env.data.files import refuse_file
 from deepeyes_env.trajectories import read_trajectories, write_comparison
 from trainers.grpo.config import Config, differences, load_config
@@ -18,7 +19,6 @@ from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
 from trainers.sight.board import LoggingBoard
 from trainers.sight.curves import plot_curves
 from trainers.sight.live import Live
-from trainers.sight.recorders import import_wandb
 
 FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
@@ -77,7 +77,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
     if resume:
         check_same(config, lambda name: name.startswith(QUESTIONS))
     if config.log.wandb:
-        import_wandb()  # found missing before anything is made or deleted
+        import_extra("wandb", "wandb")  # found missing before anything is made or deleted
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepeyes_env.core import missing_extra
+from deepeyes_env.core import import_extra
 from deepeyes_env.data.files import replacing
 
 
@@ -92,19 +92,6 @@ class TensorBoard:
         self._writer.close()
 
 
-def import_wandb() -> Any:
-    """Return the module.
-
-    Raises:
-        MissingExtraError: wandb is not installed.
-    """
-    try:
-        import wandb
-    except ImportError as error:
-        raise missing_extra("wandb", "wandb") from error
-    return wandb
-
-
 class WandB:
     """Weights & Biases; a run that is resumed goes on under its id, kept in ``wandb_id``.
 
@@ -118,7 +105,7 @@ class WandB:
     """
 
     def __init__(self, project: str, folder: Path, settings: Mapping[str, Any]) -> None:
-        wandb = import_wandb()
+        wandb = import_extra("wandb", "wandb")
         kept = folder / "wandb_id"
         name = kept.read_text(encoding="utf-8") if kept.exists() else None
         self._run = wandb.init(project=project, dir=str(folder), config=dict(settings), id=name, resume="allow")

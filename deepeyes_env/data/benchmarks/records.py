@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from deepeyes_env.core import DataError, Sample, missing_extra
+from deepeyes_env.core import DataError, Sample, import_extra
 from deepeyes_env.data.rows import RowDataset
 from deepeyes_env.images.ref import ImageRef
 
@@ -160,7 +160,7 @@ def read_parquet(path: Path, image_column: str) -> list[Record]:
             it has.
         MissingExtraError: pyarrow is not installed.
     """
-    pq = _pyarrow_parquet()
+    pq = import_extra("pyarrow.parquet", "data")
     import pyarrow
 
     try:
@@ -181,7 +181,7 @@ class _ParquetImages:
 
     def __init__(self, path: Path, column: str) -> None:
         self._path, self._column = path, column
-        metadata = _pyarrow_parquet().read_metadata(path)
+        metadata = import_extra("pyarrow.parquet", "data").read_metadata(path)
         sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         self._starts = [0, *itertools.accumulate(sizes)][:-1]
         self._make_cache()
@@ -204,7 +204,11 @@ class _ParquetImages:
         import pyarrow
 
         try:
-            table = _pyarrow_parquet().ParquetFile(self._path).read_row_group(group, columns=[self._column])
+            table = (
+                import_extra("pyarrow.parquet", "data")
+                .ParquetFile(self._path)
+                .read_row_group(group, columns=[self._column])
+            )
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"row group {group} cannot be read: {error}") from error
         images: list[Any] = table.column(0).to_pylist()
@@ -216,14 +220,6 @@ class _ParquetImages:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._make_cache()
-
-
-def _pyarrow_parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise missing_extra("pyarrow", "data") from error
-    return pyarrow.parquet
 
 
 def check_fields(records: Sequence[Record], fields: Sequence[str | tuple[str, ...]], format: str) -> None:

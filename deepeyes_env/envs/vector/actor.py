@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from deepeyes_env.core import missing_extra
+from deepeyes_env.core import import_extra
 from deepeyes_env.envs.vector.messages import EnvDescription
 from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
 
@@ -68,11 +68,7 @@ def get_ray() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise missing_extra("ray", "ray") from error
-    return ray
+    return import_extra("ray", "ray")
 
 
 def deaths() -> tuple[type[Exception], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -127,6 +127,7 @@ class RayVectorEnv(BatchedVectorEnv):
 
     def _log(self, commands: Mapping[int, Command], outcomes: Mapping[int, Outcome]) -> None:
         for i, outcome in outcomes.items():
+            self._deaths[i] = 0
             if outcome.done:
                 self._logs[i] = []
             elif isinstance(commands[i], Reset):
@@ -153,31 +154,33 @@ class RayVectorEnv(BatchedVectorEnv):
     def _answer(
         self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]
     ) -> dict[int, Any]:
-        runs, again, of_this = method == "run", False, 0
+        runs, died = method == "run", 0
         while True:
             try:
-                answer = self._asked_again(actor, method, given, resets) if again else answer
+                answer = self._asked_again(actor, method, given, resets) if died else answer
                 answers: dict[int, Any] = unpack(wait_for(answer))
             except deaths() as error:
                 if self._closing:
                     raise
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
-                again = True
-                of_this += 1
-                # Of commands counted over calls: an actor may die of one that a patient call has not waited for.
-                for i in given[0] if runs else ():
-                    self._deaths[i] += 1
-                if (max(self._deaths[i] for i in given[0]) if runs else of_this) <= MAX_REPLACEMENTS:
+                died = self._most_deaths(given[0]) if runs else died + 1
+                if died <= MAX_REPLACEMENTS:
                     continue
                 if not runs:
                     raise _dies(actor, method, error) from error
-                answers = self._one_by_one(actor, given[0], resets)
-            else:
-                if runs:
-                    self._log(given[0], answers)
-            for i in answers if runs else ():
-                self._deaths[i] = 0
+                return self._one_by_one(actor, given[0], resets)
+            if runs:
+                self._log(given[0], answers)
             return answers
+
+    def _most_deaths(self, asked: Collection[int]) -> int:
+        """Count a death of an actor of which one of the environments asked may be the cause; returns the highest count.
+
+        Counted over calls: an actor may die of a command that a patient call has not waited for.
+        """
+        for i in asked:
+            self._deaths[i] += 1
+        return max(self._deaths[i] for i in asked)
 
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, missing_extra
+from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, import_extra
 from deepeyes_env.data.files import replacing
 from deepeyes_env.data.parquet import BLOCK_BYTES
 from deepeyes_env.images.ref import ImageRef
@@ -43,7 +43,7 @@ def objection(conversation: Conversation) -> str:
 
 def arrow_schema() -> pyarrow.Schema:
     """Return the schema of the file, with the features that ``datasets`` reads from its metadata."""
-    pa = _pyarrow()
+    pa = import_extra("pyarrow", "data")
     text = pa.string()
     part = pa.struct({"type": text, "text": text})
     columns = {
@@ -80,7 +80,7 @@ def write_huggingface(conversations: Iterable[Conversation], path: Path) -> None
         deepeyes_env.images.ImageError: An image cannot be read.
         MissingExtraError: pyarrow is not installed.
     """
-    pa = _pyarrow()
+    pa = import_extra("pyarrow", "data")
     import pyarrow.parquet as pq
 
     schema = arrow_schema()
@@ -150,7 +150,7 @@ def read_huggingface(path: Path) -> Iterator[Conversation]:
         DataError: The file is no parquet, its schema is another, or a row is wrong; the message says where.
         MissingExtraError: pyarrow is not installed.
     """
-    pa = _pyarrow()
+    pa = import_extra("pyarrow", "data")
     import pyarrow.parquet as pq
 
     try:
@@ -247,11 +247,3 @@ def _image(entry: Any, where: str) -> ImageRef:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     return image
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise missing_extra("pyarrow", "data") from error
-    return pyarrow

@@ -19,7 +19,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample, Trajectory, missing_extra
+from deepeyes_env.core import DataError, Sample, Trajectory, import_extra
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.data.files import replacing
@@ -258,9 +258,5 @@ def _predictions(rows: Iterator[list[str]]) -> Iterator[Prediction]:
 
 
 def _openpyxl() -> Any:
-    try:
-        import openpyxl
-        import openpyxl.utils.exceptions
-    except ImportError as error:
-        raise missing_extra("openpyxl", "data") from error
-    return openpyxl
+    import_extra("openpyxl.utils.exceptions", "data")
+    return import_extra("openpyxl", "data")
