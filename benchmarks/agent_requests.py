@@ -34,7 +34,7 @@ from PIL import Image  # noqa: E402
 import agents  # noqa: E402
 from agents.openai import OpenAIAgent  # noqa: E402
 from agents.openai.data_urls import DataUrls  # noqa: E402
-from agents.openai.requests import body_of, messages_of  # noqa: E402
+from agents.openai.requests import body_of, messages_of, urls_of  # noqa: E402
 from benchmarks.env_step import Row, report  # noqa: E402
 from benchmarks.null_server import BOX  # noqa: E402
 from benchmarks.pipelines import zoom_text  # noqa: E402
@@ -42,7 +42,7 @@ from benchmarks.sources import SIZES, all_sources  # noqa: E402
 from benchmarks.timing import interleaved  # noqa: E402
 from deepeyes_env import Sample, ViewBudget  # noqa: E402
 from deepeyes_env.core import Trajectory  # noqa: E402
-from deepeyes_env.images.codec import decode, encode  # noqa: E402
+from deepeyes_env.images.codec import chroma_of, decode, encode  # noqa: E402
 
 TURNS = 4
 IN_FLIGHT = 64
@@ -101,7 +101,7 @@ class Episode:
     def ours(self) -> int:
         """As OpenAIAgent does."""
         urls = DataUrls()
-        return sum(len(body_of(SETTINGS, messages_of(episode), urls)) for episode in self.asked)
+        return sum(len(body_of(SETTINGS, messages_of(asked), urls_of(asked, urls))) for asked in self.asked)
 
     def everything(self) -> int:
         """PNG and base64 of every image in every turn."""
@@ -177,7 +177,7 @@ def play(url: str, data: bytes, episodes: int) -> tuple[float, float, dict[str, 
 def encoding_ms(data: bytes) -> float:
     """CPU time of what no client can avoid for a crop that it sends as JPEG."""
     crop = decode(data)[: BOX[1], : BOX[0]]
-    timing = interleaved({"crop": lambda: encode(crop, "jpeg")}, repeats={"crop": 5})
+    timing = interleaved({"crop": lambda: encode(crop, "jpeg", chroma=chroma_of(data))}, repeats={"crop": 5})
     return timing["crop"].median
 
 

@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+from dataclasses import dataclass, field
 
 BOX = (1008, 980)
 """Multiples of 28 pixels, within the default view budget: shown as it is cut."""
@@ -40,52 +41,81 @@ class Stats:
         return json.dumps({"requests": self.requests, "peak": self.peak, "mean": mean}).encode()
 
 
+@dataclass
 class Null:
-    """Answers connections."""
+    """What all connections share.
 
-    def __init__(self, width: int, height: int, delay: float) -> None:
-        self.size, self.delay = (width, height), delay
-        self.random = random.Random(0)
-        self.stats = Stats()
+    Attributes:
+        size: ``(width, height)`` of the image that is zoomed into, in pixels.
+        delay: Seconds that an answer takes.
+        buffer: What is read goes here, and nowhere else.
+        random: Chooses boxes.
+        stats: What was seen.
+    """
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                if b"/stats" in head[:40]:
-                    self._write(writer, self.stats.report())
-                    self.stats = Stats()
-                    continue
-                self.stats.change(1)
-                await self._skip(reader, head)
-                if self.delay:
-                    await asyncio.sleep(self.delay)
-                self.stats.change(-1)
-                self._write(writer, self._answer())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+    size: tuple[int, int]
+    delay: float
+    buffer: bytearray = field(default_factory=lambda: bytearray(2**18))
+    random: random.Random = field(default_factory=lambda: random.Random(0))
+    stats: Stats = field(default_factory=Stats)
 
-    async def _skip(self, reader: asyncio.StreamReader, head: bytes) -> None:
-        left = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-        while left:
-            left -= len(await reader.read(min(left, 2**18)))
-
-    def _answer(self) -> bytes:
+    def answer(self) -> bytes:
+        """Write a chat completion."""
         x, y = (self.random.randrange(side - box) for side, box in zip(self.size, BOX, strict=True))
         call = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [x, y, x + BOX[0], y + BOX[1]]}}
         content = f"<think>Closer.</think><tool_call>{json.dumps(call)}"
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
         return json.dumps({"id": "0", "object": "chat.completion", "model": "null", "choices": [choice]}).encode()
 
-    def _write(self, writer: asyncio.StreamWriter, body: bytes) -> None:
+
+class Connection(asyncio.BufferedProtocol):
+    """One client, which waits for an answer before it asks again."""
+
+    def __init__(self, null: Null) -> None:
+        self._null = null
+        self._head = b""
+        self._left = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._null.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._left:
+            self._head += self._null.buffer[:nbytes]
+            head, mark, body = self._head.partition(b"\r\n\r\n")
+            if not mark:
+                return
+            self._head, nbytes = b"", len(body)
+            if b"/stats" in head[:40]:
+                self._write(self._null.stats.report())
+                self._null.stats = Stats()
+                return
+            self._null.stats.change(1)
+            self._left = next(
+                int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+            )
+        self._left -= nbytes
+        if not self._left:
+            asyncio.get_running_loop().call_later(self._null.delay, self._answer)
+
+    def _answer(self) -> None:
+        self._null.stats.change(-1)
+        self._write(self._null.answer())
+
+    def _write(self, body: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        writer.write(head % len(body) + body)
+        self._transport.write(head % len(body) + body)
 
 
 async def main() -> None:
     """Serve until killed."""
     width, height, delay = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    server = await asyncio.start_server(Null(width, height, delay).serve, "127.0.0.1", 0, limit=2**20, backlog=256)
+    null = Null((width, height), delay)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(null), "127.0.0.1", 0, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

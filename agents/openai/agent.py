@@ -12,7 +12,7 @@ from agents.agent import AgentError, Reply
 from agents.budget import Budget
 from agents.openai.data_urls import DataUrls, ImageFormat
 from agents.openai.reading import read_reply, stop_strings
-from agents.openai.requests import Body, Place, body_of, is_native, messages_of, tool_schemas, toolbox_named
+from agents.openai.requests import Body, Place, body_of, is_native, messages_of, tool_schemas, toolbox_named, urls_of
 from agents.openai.servers import LOCAL, RefusedError, Servers
 from agents.upkeep import keep_up, with_ledger
 from deepeyes_env.core import Trajectory
@@ -50,7 +50,7 @@ class OpenAIAgent:
         stop: Stop strings; ``"auto"`` takes the closing marks of the environment's protocol.
         tokens: Ask for token ids and log-probabilities, which go into ``Reply.tokens``. vLLM gives both; a server that
             knows no ``return_token_ids`` ignores or refuses it.
-        image_format: How pixels are encoded: ``"jpeg"`` (4:4:4) or ``"png"``.
+        image_format: How pixels are encoded: ``"jpeg"`` or ``"png"``.
         quality: JPEG quality.
         tool_images: Where images of tool messages go: into the message (``"tool"``), into a user message that follows
             (``"user"``), or ``"auto"``: the first until a server refuses that.
@@ -77,7 +77,7 @@ class OpenAIAgent:
         stop: Sequence[str] | Literal["auto"] = "auto",
         tokens: bool = False,
         image_format: ImageFormat = "jpeg",
-        quality: int = 95,
+        quality: int = 90,
         tool_images: Place | Literal["auto"] = "auto",
         timeout: float = 300.0,
         retries: int = 6,
@@ -179,7 +179,7 @@ class OpenAIAgent:
 
     def _body(self, episode: Trajectory, place: Place) -> Body:
         kept = keep_up(episode, self.budget, self._overhead(episode)).episode
-        return body_of(self._fields(episode), messages_of(kept, place), self._urls)
+        return body_of(self._fields(episode), messages_of(kept, place), urls_of(kept, self._urls))
 
     def _fields(self, episode: Trajectory) -> dict[str, Any]:
         """Return everything of a request but its messages."""

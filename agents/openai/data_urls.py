@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from agents.openai.alike import Names
-from deepeyes_env.images.codec import common_format, encode
+from deepeyes_env.images.codec import chroma_of, common_format, encode
 from deepeyes_env.images.ref import ImageRef
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
@@ -32,7 +32,7 @@ class DataUrls:
         nbytes: How many bytes of URLs are kept.
 
     Args:
-        format: How pixels are encoded: ``"jpeg"`` (4:4:4) or ``"png"`` (lossless, 3 to 10 times as large).
+        format: How pixels are encoded: ``"jpeg"`` or ``"png"`` (lossless, 3 to 10 times as large).
         quality: JPEG quality, 1 to 100.
         max_bytes: How many bytes of URLs to keep at most.
 
@@ -40,7 +40,7 @@ class DataUrls:
         ValueError: ``format`` is unknown, or ``quality`` is out of range.
     """
 
-    def __init__(self, format: ImageFormat = "jpeg", quality: int = 95, max_bytes: int = 2 * 2**30) -> None:
+    def __init__(self, format: ImageFormat = "jpeg", quality: int = 90, max_bytes: int = 2 * 2**30) -> None:
         if format not in ("jpeg", "png"):
             raise ValueError(f"image_format={format!r}: must be 'jpeg' or 'png'")
         if not 1 <= quality <= 100:
@@ -54,8 +54,13 @@ class DataUrls:
         self._kept: OrderedDict[str | int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self, image: ImageRef) -> bytes:
+    def __call__(self, image: ImageRef, cut_from: ImageRef | None = None) -> bytes:
         """Return the URL of an image, in ASCII.
+
+        Args:
+            image: The image.
+            cut_from: What it shows a part of in the same size or larger. A crop's colours need no more resolution than
+                those that it was cut from, which in most photographs is half of the brightness'.
 
         Raises:
             deepeyes_env.images.ImageError: The image cannot be decoded.
@@ -71,7 +76,7 @@ class DataUrls:
         if kept is not None:
             return kept.result()
         try:
-            url = self._write(image)
+            url = self._write(image, cut_from)
         except BaseException as error:
             with self._lock:
                 del self._kept[key]
@@ -81,11 +86,12 @@ class DataUrls:
         self._count(url)
         return url
 
-    def _write(self, image: ImageRef) -> bytes:
+    def _write(self, image: ImageRef, cut_from: ImageRef | None) -> bytes:
         data = image.encoded() if image.is_encoded else b""
         format = common_format(data, grey=True)  # servers make what they decode RGB
         if not format:
-            format, data = self._format, encode(image.pixels(), self._format, self._quality)
+            chroma = chroma_of(cut_from.encoded()) if cut_from is not None and cut_from.is_encoded else "4:4:4"
+            format, data = self._format, encode(image.pixels(), self._format, self._quality, chroma)
         return b"data:image/%s;base64,%s" % (format.encode(), _base64(data))
 
     def _count(self, url: bytes) -> None:

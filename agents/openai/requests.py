@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from agents.openai.data_urls import original_or_view
+from agents.openai.data_urls import DataUrls, original_or_view
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, ToolResult, Trajectory, Turn
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.images.frames import area
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, neutral
 from deepeyes_env.protocols.native import RETURNED, result_texts, without_images
@@ -23,6 +24,9 @@ Place: TypeAlias = Literal["tool", "user"]
 
 ChatMessage: TypeAlias = dict[str, Any]
 """An OpenAI-style message; its content is a text, or a list of texts and :class:`ImageRef`."""
+
+OWN_SIZE = 0.8
+"""A crop with at least this share of its box's pixels is in about its own size: sides are rounded to whole tokens."""
 
 
 def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]:
@@ -80,6 +84,23 @@ class Body:
     async def __aiter__(self) -> Any:
         for piece in self.pieces:
             yield piece
+
+
+def urls_of(episode: Trajectory, urls: DataUrls) -> Callable[[ImageRef], bytes]:
+    """Return what writes the images of a conversation as URLs: crops with no more colour than the first image has.
+
+    Args:
+        episode: The conversation.
+        urls: Where images are encoded and kept.
+    """
+    crops = {
+        id(image)
+        for turn in episode.turns
+        for result in turn.results
+        for image in result.images
+        if result.box is not None and image.size[0] * image.size[1] >= OWN_SIZE * area(result.box)
+    }
+    return lambda image: urls(image, episode.sample.images[0] if id(image) in crops else None)
 
 
 def toolbox_named(name: str) -> Toolbox:

@@ -9,12 +9,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+from PIL import JpegImagePlugin
 
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.png import encode_png
 
 Image: TypeAlias = NDArray[np.uint8]
 """Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
+
+Chroma: TypeAlias = Literal["4:4:4", "4:2:0"]
+"""Resolution of a JPEG's colours: that of its brightness, or half of it in both directions."""
 
 MAX_PIXELS = 16384 * 12288
 """Largest image that is decoded, in pixels (201 million): a 200-megapixel phone photo passes, a bomb does not."""
@@ -140,13 +144,24 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
     return array if _is_frozen(array) else _freeze(array.copy(order="C"))
 
 
-def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 95) -> bytes:
-    """Encode RGB pixels: PNG, lossless and compressed in haste, or JPEG without chroma subsampling.
+def chroma_of(data: bytes) -> Chroma:
+    """Return the resolution of a JPEG's colours; that of anything else is ``"4:4:4"``. Only the header is read."""
+    try:
+        image, _ = _open(data, "")
+        halved = isinstance(image, JpegImagePlugin.JpegImageFile) and JpegImagePlugin.get_sampling(image) == 2
+    except Exception:  # Whoever decodes it says what is wrong.
+        return "4:4:4"
+    return "4:2:0" if halved else "4:4:4"
+
+
+def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 90, chroma: Chroma = "4:4:4") -> bytes:
+    """Encode RGB pixels: PNG, lossless and compressed in haste, or JPEG.
 
     Args:
         pixels: ``(H, W, 3)`` ``uint8``.
         format: ``"png"`` or ``"jpeg"``.
         quality: JPEG quality, 1 to 100.
+        chroma: Resolution of a JPEG's colours.
 
     Raises:
         ValueError: ``format`` is neither.
@@ -156,9 +171,10 @@ def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int =
             import simplejpeg
         except ImportError:
             buffer = io.BytesIO()
-            PILImage.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
+            PILImage.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=chroma)
             return buffer.getvalue()
-        encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "444")
+        sampling = chroma.replace(":", "")
+        encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", sampling)
         return encoded
     if format == "png":
         return encode_png(pixels)

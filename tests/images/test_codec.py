@@ -443,8 +443,28 @@ def test_encode_jpeg_keeps_full_chroma_with_and_without_simplejpeg(monkeypatch):
         opened = PILImage.open(io.BytesIO(data))
         assert (opened.format, opened.size) == ("JPEG", (271, 150))
         assert {sampling[1:3] for sampling in opened.layer} == {(1, 1)}
-        assert np.abs(codec.decode(data).astype(int) - crop).mean() < 2
+        assert np.abs(codec.decode(data).astype(int) - crop).mean() < 3
     assert len(codec.encode(crop, "jpeg", quality=30)) < len(slow) / 2
+
+
+@pytest.mark.parametrize("chroma", ["4:4:4", "4:2:0"])
+def test_the_resolution_of_colours_is_written_and_read(chroma, monkeypatch):
+    quick = codec.encode(PHOTO, "jpeg", chroma=chroma)
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    for data in (quick, codec.encode(PHOTO, "jpeg", chroma=chroma)):
+        assert codec.chroma_of(data) == chroma
+        assert codec.chroma_of(data[:400]) == "4:4:4"  # cut off in the header
+        assert codec.chroma_of(data[: len(data) // 2]) == chroma
+
+
+def test_colours_of_anything_but_a_halved_jpeg_are_full():
+    def saved(format, mode="RGB", **options):
+        buffer = io.BytesIO()
+        PILImage.fromarray(PHOTO).convert(mode).save(buffer, format, **options)
+        return buffer.getvalue()
+
+    others = (saved("PNG"), saved("WEBP"), saved("JPEG", subsampling="4:2:2"), saved("JPEG", "L"), b"", b"?")
+    assert {codec.chroma_of(data) for data in others} == {"4:4:4"}
 
 
 def test_encode_refuses_other_formats():

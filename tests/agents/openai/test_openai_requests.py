@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agents.openai.data_urls import DataUrls
-from agents.openai.requests import body_of, messages_of
+from agents.openai.requests import body_of, messages_of, urls_of
 from deepeyes_env import ImageRef, Sample, ViewBudget
-from deepeyes_env.images.codec import decode
+from deepeyes_env.images.codec import chroma_of, decode
 from deepeyes_env.protocols import neutral
 from tests.conftest import pattern, zoom_text
 
 
 def body(episode, urls=None, place="tool"):
-    return json.loads(bytes(body_of({"model": "m"}, messages_of(episode, place), urls or DataUrls())))
+    written = urls_of(episode, urls or DataUrls())
+    return json.loads(bytes(body_of({"model": "m"}, messages_of(episode, place), written)))
 
 
 def data_of(part):
@@ -72,6 +73,28 @@ def test_a_smaller_view_is_encoded(begin):
     png = images_in(body(episode, DataUrls("png")))[0]
     assert png[0] == "data:image/png"
     assert np.array_equal(decode(png[1]), view.pixels())
+
+
+@pytest.mark.parametrize(
+    ("source", "budget", "chroma"),
+    [
+        (photo(subsampling="4:2:0"), 300 * 200, "4:2:0"),
+        (photo(subsampling="4:4:4"), 300 * 200, "4:4:4"),
+        (photo(format="PNG"), 300 * 200, "4:4:4"),
+        (pattern(600, 400), 300 * 200, "4:4:4"),
+        (photo(subsampling="4:2:0"), 150 * 100, "4:4:4"),  # what is shown smaller has colours as fine as brightness
+    ],
+    ids=["halved", "full", "png", "pixels", "shrunk"],
+)
+def test_a_crop_has_no_finer_colours_than_its_original(begin, source, budget, chroma):
+    view = ViewBudget(max_pixels=budget)
+    zoom = zoom_text([30, 10, 330, 210])
+    episode = begin("VisualToolbox-v2", zoom, question=question(source), view=view, frame="native")
+    opening, crop = (data for _, data in images_in(body(episode)))
+    assert chroma_of(opening) == "4:4:4"
+    assert chroma_of(crop) == chroma
+    shown = episode.turns[0].results[0].images[0].pixels()
+    assert np.abs(decode(crop).astype(int) - shown).mean() < 6
 
 
 def turned():
