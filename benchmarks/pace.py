@@ -28,6 +28,7 @@ class Settings:
         lr: Learning rate; so small that the policy stays what it is, and all play alike from first to last.
         backend: Where our own trainer's environments live: ``ray`` or ``threads``.
         micro_batch: Episodes in one backward pass of TRL.
+        tuned: Switch off what TRL switches on by itself and what costs time here: bf16 and gradient checkpointing.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Settings:
     lr: float = 1e-9
     backend: str = "ray"
     micro_batch: int = 64
+    tuned: bool = True
 
     @property
     def episodes(self) -> int:

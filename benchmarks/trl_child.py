@@ -162,13 +162,12 @@ class Turns(TrainerCallback):
 
 
 def config(settings: Settings, forbidden: list[int], out: str) -> GRPOConfig:
-    """Return TRL's settings: the same algorithm, what only costs time or memory switched off."""
+    """Return TRL's settings: the same algorithm; tuned, what only costs time is switched off."""
     messages, observations = settings.max_turns, settings.max_turns - 1
     return GRPOConfig(
         output_dir=out,
         use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
+        **({"bf16": False, "gradient_checkpointing": False} if settings.tuned else {}),
         max_steps=10**6,
         per_device_train_batch_size=settings.micro_batch,
         gradient_accumulation_steps=settings.episodes // settings.micro_batch,
@@ -194,7 +193,8 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     tokenizer = AutoTokenizer.from_pretrained(settings.model, padding_side="left")
     tokenizer.response_schema = qwen3_schema
-    processor = Processor(ImagePatches(), tokenizer, CHAT_TEMPLATE)
+    images = ImagePatches() if settings.tuned else Qwen2VLImageProcessorPil()
+    processor = Processor(images, tokenizer, CHAT_TEMPLATE)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(settings.model, dtype=torch.float32)
     reward = Reward(tokenizer)
     turns = Turns(pace, reward)

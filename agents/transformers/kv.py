@@ -120,10 +120,13 @@ def _taken(
     buffers: Sequence[torch.Tensor], indices: Sequence[torch.Tensor], places: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """Return rows of buffers by the indices of their columns in the flattened buffers, each row in its place."""
-    parts = [buffer.flatten(0, 1)[index] for buffer, index in zip(buffers, indices, strict=True)]
+    parts = [
+        buffer.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
+        for buffer, index in zip(buffers, indices, strict=True)
+    ]
     if len(parts) == 1:
         return parts[0]
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     for part, place in zip(parts, places, strict=True):
-        whole[place] = part
+        whole.index_copy_(0, place, part)
     return whole

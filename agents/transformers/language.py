@@ -7,6 +7,7 @@ the tests hold it to transformers' forward.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -47,14 +48,17 @@ def _rotations(text: Any, positions: torch.Tensor) -> tuple[torch.Tensor, torch.
     A rotation takes ``x`` to ``x * cos + (-second half of x, first half of x) * sin``. Each pair of channels turns with
     the position along one axis: time, height or width (M-RoPE, arXiv 2409.12191).
     """
-    sections = text.config.rope_parameters["mrope_section"]
-    axes = torch.arange(len(sections), device=positions.device).repeat_interleave(
-        torch.tensor(sections, device=positions.device)
-    )
-    angles = positions[axes].permute(1, 2, 0)[:, None].float() * text.rotary_emb.inv_freq
+    axes = _axes(tuple(text.config.rope_parameters["mrope_section"]), positions.device)
+    angles = positions.index_select(0, axes).permute(1, 2, 0)[:, None].float() * text.rotary_emb.inv_freq
     scale = text.rotary_emb.attention_scaling
     cos, sin = angles.cos() * scale, angles.sin() * scale
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+@lru_cache(maxsize=8)
+def _axes(sections: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return the axis along which each pair of channels turns."""
+    return torch.repeat_interleave(torch.tensor(sections, device=device))
 
 
 def _layer(

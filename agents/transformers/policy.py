@@ -160,7 +160,8 @@ class VisionPolicy:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.model.lm_head(hidden)
-        return logits.float() / temperature + self._banned
+        logits = logits.float()
+        return (logits if temperature == 1 else logits / temperature) + self._banned
 
 
 def check_directory(path: Path) -> None:

@@ -227,7 +227,7 @@ class Learner:
     def _update(self, batch: Batch, rows: Sequence[int], targets: _Targets) -> dict[str, float]:
         """Take one optimizer step on some rows; returns its metrics: none if no row has a gradient."""
         began = time.perf_counter()
-        useful = [row for row in rows if self._is_useful(targets, row)]
+        useful = self._useful(targets, rows)
         if not useful:
             return {}
         totals = Totals.of(targets.mask[list(rows)], self._longest)
@@ -253,11 +253,13 @@ class Learner:
         learned = sum(len(batch.sequences[row]) for row in useful)
         return {**metrics, "gradient_norm": norm, "tokens_per_second": learned / seconds}
 
-    def _is_useful(self, targets: _Targets, row: int) -> bool:
-        """Whether a row has a gradient: one of advantage 0 has none, unless something else is optimised too."""
+    def _useful(self, targets: _Targets, rows: Sequence[int]) -> list[int]:
+        """Return the rows with a gradient: one of advantage 0 has none, unless something else is optimised too."""
         algorithm = self._algorithm
-        everything = algorithm.kl == "loss" or algorithm.entropy_coefficient > 0 or self.value_head is not None
-        return everything or bool((targets.advantages[row] != 0).any())
+        if algorithm.kl == "loss" or algorithm.entropy_coefficient > 0 or self.value_head is not None:
+            return list(rows)
+        moving = (targets.advantages != 0).any(1).tolist()
+        return [row for row in rows if moving[row]]
 
     def _loss(
         self,
@@ -324,7 +326,8 @@ class Learner:
     def _read_bucket(self, policy: VisionPolicy, packs: Sequence[Pack], features: Mapping[int, torch.Tensor]) -> _Read:
         laid = lay_out(policy, packs)
         shown = [features[id(image)] for each in packs for image in each.images]
-        hidden = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)[laid.before]
+        states = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)
+        hidden = states.index_select(0, laid.before)
         distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
         logprobs = distribution.gather(1, laid.ids.flatten()[laid.drawn][:, None])[:, 0]
         entropy = -(distribution.exp() * distribution).sum(-1)

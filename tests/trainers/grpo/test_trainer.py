@@ -159,7 +159,7 @@ def test_micro_batches_change_nothing(tmp_path):
 
 def test_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path, monkeypatch):
     trainer = Trainer(config(tmp_path))
-    monkeypatch.setattr(trainer.learner, "_is_useful", lambda *_: True)
+    monkeypatch.setattr(trainer.learner, "_useful", lambda _, rows: list(rows))
     real = trainer.learner._loss
     monkeypatch.setattr(trainer.learner, "_loss", lambda *given: real(*given) * torch.nan)
     try:
@@ -262,9 +262,9 @@ def test_metrics_are_means_over_the_tokens_that_were_read(tmp_path):
 
     def spoil(trainer):
         learner = trainer.learner
-        useful, real = learner._is_useful, learner._read_bucket
+        useful, real = learner._useful, learner._read_bucket
         read = []
-        learner._is_useful = lambda targets, row: row % 2 == 0 and useful(targets, row)
+        learner._useful = lambda targets, rows: [row for row in useful(targets, rows) if row % 2 == 0]
 
         def bucket(policy, packs, features):
             read.append((real(policy, packs, features), [row for each in packs for row in each.rows]))
