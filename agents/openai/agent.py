@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
@@ -13,15 +12,13 @@ from agents.budget import Budget
 from agents.openai.data_urls import DataUrls, ImageFormat
 from agents.openai.reading import read_reply, stop_strings
 from agents.openai.requests import Body, Place, body_of, is_native, messages_of, tool_schemas, toolbox_named, urls_of
-from agents.openai.servers import LOCAL, RefusedError, Servers
+from agents.openai.servers import RefusedError, Servers
 from agents.upkeep import keep_up, with_ledger
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.limits import approximate_tokens
 from deepeyes_env.images import ImageError
+from deepeyes_env.judges.llm_endpoint import LOCAL, api_key_of
 from deepeyes_env.protocols import Protocol
-
-NO_KEY = "none"
-"""Sent to servers that want no key: the ``openai`` package insists on one."""
 
 T = TypeVar("T")
 
@@ -101,7 +98,7 @@ class OpenAIAgent:
         self._urls = DataUrls(image_format, quality)
         self._servers = Servers(
             [base_url] if isinstance(base_url, str) else base_url,
-            _checked(api_key or "") or _checked(os.environ.get("OPENAI_API_KEY", "")) or NO_KEY,
+            api_key_of(api_key),
             concurrency=concurrency,
             timeout=timeout,
             retries=retries,
@@ -239,14 +236,6 @@ class OpenAIAgent:
                 refusal.status, refusal.words, refusal.url, "does the base URL end in /v1, as most servers want it?"
             )
         return refusal
-
-
-def _checked(api_key: str) -> str:
-    """Return a key without the spaces and line ends around it; what else no header can hold is refused, unseen."""
-    key = api_key.strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError("api_key: holds characters that no key has; copy it again")
-    return key
 
 
 def has_tool_images(episode: Trajectory) -> bool:

@@ -11,20 +11,17 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from agents.agent import AgentError
 from agents.openai.connections import Connections
 from agents.openai.requests import Body
 from deepeyes_env.core import missing_extra
+from deepeyes_env.judges.llm_endpoint import check_url
 
 logger = logging.getLogger(__name__)
 
 WORTH_RETRYING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may go away by themselves."""
-
-LOCAL = "http://127.0.0.1:8000/v1"
-"""Where vLLM serves by default."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first repetition, and at most; it doubles from one to the next."""
@@ -108,10 +105,7 @@ class Servers:
             if not value >= least:
                 raise ValueError(f"{name}={value}: must be at least {least}")
         for url in urls:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
-            if not _has_host(url):
-                raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {LOCAL}")
+            check_url(url)
         if not urls:
             raise ValueError("base_url: give at least one URL")
         self._openai = openai
@@ -276,14 +270,6 @@ def _words(error: Any) -> str:
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail") or said
     return str(said or error.message)
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _no_server(url: str, error: BaseException) -> str:

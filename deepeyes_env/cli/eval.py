@@ -13,6 +13,7 @@ from rich.table import Table
 
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.core import missing_extra
+from deepeyes_env.judges.llm_endpoint import LOCAL
 
 JUDGES = ("standard", "rules", "math", "llm", "chain")
 
@@ -98,8 +99,6 @@ def evaluate(
         options["view"] = view_budget(max_pixels)
     if model:
         if not base_url and ("/" in model or "\\" in model) and not _is_local(model, base_url):
-            from agents.openai.servers import LOCAL
-
             looked = f"--model {model}: there is no such folder, so it would be the name of a served model"
             typer.echo(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
         options["frame"] = _frame(model, frame, needed=tools != "off" or benchmark.metric == "box")
@@ -183,7 +182,6 @@ def _model(model: str, base_url: list[str] | None, frame: Any, **options: Any) -
     if _is_local(model, base_url):
         return _local_model(model, frame, options["seed"], options["temperature"], options["max_tokens"])
     from agents.openai import OpenAIAgent
-    from agents.openai.servers import LOCAL
 
     player = OpenAIAgent(model, base_url or [LOCAL], **options)
     player.check()

@@ -18,7 +18,7 @@ from typing import Any
 from deepeyes_env.core import Sample, missing_extra
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, JudgeError, Verdict
 from deepeyes_env.judges.llm_cache import JudgementCache
-from deepeyes_env.judges.llm_endpoint import ChatEndpoint
+from deepeyes_env.judges.llm_endpoint import ChatEndpoint, api_key_of, check_url
 from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, UnreadableReplyError, one_line, read_judgement
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
@@ -71,8 +71,7 @@ class LLMJudge:
             raise missing_extra("openai", "openai")
         if not model:
             raise ValueError("LLMJudge(model=''): name the model as the server does")
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"LLMJudge(base_url={base_url!r}): give a URL, such as http://127.0.0.1:8000/v1")
+        check_url(base_url)
         if isinstance(prompt, str) and prompt not in PROMPTS:
             raise ValueError(f"LLMJudge(prompt={prompt!r}): known prompts: {', '.join(sorted(PROMPTS))}")
         for name, value, least in (
@@ -83,6 +82,7 @@ class LLMJudge:
         ):
             if not value >= least:
                 raise ValueError(f"LLMJudge({name}={value!r}): must be {least} or more")
+        api_key_of(api_key)  # a wrong one is told now
         self.model = model
         self.base_url = base_url
         self.prompt = PROMPTS[prompt] if isinstance(prompt, str) else prompt

@@ -16,6 +16,12 @@ from deepeyes_env.judges.llm_prompts import UnreadableReplyError
 if TYPE_CHECKING:
     import openai
 
+LOCAL = "http://127.0.0.1:8000/v1"
+"""Where vLLM serves by default."""
+
+NO_KEY = "none"
+"""Sent to servers that want no key: the ``openai`` package insists on one."""
+
 _SHOWN = 20  # served models named in an error
 
 
@@ -32,7 +38,6 @@ class ChatEndpoint:
         timeout: Seconds for one try.
         retries: How often a request is tried again.
         concurrency: How many requests may be under way at once.
-
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class ChatEndpoint:
         http = openai.DefaultHttpxClient(timeout=timeout, mounts=no_proxy(base_url))
         self._client = openai.OpenAI(
             base_url=base_url,
-            api_key=api_key or os.environ.get("OPENAI_API_KEY") or "none",
+            api_key=api_key_of(api_key),
             timeout=timeout,
             max_retries=retries,
             http_client=http,
@@ -91,6 +96,33 @@ class ChatEndpoint:
         if not names or self._model in names:
             return "check the URL: it usually ends in /v1"
         return f"the server serves {', '.join(names[:_SHOWN])}"
+
+
+def check_url(url: str) -> None:
+    """Raise ``ValueError`` unless a string is the URL of a server."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {LOCAL}")
+
+
+def api_key_of(given: str | None) -> str:
+    """Return the key to send: the given one, ``OPENAI_API_KEY``, or a placeholder; without blanks around it.
+
+    Raises:
+        ValueError: It has characters that no header can hold; the message does not show it.
+    """
+    for key in (given or "", os.environ.get("OPENAI_API_KEY", "")):
+        if not (key.strip().isascii() and key.strip().isprintable()):
+            raise ValueError("api_key: holds characters that no key has; copy it again")
+        if key.strip():
+            return key.strip()
+    return NO_KEY
 
 
 def no_proxy(url: str) -> dict[str, None] | None:

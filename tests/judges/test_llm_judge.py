@@ -129,7 +129,9 @@ def test_errors_name_the_remedy() -> None:
     ("arguments", "told"),
     [
         ({"model": ""}, "name the model"),
-        ({"base_url": "localhost:8000"}, "give a URL"),
+        ({"base_url": "localhost:8000"}, "must begin with http"),
+        ({"base_url": "http://:80/v1"}, "has no host"),
+        ({"api_key": "sk-\x00secret"}, "api_key: holds characters that no key has"),
         ({"prompt": "close"}, "known prompts: math, open"),
         ({"concurrency": 0}, "must be 1 or more"),
         ({"retries": -1}, "must be 0 or more"),
@@ -140,6 +142,13 @@ def test_errors_name_the_remedy() -> None:
 def test_senseless_arguments(arguments, told) -> None:
     with pytest.raises(ValueError, match=told):
         LLMJudge(**{"model": "m", "base_url": "http://h/v1", **arguments})
+
+
+@pytest.mark.parametrize("key", [" ", "k\n"])
+def test_blanks_around_a_key_are_not_sent(key, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with FaultyServer(honest, key=key.strip() or None) as server:
+        assert LLMJudge("tiny", server.url)("red", question()).score == 1.0
 
 
 def test_a_judgement_is_kept_by_model_seed_prompt_question_answer_and_prediction(tmp_path) -> None:
