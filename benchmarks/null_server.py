@@ -94,13 +94,17 @@ class Connection(asyncio.BufferedProtocol):
                 self._write(self._null.stats.report())
                 self._null.stats = Stats()
                 return
-            self._null.stats.change(1)
             self._left = next(
                 int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
             )
+            self._null.stats.change(1)
         self._left -= nbytes
         if not self._left:
             asyncio.get_running_loop().call_later(self._null.delay, self._answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._left:
+            self._null.stats.change(-1)
 
     def _answer(self) -> None:
         self._null.stats.change(-1)

@@ -6,12 +6,12 @@ import base64
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from agents.openai.alike import Names
-from deepeyes_env.images.codec import chroma_of, common_format, encode
+from deepeyes_env.images.codec import Chroma, ImageError, chroma_of, common_format, encode
 from deepeyes_env.images.ref import ImageRef
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
@@ -51,7 +51,8 @@ class DataUrls:
         self._quality = quality
         self._max_bytes = max_bytes
         self._names = Names()
-        self._kept: OrderedDict[str | int, Future[bytes]] = OrderedDict()
+        self._kept: OrderedDict[str | tuple[int, Chroma], Future[bytes]] = OrderedDict()
+        self._chroma: dict[str, Chroma] = {}
         self._lock = threading.Lock()
 
     def __call__(self, image: ImageRef, cut_from: ImageRef | None = None) -> bytes:
@@ -65,7 +66,8 @@ class DataUrls:
         Raises:
             deepeyes_env.images.ImageError: The image cannot be decoded.
         """
-        key = self._names(image.source) if isinstance(image.source, np.ndarray) else image.digest
+        chroma = self._chroma_of(cut_from)
+        key = (self._names(image.source), chroma) if isinstance(image.source, np.ndarray) else image.digest
         with self._lock:
             self._drop_forgotten()
             kept = self._kept.get(key)
@@ -76,7 +78,7 @@ class DataUrls:
         if kept is not None:
             return kept.result()
         try:
-            url = self._write(image, cut_from)
+            url = self._write(image, chroma)
         except BaseException as error:
             with self._lock:
                 del self._kept[key]
@@ -86,11 +88,21 @@ class DataUrls:
         self._count(url)
         return url
 
-    def _write(self, image: ImageRef, cut_from: ImageRef | None) -> bytes:
+    def _chroma_of(self, original: ImageRef | None) -> Chroma:
+        """Return the resolution of an original's colours; full where there is none, or none that can be read."""
+        if original is None or not original.is_encoded or self._format != "jpeg":
+            return "4:4:4"
+        try:
+            if original.digest not in self._chroma:
+                self._chroma[original.digest] = chroma_of(original.encoded())
+            return self._chroma[original.digest]
+        except ImageError:
+            return "4:4:4"
+
+    def _write(self, image: ImageRef, chroma: Chroma) -> bytes:
         data = image.encoded() if image.is_encoded else b""
         format = common_format(data, grey=True)  # servers make what they decode RGB
         if not format:
-            chroma = chroma_of(cut_from.encoded()) if cut_from is not None and cut_from.is_encoded else "4:4:4"
             format, data = self._format, encode(image.pixels(), self._format, self._quality, chroma)
         return b"data:image/%s;base64,%s" % (format.encode(), _base64(data))
 
@@ -106,9 +118,11 @@ class DataUrls:
 
     def _drop_forgotten(self) -> None:
         while self._names.forgotten:
-            self._drop(self._names.forgotten.popleft())
+            number = self._names.forgotten.popleft()
+            for chroma in get_args(Chroma):
+                self._drop((number, chroma))
 
-    def _drop(self, key: str | int) -> None:
+    def _drop(self, key: str | tuple[int, Chroma]) -> None:
         future = self._kept.pop(key, None)
         if future is not None:
             self.nbytes -= len(future.result())

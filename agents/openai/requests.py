@@ -18,6 +18,7 @@ from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, neutral
 from deepeyes_env.protocols.native import RETURNED, result_texts, without_images
 from deepeyes_env.protocols.scan import find_json_spans, plain, read_json
+from deepeyes_env.tools.zoom import ImagePathZoomTool, ZoomTool
 
 Place: TypeAlias = Literal["tool", "user"]
 """Where the images of tool messages go: into the message itself, or into a user message that follows."""
@@ -27,6 +28,9 @@ ChatMessage: TypeAlias = dict[str, Any]
 
 OWN_SIZE = 0.8
 """A crop with at least this share of its box's pixels is in about its own size: sides are rounded to whole tokens."""
+
+_CUTTING = (ZoomTool, ImagePathZoomTool)
+"""Tools known to return pixels of the first image as they are; others may draw on them, or cut elsewhere."""
 
 
 def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]:
@@ -87,18 +91,20 @@ class Body:
 
 
 def urls_of(episode: Trajectory, urls: DataUrls) -> Callable[[ImageRef], bytes]:
-    """Return what writes the images of a conversation as URLs: crops with no more colour than the first image has.
+    """Return what writes the images of a conversation as URLs: crops with no finer colours than the first image has.
 
     Args:
         episode: The conversation.
         urls: Where images are encoded and kept.
     """
+    tools = toolbox_named(episode.toolbox).make_tools()
+    cutting = {name for name, tool in tools.items() if type(tool) in _CUTTING}
     crops = {
         id(image)
         for turn in episode.turns
         for result in turn.results
         for image in result.images
-        if result.box is not None and image.size[0] * image.size[1] >= OWN_SIZE * area(result.box)
+        if result.call.name in cutting and result.box and image.size[0] * image.size[1] >= OWN_SIZE * area(result.box)
     }
     return lambda image: urls(image, episode.sample.images[0] if id(image) in crops else None)
 

@@ -147,14 +147,13 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
 def chroma_of(data: bytes) -> Chroma:
     """Return the resolution of a JPEG's colours; that of anything else is ``"4:4:4"``. Only the header is read."""
     try:
-        image, _ = _open(data, "")
-        halved = isinstance(image, JpegImagePlugin.JpegImageFile) and JpegImagePlugin.get_sampling(image) == 2
-    except Exception:  # Whoever decodes it says what is wrong.
+        halved = JpegImagePlugin.get_sampling(JpegImagePlugin.JpegImageFile(io.BytesIO(data))) == 2
+    except Exception:  # Of another format, or damaged: whoever decodes it says so.
         return "4:4:4"
     return "4:2:0" if halved else "4:4:4"
 
 
-def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 90, chroma: Chroma = "4:4:4") -> bytes:
+def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 95, chroma: Chroma = "4:4:4") -> bytes:
     """Encode RGB pixels: PNG, lossless and compressed in haste, or JPEG.
 
     Args:

@@ -137,9 +137,12 @@ class LLMJudge:
     def _open(self) -> _Live:
         with self._lock:
             if self._live is None or self._live.owner != os.getpid():
-                endpoint = ChatEndpoint(
-                    self.base_url, self.model, self._api_key, self._timeout, self._retries, self._concurrency
-                )
+                try:
+                    endpoint = ChatEndpoint(
+                        self.base_url, self.model, self._api_key, self._timeout, self._retries, self._concurrency
+                    )
+                except ValueError as error:  # OPENAI_API_KEY of another machine than the one it was made on
+                    raise JudgeError(f"{self!r}: {error}") from error
                 self._live = _Live(endpoint, self._concurrency)
             return self._live
 

@@ -104,11 +104,11 @@ def check_url(url: str) -> None:
         raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
+        usable = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(f"base_url={url!r}: has no host, or a wrong port; write it like {LOCAL}")
+        raise ValueError(f"base_url={url!r}: has no host, a wrong port, or blanks; write it like {LOCAL}")
 
 
 def api_key_of(given: str | None) -> str:

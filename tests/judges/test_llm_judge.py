@@ -151,6 +151,13 @@ def test_blanks_around_a_key_are_not_sent(key, monkeypatch) -> None:
         assert LLMJudge("tiny", server.url)("red", question()).score == 1.0
 
 
+def test_a_senseless_key_where_a_judge_was_sent_is_an_error_of_the_judge(monkeypatch) -> None:
+    sent = pickle.dumps(LLMJudge("tiny", "http://127.0.0.1:9/v1"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ключ")
+    with pytest.raises(JudgeError, match="api_key: holds characters"):
+        pickle.loads(sent)("red", question())
+
+
 def test_a_judgement_is_kept_by_model_seed_prompt_question_answer_and_prediction(tmp_path) -> None:
     path = tmp_path / "c.sqlite3"
     with FaultyServer(honest, models=("tiny", "large")) as server:

@@ -326,8 +326,7 @@ class Learner:
     def _read_bucket(self, policy: VisionPolicy, packs: Sequence[Pack], features: Mapping[int, torch.Tensor]) -> _Read:
         laid = lay_out(policy, packs)
         shown = [features[id(image)] for each in packs for image in each.images]
-        states = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)
-        hidden = states.index_select(0, laid.before)
+        hidden = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)[laid.before]
         distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
         logprobs = distribution.gather(1, laid.ids.flatten()[laid.drawn][:, None])[:, 0]
         entropy = -(distribution.exp() * distribution).sum(-1)

@@ -192,9 +192,20 @@ def test_a_key_that_no_header_holds_is_refused_unseen(key):
     assert "sk-" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:abc/v1", "http://", "http://[::1", "http://:80/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:abc/v1",
+        "http://",
+        "http://[::1",
+        "http://:80/v1",
+        "http://h/v1\n",
+        "http://h/\0v1",
+        "http:// h",
+    ],
+)
 def test_urls_that_lead_nowhere_are_refused_at_once(url):
-    with pytest.raises(ValueError, match="has no host, or a wrong port"):
+    with pytest.raises(ValueError, match="has no host, a wrong port, or blanks"):
         OpenAIAgent("m", url)
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from agents.openai.data_urls import DataUrls
 from agents.openai.requests import body_of, messages_of, urls_of
-from deepeyes_env import ImageRef, Sample, ViewBudget
+from deepeyes_env import BBox, ImageRef, Sample, ViewBudget, register_toolbox, tool
+from deepeyes_env import Image as Pixels
 from deepeyes_env.images.codec import chroma_of, decode
 from deepeyes_env.protocols import neutral
 from tests.conftest import pattern, zoom_text
@@ -95,6 +96,45 @@ def test_a_crop_has_no_finer_colours_than_its_original(begin, source, budget, ch
     assert chroma_of(crop) == chroma
     shown = episode.turns[0].results[0].images[0].pixels()
     assert np.abs(decode(crop).astype(int) - shown).mean() < 6
+
+
+def test_what_a_tool_draws_keeps_its_colours(begin):
+    @tool
+    def mark(image: Pixels, bbox_2d: BBox) -> Pixels:
+        """Show a part of the image with a red line."""
+        x1, y1, x2, y2 = map(int, bbox_2d)
+        marked = image[y1:y2, x1:x2].copy()
+        marked[10] = (255, 0, 0)
+        return marked
+
+    register_toolbox("Marking-v0", tools=[mark])
+    call = zoom_text([0, 0, 308, 196]).replace("image_zoom_in_tool", "mark")
+    source = question(photo(subsampling="4:2:0"))
+    episode = begin("Marking-v0", call, question=source, view=None, frame="native")
+    assert episode.turns[0].results[0].box == (0, 0, 308, 196)
+    assert chroma_of(images_in(body(episode))[1][1]) == "4:4:4"
+
+
+def test_equal_crops_of_two_files_are_each_written_as_their_own(begin):
+    halved = photo(subsampling="4:2:0")
+    buffer = io.BytesIO()
+    Image.fromarray(decode(halved)).save(buffer, "PNG")
+    zoom = zoom_text([28, 28, 308, 224])
+    for sources in ((halved, buffer.getvalue()), (buffer.getvalue(), halved)):
+        urls = DataUrls()
+        held = [begin("VisualToolbox-v2", zoom, question=question(data), view=None, frame="native") for data in sources]
+        sent = [chroma_of(images_in(body(episode, urls))[1][1]) for episode in held]
+        assert sent == [chroma_of(data) for data in sources]
+
+
+def test_a_file_that_has_gone_costs_no_turn(begin, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo(subsampling="4:2:0"))
+    view = ViewBudget(max_pixels=300 * 200)
+    zoom = zoom_text([30, 10, 330, 210])
+    episode = begin("VisualToolbox-v2", zoom, question=question(path), view=view, frame="native")
+    path.unlink()
+    assert [head for head, _ in images_in(body(episode))] == ["data:image/jpeg"] * 2
 
 
 def turned():
