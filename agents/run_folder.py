@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.data.files import replacing
+from deepeyes_env.data.files import refuse_file, replacing
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
 
@@ -26,9 +26,10 @@ SCORES = "scores.jsonl"
 EARLIER_SCORES = "scores.earlier.jsonl"
 REPORT = "report.json"
 REPORT_TEXT = "report.md"
+PLOTS = "plots"
 
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
-_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, PLAN, RECORDS, FAILURES, SETTINGS)
+_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, "index.html", "data.js", PLAN, RECORDS, FAILURES, SETTINGS)
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -63,10 +64,14 @@ class RunFolder:
             raise ValueError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
         stored = json.loads(json.dumps(dict(settings), default=_describe))
         finished: frozenset[int] = frozenset()
+        refuse_file(folder)
         if folder.is_dir() and any(folder.iterdir()):
-            if if_exists == "error":
-                raise FileExistsError(f"{folder}: is not empty; give another folder, or resume or overwrite its run")
             _check_is_run(folder)
+            if if_exists == "error":
+                raise FileExistsError(
+                    f"{folder}: holds a run; give another folder, or resume or overwrite it (--resume, --overwrite)"
+                )
+            TrajectoryWriter(folder).close()  # nobody else writes; cuts off a line that a killed run left torn
             if if_exists == "resume":
                 finished = _resume(folder, stored)
             else:
@@ -116,7 +121,6 @@ def _resume(folder: Path, settings: dict[str, Any]) -> frozenset[int]:
                 f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
                 "use the same settings, overwrite the run, or give another folder"
             )
-    TrajectoryWriter(folder).close()  # cuts off a line that a killed run left torn
     return frozenset(map(number_of, read_trajectories(folder)))
 
 
@@ -124,5 +128,5 @@ def _clear(folder: Path) -> None:
     """Delete what a run wrote, an evaluation's verdicts and reports included, and nothing else in its folder."""
     for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
-    if (folder / IMAGES).is_dir():
-        shutil.rmtree(folder / IMAGES)
+    for name in (IMAGES, PLOTS):
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -17,6 +17,7 @@ from agents.evaluation.clock import TimedAgent, timed
 from agents.evaluation.plan import Plan, Tools, WithAndWithoutTools
 from agents.evaluation.report import Report, write_report
 from agents.evaluation.scoring import Scorer, Scoring, score_run
+from agents.frames import frame_of
 from agents.play import Episode, Failure, play
 from agents.play_async import env_maker, play_async
 from agents.progress import progress_bar
@@ -25,6 +26,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.envs.toolbox import get_toolbox
+from deepeyes_env.images.frames import Frame
 from deepeyes_env.trajectories import TrajectoryWriter
 
 
@@ -67,13 +69,15 @@ def evaluate(
         if_exists: What to do about an ``out`` that holds an evaluation.
         settings: What else tells this evaluation from others; JSON-able. Recorded, and must be the same to resume.
         progress: Show a progress bar where standard error is a terminal.
-        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`, such as ``view`` and ``max_turns``.
+        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`, such as ``view`` and ``max_turns``. By
+            default ``frame`` is that of the model's family, where the agent's name tells it.
 
     Raises:
-        ValueError: An argument is wrong, or a run is resumed with other settings.
+        ValueError: An argument is wrong, or a run is resumed with other settings or other samples.
         FileExistsError: ``out`` is not empty; see ``if_exists``.
     """
     _check_tools(benchmark, env)
+    env_kwargs = {**_known_frame(agent.name), **env_kwargs}
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),
@@ -83,6 +87,7 @@ def evaluate(
         **(settings or {}),
     }
     folder = runs.begin(Path(out), identity, plan, if_exists)
+    runs.check_samples(folder, plan, dataset)
     todo = [episode for episode in plan if episode.number not in folder.finished]
     clock = timed(agent)
     kwargs = {"dataset": WithAndWithoutTools(dataset), "rubric": None, **env_kwargs}
@@ -119,6 +124,14 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
             f"env={env!r}: {benchmark.title} needs {', '.join(missing)}, and it offers {', '.join(sorted(offered))}; "
             "use VisualToolbox-v2"
         )
+
+
+def _known_frame(policy: str) -> dict[str, Frame]:
+    """Return the coordinates in which a policy writes boxes, where its name tells."""
+    try:
+        return {"frame": frame_of(policy)}
+    except ValueError:
+        return {}
 
 
 def _play(

@@ -13,9 +13,8 @@ import numpy as np
 
 from agents.evaluation.metrics import Condition, Estimate, Report
 from agents.evaluation.rows import Row
+from agents.run_folder import PLOTS
 from deepeyes_env.data.files import replacing
-
-PLOTS = "plots"
 
 COLOURS = {"on": "#0072B2", "off": "#D55E00"}
 """Told apart by the colour-blind (Okabe and Ito, 2008)."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from agents.evaluation import metrics, report_text
 from agents.evaluation.metrics import Listed, Report
 from agents.evaluation.plan import CONDITIONS
-from agents.evaluation.plots import PLOTS, draw
+from agents.evaluation.plots import draw
 from agents.evaluation.rows import Row, read_rows, scored_trajectories
 from agents.evaluation.run import Run, open_run, read_failures
 from agents.evaluation.score_file import judge_of
-from agents.run_folder import REPORT, REPORT_TEXT
+from agents.run_folder import PLOTS, REPORT, REPORT_TEXT
 from deepeyes_env.data.files import replacing
 from deepeyes_env.trajectories import write_page
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.plan import Plan
-from agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder
+from agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder, number_of
 from deepeyes_env.core import DataError
+from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.data.files import replacing
+from deepeyes_env.trajectories import read_trajectories
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,40 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, if_exists: IfEx
         FileExistsError, ValueError: See :meth:`agents.run_folder.RunFolder.prepare`.
         ValueError: The plan has more episodes than the folder in one way, and fewer in another.
     """
+    earlier = _read_plan(folder) if if_exists == "resume" else None
+    united = plan
+    if earlier and (earlier.samples, earlier.seed) == (plan.samples, plan.seed):  # else the settings differ
+        united = plan.united(earlier)
+        _check_gaps(folder, united, plan, earlier)
     prepared = RunFolder.prepare(folder, {**settings, "seed": plan.seed, "samples": plan.samples}, if_exists)
-    earlier = _read_plan(folder)
-    united = plan.united(earlier) if earlier else plan
-    if earlier and len(united) > len({episode.number for each in (plan, earlier) for episode in each}):
+    with replacing(folder / PLAN) as beside:
+        beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")
+    return prepared
+
+
+def _check_gaps(folder: Path, united: Plan, *plans: Plan) -> None:
+    if len(united) > len({episode.number for plan in plans for episode in plan}):
         limit = "" if united.limit is None else f", --limit {united.limit}"
         raise ValueError(
             f"{folder}: holds other episodes than these, and both together leave gaps; a run that has all of them is "
             f"--tools {united.tools}, --repeats {united.repeats}{limit}"
         )
-    with replacing(folder / PLAN) as beside:
-        beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")
-    return prepared
+
+
+def check_samples(prepared: RunFolder, plan: Plan, dataset: Dataset) -> None:
+    """Make sure that the samples that were answered are still those of the data set.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for trajectory in read_trajectories(prepared.path) if prepared.finished else ():
+        index = plan.sample_of(number_of(trajectory))
+        was, now = trajectory.sample, dataset[index]
+        if (was.id, was.question, was.answer) != (now.id, now.question, now.answer):
+            raise ValueError(
+                f"{prepared.path}: cannot resume: sample {index} was {was.id!r}, {was.question[:80]!r}, and now is "
+                f"{now.id!r}, {now.question[:80]!r}; use the data as they were, or give another folder"
+            )
 
 
 def open_run(folder: str | Path) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deepeyes_env.cli.options import refuse_given
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.core import missing_extra
 from deepeyes_env.judges.llm_endpoint import LOCAL
@@ -77,9 +77,13 @@ def evaluate(
         if out is None:
             raise typer.BadParameter("--rescore needs --out, the folder of the evaluation")
         others = [name for name in ctx.params if name not in _FOR_RESCORE]
-        _refuse(ctx, others, "--rescore judges what OUT holds already")
+        refuse_given(ctx, others, "--rescore judges what OUT holds already")
         scoring = _scoring(evaluation.open_run(out).benchmark, judge, judge_model, judge_url, rubric, out)
-        return _show(evaluation.rescore(out, scoring), out)
+        try:
+            return _show(evaluation.rescore(out, scoring), out)
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; the report in {out} is still the last one; the same command goes on", err=True)
+            raise typer.Exit(130) from None
     from deepeyes_env.data.benchmarks import open_benchmark
 
     if not bench:
@@ -87,9 +91,9 @@ def evaluate(
     if bool(model) == bool(agent):
         raise typer.BadParameter("give --model and --base-url of a served model, or --agent for a scripted one")
     if agent:
-        _refuse(ctx, _FOR_MODEL, "--agent is no model")
+        refuse_given(ctx, _FOR_MODEL, "--agent is no model")
     elif _is_local(model, base_url):
-        _refuse(ctx, _FOR_SERVER, "--model is a local folder, which no server is asked for")
+        refuse_given(ctx, _FOR_SERVER, "--model is a local folder, which no server is asked for")
     if model and repeats > 1 and temperature == 0:
         raise typer.BadParameter("--repeats at temperature 0 asks for the same again: give --temperature, such as 0.7")
     benchmark, dataset = open_benchmark(bench, data, rotated=rotated, circular=circular, seed=seed)
@@ -103,6 +107,8 @@ def evaluate(
             typer.echo(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
         options["frame"] = _frame(model, frame, needed=tools != "off" or benchmark.metric == "box")
         told |= {"temperature": temperature, "max_tokens": max_tokens}
+        if _is_local(model, base_url):
+            told["model"] = str(Path(model).resolve())
         player = _model(
             model,
             base_url,
@@ -142,17 +148,6 @@ def evaluate(
         typer.echo(f"stopped; the same command with --resume asks only what {folder} lacks", err=True)
         raise typer.Exit(130) from None
     return _show(report, folder)
-
-
-def _refuse(ctx: typer.Context, names: Container[str], why: str) -> None:
-    """Refuse options that were given and that nothing would read."""
-    given = []
-    for option in ctx.command.params:
-        source = ctx.get_parameter_source(option.name or "")
-        if option.name in names and source is not None and source.name == "COMMANDLINE":
-            given.append("/".join([*option.opts, *option.secondary_opts]))
-    if given:
-        raise typer.BadParameter(f"{why}: leave out {', '.join(given)}")
 
 
 def _names() -> list[str]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepeyes_env.cli.options import refuse_given
+
 if TYPE_CHECKING:
     from deepeyes_env.core import Trajectory
     from deepeyes_env.data import Dataset
 
 
 def export(
+    ctx: typer.Context,
     run: Annotated[
         Path | None, typer.Argument(help="Run folder of `deepeyes rollout` or `deepeyes eval`.", metavar="RUN")
     ] = None,
@@ -53,8 +56,9 @@ def export(
     from deepeyes_env.trajectories.files import RECORDS
 
     if check is not None:
-        if run is not None or out is not None:
-            raise typer.BadParameter("--check takes no RUN and no --out")
+        if run is not None:
+            raise typer.BadParameter("--check takes no RUN")
+        refuse_given(ctx, set(ctx.params) - {"check", "format"}, "--check only reads a file")
         held = exports.check(check, format)
         counts = f", {held.messages} messages, {held.images} images" if held.messages else ""
         typer.echo(f"{check}: good {format}, {held.rows} rows{counts}")

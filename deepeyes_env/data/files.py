@@ -44,7 +44,9 @@ def refuse_file(folder: Path) -> None:
 
 
 def refuse_existing(file: Path, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` if a file that a command is to write is there, and not to be replaced."""
+    """Raise ``FileExistsError`` if a file to be written is there and not to be replaced, or is a folder."""
+    if file.is_dir():
+        raise FileExistsError(f"{str(file)!r} is a folder; name a file")
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file}: exists; give another file or --overwrite")
 

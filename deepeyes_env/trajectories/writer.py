@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 from concurrent.futures import Future
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -27,13 +28,14 @@ class TrajectoryWriter:
     are, pixels and recipes as PNG. A line is written after all the images that it names, in one piece; so a process
     that is killed loses at most the line it was writing, and opening the folder again cuts that torn line off.
 
-    Threads may share one writer; processes may not share one folder.
+    Threads may share one writer. Of two writers to one folder, in whatever processes, the second is refused; where the
+    system has no ``flock`` (Windows), it is not.
 
     Args:
         folder: The run folder; made if it does not exist, continued if it does.
 
     Raises:
-        FileExistsError: It is a file.
+        FileExistsError: It is a file, or another writer is at work.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -44,6 +46,12 @@ class TrajectoryWriter:
         self._lock = threading.Lock()
         # Unbuffered, so that a failed write leaves nothing behind in a buffer to be written later.
         self._file = (self.folder / RECORDS).open("ab", buffering=0)
+        if not _locked(self._file):
+            self._file.close()
+            raise FileExistsError(
+                f"{self.folder}: is being written by another process, or another writer of this one; wait until it "
+                "ends, or give another folder"
+            )
         _repair(self.folder / RECORDS)
 
     def write(self, trajectory: Trajectory) -> None:
@@ -107,6 +115,21 @@ def _extension(image: ImageRef) -> str:
         with image.source.open("rb") as file:
             return image_extension(file.read(16))
     return "png"
+
+
+def _locked(file: FileIO) -> bool:
+    """Lock a file until it is closed, or its process dies; returns whether nobody else has."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # file systems without locks
+        _log.info("%s: cannot be locked (%s)", file.name, error)
+    return True
 
 
 def _repair(path: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_killed_run_is_resumed_without_playing_anything_twice(tmp_path):
 
 def test_runs_are_not_mixed(tmp_path):
     rollout("blind", out=tmp_path, episodes=3)
-    with pytest.raises(FileExistsError, match="is not empty"):
+    with pytest.raises(FileExistsError, match="holds a run"):
         rollout("blind", out=tmp_path, episodes=3)
     with pytest.raises(ValueError, match="cannot resume: agent was 'blind' and now is 'oracle'"):
         rollout("oracle", out=tmp_path, if_exists="resume")

@@ -73,7 +73,7 @@ def test_rollout_options_reach_the_environment(tmp_path):
 def test_rollout_refuses_to_mix_runs_then_resumes_or_overwrites(run_folder):
     refused = deepeyes("rollout", "--agent", "noisy", "--episodes", 12, "--out", run_folder)
     assert refused.exit_code == 1
-    assert "is not empty" in refused.stderr
+    assert "holds a run" in refused.stderr
     assert deepeyes("rollout", "--agent", "noisy", "--episodes", 12, "--out", run_folder, "--resume").exit_code == 0
     assert len(list(read_trajectories(run_folder))) == 12
     assert deepeyes("rollout", "--agent", "blind", "--episodes", 3, "--out", run_folder, "--overwrite").exit_code == 0

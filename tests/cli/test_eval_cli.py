@@ -93,7 +93,7 @@ def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp
         out = tmp_path / "runs" / "jsonl-Qwen2.5-VL-tiny"
         assert len(server.requests) == 12
         again = deepeyes("eval", *mine, *served)
-        assert (again.exit_code, "is not empty" in again.stderr) == (1, True)
+        assert (again.exit_code, "holds a run" in again.stderr) == (1, True)
         resumed = deepeyes("eval", *mine, *served, "--resume")
         assert resumed.exit_code == 0, resumed.output
         assert len(server.requests) == 24

@@ -177,7 +177,9 @@ def test_a_users_mistake_is_one_line(run, arguments, message):
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["--out", "x.jsonl"], ["run", "--check", "x.jsonl"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["--out", "x.jsonl"], ["run", "--check", "x.jsonl"], ["--check", "x.jsonl", "--right"]]
+)
 def test_arguments_that_make_no_sense_are_refused(arguments):
     assert deepeyes(*arguments).exit_code == 2
 

@@ -26,6 +26,15 @@ with TrajectoryWriter(sys.argv[1]) as writer:
         print(i + 1, flush=True)
 """
 
+HOLDER = """
+import sys
+from deepeyes_env.trajectories import TrajectoryWriter
+
+writer = TrajectoryWriter(sys.argv[1])
+print("open", flush=True)
+input()
+"""
+
 
 @pytest.mark.parametrize("written_before_the_kill", [1, 7, 20])
 def test_killed_while_writing(tmp_path: Path, written_before_the_kill: int) -> None:
@@ -69,3 +78,16 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
             signal.signal(signal.SIGXFSZ, previous)
         writer.write(small)
     assert list(read_trajectories(tmp_path)) == [small, small]
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], **pipes) as other:
+        other.stdout.readline()
+        with pytest.raises(FileExistsError, match="is being written by another process"):
+            TrajectoryWriter(tmp_path)
+        other.kill()
+    with TrajectoryWriter(tmp_path), pytest.raises(FileExistsError, match="another writer of this one"):
+        TrajectoryWriter(tmp_path)
+    TrajectoryWriter(tmp_path).close()

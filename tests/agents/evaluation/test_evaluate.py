@@ -218,15 +218,41 @@ def test_samples_with_one_id_are_two_questions_in_all_orders_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"seed": 1}, "seed was 0"), ({"max_turns": 3}, "max_turns"), ({"dataset": samples(5)}, "samples was 6")],
+    [
+        ({"seed": 1}, "seed was 0"),
+        ({"max_turns": 3}, "max_turns"),
+        ({"dataset": samples(5)}, "samples was 6"),
+        ({"dataset": [replace(sample, question="Another?") for sample in samples()]}, "sample 0 was 's0', 'Question 0"),
+    ],
 )
 def test_a_run_is_resumed_only_as_what_it_was(tmp_path, change, words):
     run(tmp_path / "run")
     with pytest.raises(ValueError, match=words):
         run(tmp_path / "run", if_exists="resume", **change)
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(FileExistsError, match="holds a run"):
         run(tmp_path / "run")
     assert run(tmp_path / "run", if_exists="overwrite", **change).complete
+
+
+def test_a_resume_that_is_refused_leaves_the_list_of_failures(tmp_path):
+    out = tmp_path / "run"
+    run(out, dataset=samples(broken={1}), tools="on", limit=4)
+    before = (out / "failures.jsonl").read_bytes()
+    assert before
+    with pytest.raises(ValueError, match="leave gaps"):
+        run(out, dataset=samples(broken={1}), tools="both", limit=2, if_exists="resume")
+    assert (out / "failures.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "frame"), [("Qwen3-VL-8B", "norm1000"), ("Qwen2.5-VL-7B", "view"), ("mine", None)])
+def test_the_frame_follows_from_the_models_name(tmp_path, name, frame):
+    agent = agents.make_agent("oracle")
+    agent.name = name
+    report = run(tmp_path / "run", agent, tools="on", limit=1)
+    assert open_run(tmp_path / "run").settings.get("frame") == frame
+    assert report.conditions[0].zoom_rate == 1.0
+    report = run(tmp_path / "other", agent, tools="on", limit=1, frame="native")
+    assert open_run(tmp_path / "other").settings["frame"] == "native"
 
 
 def test_nothing_of_an_evaluation_outlives_the_run_that_takes_its_folder(tmp_path):
@@ -234,7 +260,10 @@ def test_nothing_of_an_evaluation_outlives_the_run_that_takes_its_folder(tmp_pat
     run(out)
     rescore(out, Scoring(Away("s1"), "other"), progress=False)
     (out / "notes.txt").write_text("mine")
+    (out / "plots").mkdir(exist_ok=True)
+    (out / "plots" / "accuracy.png").write_bytes(b"")
     left = {"plan.json", "scores.jsonl", "scores.earlier.jsonl", "report.json", "report.md"}
+    left |= {"plots", "index.html", "data.js"}
     assert left < {path.name for path in out.iterdir()}
     agents.rollout("VisualToolbox-v2", agents.make_agent("blind"), episodes=2, out=out, if_exists="overwrite")
     assert not left & {path.name for path in out.iterdir()}
