@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -15,6 +15,7 @@ from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data.files import refuse_file, replacing
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
+from deepeyes_env.trajectories.page import PAGE
 
 IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
@@ -29,9 +30,19 @@ REPORT_TEXT = "report.md"
 PLOTS = "plots"
 
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
-_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, "index.html", "data.js", PLAN, RECORDS, FAILURES, SETTINGS)
+_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE, PLAN, RECORDS, FAILURES, SETTINGS)
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def number_of(trajectory: Trajectory) -> int:
+    """Return the number of an episode within its run (:meth:`agents.play.Episode.labelled`)."""
+    return int(trajectory.metadata["episode"])
+
+
+def numbers_in(folder: Path) -> frozenset[int]:
+    """Return the numbers of the episodes that a run recorded."""
+    return frozenset(map(number_of, read_trajectories(folder)))
 
 
 @dataclass(frozen=True)
@@ -47,16 +58,25 @@ class RunFolder:
     finished: frozenset[int] = frozenset()
 
     @classmethod
-    def prepare(cls, path: str | Path, settings: Mapping[str, Any], if_exists: IfExists = "error") -> RunFolder:
-        """Make a folder ready for a run of these settings.
+    def prepare(
+        cls,
+        path: str | Path,
+        settings: Mapping[str, Any],
+        if_exists: IfExists = "error",
+        recorded: Callable[[Path], frozenset[int]] = numbers_in,
+    ) -> RunFolder:
+        """Make a folder ready for a run of these settings; one that is refused stays as it is.
 
         Args:
             path: The folder; made if it does not exist.
             settings: What the run is. Kept in ``run.json``; a run is resumed only with the settings it began with.
             if_exists: See :data:`IfExists`.
+            recorded: Returns the numbers of the episodes in the folder of a run that is to be resumed; raises if it
+                must not be.
 
         Raises:
-            FileExistsError: The folder is not empty and ``if_exists`` is ``"error"``, or it holds no run.
+            FileExistsError: The folder holds a run and ``if_exists`` is ``"error"``; it holds no run but other files;
+                it is a file; or another process writes to it.
             ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
         """
         folder = Path(path)
@@ -73,7 +93,8 @@ class RunFolder:
                 )
             TrajectoryWriter(folder).close()  # nobody else writes; cuts off a line that a killed run left torn
             if if_exists == "resume":
-                finished = _resume(folder, stored)
+                _check_settings(folder, stored)
+                finished = recorded(folder)
             else:
                 _clear(folder)
         with replacing(folder / SETTINGS) as temporary:
@@ -94,11 +115,6 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
 
-def number_of(trajectory: Trajectory) -> int:
-    """Return the number of an episode within its run (:meth:`agents.play.Episode.labelled`)."""
-    return int(trajectory.metadata["episode"])
-
-
 def _describe(value: Any) -> str:
     """Name a setting that JSON cannot hold, so that equal settings have equal names in another process too."""
     if isinstance(value, Path):
@@ -113,7 +129,7 @@ def _check_is_run(folder: Path) -> None:
         raise FileExistsError(f"{folder}: holds no run (there is no {SETTINGS}) but other files; give another folder")
 
 
-def _resume(folder: Path, settings: dict[str, Any]) -> frozenset[int]:
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
@@ -121,7 +137,6 @@ def _resume(folder: Path, settings: dict[str, Any]) -> frozenset[int]:
                 f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
                 "use the same settings, overwrite the run, or give another folder"
             )
-    return frozenset(map(number_of, read_trajectories(folder)))
 
 
 def _clear(folder: Path) -> None:

@@ -82,7 +82,7 @@ def rollout(
 
     Raises:
         ValueError, KeyError, TypeError: An argument is wrong; the message names it and the remedy.
-        FileExistsError: ``out`` is not empty; see ``if_exists``.
+        FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes}: must be at least 1")

@@ -70,14 +70,14 @@ def evaluate(
         settings: What else tells this evaluation from others; JSON-able. Recorded, and must be the same to resume.
         progress: Show a progress bar where standard error is a terminal.
         **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`, such as ``view`` and ``max_turns``. By
-            default ``frame`` is that of the model's family, where the agent's name tells it.
+            default ``frame`` is that of the agent, or of its model's family, where its name tells it.
 
     Raises:
         ValueError: An argument is wrong, or a run is resumed with other settings or other samples.
-        FileExistsError: ``out`` is not empty; see ``if_exists``.
+        FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     _check_tools(benchmark, env)
-    env_kwargs = {**_known_frame(agent.name), **env_kwargs}
+    env_kwargs = {**_known_frame(agent), **env_kwargs}
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),
@@ -86,8 +86,7 @@ def evaluate(
         **{name: env_kwargs[name] for name in sorted(env_kwargs)},
         **(settings or {}),
     }
-    folder = runs.begin(Path(out), identity, plan, if_exists)
-    runs.check_samples(folder, plan, dataset)
+    folder = runs.begin(Path(out), identity, plan, dataset, if_exists)
     todo = [episode for episode in plan if episode.number not in folder.finished]
     clock = timed(agent)
     kwargs = {"dataset": WithAndWithoutTools(dataset), "rubric": None, **env_kwargs}
@@ -126,10 +125,10 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
         )
 
 
-def _known_frame(policy: str) -> dict[str, Frame]:
-    """Return the coordinates in which a policy writes boxes, where its name tells."""
+def _known_frame(agent: Agent) -> dict[str, Frame]:
+    """Return the coordinates in which a policy writes boxes, where the agent or its name tells."""
     try:
-        return {"frame": frame_of(policy)}
+        return {"frame": frame_of(agent.name, getattr(agent, "frame", None))}
     except ValueError:
         return {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,26 +36,32 @@ class Run:
     settings: Mapping[str, Any]
 
 
-def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, if_exists: IfExists) -> RunFolder:
+def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Dataset, if_exists: IfExists) -> RunFolder:
     """Make a folder ready, or one that holds an evaluation of the same settings ready to go on.
 
     Raises:
         FileExistsError, ValueError: See :meth:`agents.run_folder.RunFolder.prepare`.
-        ValueError: The plan has more episodes than the folder in one way, and fewer in another.
+        ValueError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
+            answered are no longer those of the data set.
     """
     earlier = _read_plan(folder) if if_exists == "resume" else None
-    united = plan
-    if earlier and (earlier.samples, earlier.seed) == (plan.samples, plan.seed):  # else the settings differ
-        united = plan.united(earlier)
-        _check_gaps(folder, united, plan, earlier)
-    prepared = RunFolder.prepare(folder, {**settings, "seed": plan.seed, "samples": plan.samples}, if_exists)
+
+    def recorded(folder: Path) -> frozenset[int]:
+        if earlier:
+            _check_gaps(folder, plan, earlier)
+        return frozenset(_answered(folder, plan, dataset))
+
+    told = {**settings, "seed": plan.seed, "samples": plan.samples}
+    prepared = RunFolder.prepare(folder, told, if_exists, recorded)
+    united = plan.united(earlier) if earlier else plan
     with replacing(folder / PLAN) as beside:
         beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")
     return prepared
 
 
-def _check_gaps(folder: Path, united: Plan, *plans: Plan) -> None:
-    if len(united) > len({episode.number for plan in plans for episode in plan}):
+def _check_gaps(folder: Path, plan: Plan, earlier: Plan) -> None:
+    united = plan.united(earlier)
+    if len(united) > len({episode.number for each in (plan, earlier) for episode in each}):
         limit = "" if united.limit is None else f", --limit {united.limit}"
         raise ValueError(
             f"{folder}: holds other episodes than these, and both together leave gaps; a run that has all of them is "
@@ -63,20 +69,18 @@ def _check_gaps(folder: Path, united: Plan, *plans: Plan) -> None:
         )
 
 
-def check_samples(prepared: RunFolder, plan: Plan, dataset: Dataset) -> None:
-    """Make sure that the samples that were answered are still those of the data set.
-
-    Raises:
-        ValueError: One is not.
-    """
-    for trajectory in read_trajectories(prepared.path) if prepared.finished else ():
-        index = plan.sample_of(number_of(trajectory))
+def _answered(folder: Path, plan: Plan, dataset: Dataset) -> Iterator[int]:
+    """Give the numbers of the recorded episodes, whose samples must still be those of the data set."""
+    for trajectory in read_trajectories(folder):
+        number = number_of(trajectory)
+        index = plan.sample_of(number)
         was, now = trajectory.sample, dataset[index]
         if (was.id, was.question, was.answer) != (now.id, now.question, now.answer):
             raise ValueError(
-                f"{prepared.path}: cannot resume: sample {index} was {was.id!r}, {was.question[:80]!r}, and now is "
+                f"{folder}: cannot resume: sample {index} was {was.id!r}, {was.question[:80]!r}, and now is "
                 f"{now.id!r}, {now.question[:80]!r}; use the data as they were, or give another folder"
             )
+        yield number
 
 
 def open_run(folder: str | Path) -> Run:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from agents.openai.alike import Names
-from deepeyes_env.images.codec import Chroma, ImageError, chroma_of, common_format, encode
+from deepeyes_env.images.codec import Chroma, ImageError, common_format, encode
 from deepeyes_env.images.ref import ImageRef
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
@@ -52,7 +52,6 @@ class DataUrls:
         self._max_bytes = max_bytes
         self._names = Names()
         self._kept: OrderedDict[str | tuple[int, Chroma], Future[bytes]] = OrderedDict()
-        self._chroma: dict[str, Chroma] = {}
         self._lock = threading.Lock()
 
     def __call__(self, image: ImageRef, cut_from: ImageRef | None = None) -> bytes:
@@ -90,12 +89,8 @@ class DataUrls:
 
     def _chroma_of(self, original: ImageRef | None) -> Chroma:
         """Return the resolution of an original's colours; full where there is none, or none that can be read."""
-        if original is None or not original.is_encoded or self._format != "jpeg":
-            return "4:4:4"
         try:
-            if original.digest not in self._chroma:
-                self._chroma[original.digest] = chroma_of(original.encoded())
-            return self._chroma[original.digest]
+            return original.chroma if original is not None and self._format == "jpeg" else "4:4:4"
         except ImageError:
             return "4:4:4"
 

@@ -80,11 +80,7 @@ def _attention(
     query, key = _turned(query, cos, sin), _turned(key, cos, sin)
     mixed = torch.empty_like(value) if segments[0].patches is not None else value
     for part in segments:
-        chosen = (
-            (query, key, value)
-            if part.patches is None
-            else tuple(x.index_select(0, part.patches) for x in (query, key, value))
-        )
+        chosen = (x if part.patches is None else x.index_select(0, part.patches) for x in (query, key, value))
         q, k, v = (x.unflatten(0, (part.number, part.length)).transpose(1, 2) for x in chosen)
         seen = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling).transpose(1, 2).flatten(0, 1)
         mixed = seen if part.patches is None else mixed.index_copy(0, part.patches, seen)

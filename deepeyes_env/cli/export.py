@@ -56,8 +56,6 @@ def export(
     from deepeyes_env.trajectories.files import RECORDS
 
     if check is not None:
-        if run is not None:
-            raise typer.BadParameter("--check takes no RUN")
         refuse_given(ctx, set(ctx.params) - {"check", "format"}, "--check only reads a file")
         held = exports.check(check, format)
         counts = f", {held.messages} messages, {held.images} images" if held.messages else ""

@@ -56,13 +56,14 @@ class ImageRef:
         digest: The hexadecimal SHA-256, when it is known already.
     """
 
-    __slots__ = ("_digest", "_size", "name", "source")
+    __slots__ = ("_chroma", "_digest", "_size", "name", "source")
 
     def __init__(self, source: ImageSource, *, name: str = "", digest: str = "") -> None:
         self.source = source
         self.name = name or (str(source) if isinstance(source, Path) else "")
         self._digest = digest
         self._size: Size | None = None
+        self._chroma: codec.Chroma | None = None
 
     @classmethod
     def of(cls, image: ImageLike, *, name: str = "") -> ImageRef:
@@ -110,6 +111,17 @@ class ImageRef:
             else:
                 self._size = self.source.size
         return self._size
+
+    @property
+    def chroma(self) -> codec.Chroma:
+        """Resolution of the colours: read from the header of a JPEG, full in anything else.
+
+        Raises:
+            deepeyes_env.images.ImageError: The file cannot be read.
+        """
+        if self._chroma is None:
+            self._chroma = codec.chroma_of(self.encoded()) if self.is_encoded else "4:4:4"
+        return self._chroma
 
     def encoded(self) -> bytes:
         """Return the original encoded bytes.

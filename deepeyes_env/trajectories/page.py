@@ -19,7 +19,12 @@ from deepeyes_env.trajectories.reader import read_trajectories
 from deepeyes_env.trajectories.summary import summarise
 
 _log = logging.getLogger(__name__)
+_DATA = "data.js"
 _ASSETS = ("index.html", "viewer.css", "parts.js", "stage.js", "episode.js", "list.js", "viewer.js")
+
+PAGE = (_DATA, *_ASSETS)
+"""Files of a page, but for its images."""
+
 _VIEWABLE = {".png", ".jpg", ".gif", ".webp", ".avif", ".bmp"}
 
 
@@ -41,7 +46,7 @@ def write_page(
     run = Path(run_folder)
     folder = run if out is None else Path(out)
     shown = read_trajectories(run) if trajectories is None else trajectories
-    with replacing(folder / "data.js") as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
+    with replacing(folder / _DATA) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         _write_data(file, shown, run.resolve().name, _Images(run, folder))
     for name in _ASSETS:
         with replacing(folder / name) as temporary:

@@ -201,14 +201,11 @@ class _ParquetImages:
         return ImageRef(data, name=f"of row {row} of {self._path}")
 
     def _read_group(self, group: int) -> Sequence[Any]:
+        pq = import_extra("pyarrow.parquet", "data")
         import pyarrow
 
         try:
-            table = (
-                import_extra("pyarrow.parquet", "data")
-                .ParquetFile(self._path)
-                .read_row_group(group, columns=[self._column])
-            )
+            table = pq.ParquetFile(self._path).read_row_group(group, columns=[self._column])
         except (pyarrow.ArrowException, OSError) as error:
             raise ValueError(f"row group {group} cannot be read: {error}") from error
         images: list[Any] = table.column(0).to_pylist()

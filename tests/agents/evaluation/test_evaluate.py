@@ -241,7 +241,11 @@ def test_a_resume_that_is_refused_leaves_the_list_of_failures(tmp_path):
     assert before
     with pytest.raises(ValueError, match="leave gaps"):
         run(out, dataset=samples(broken={1}), tools="both", limit=2, if_exists="resume")
+    others = [replace(sample, question="Another?") for sample in samples(broken={1})]
+    with pytest.raises(ValueError, match="sample 0 was"):
+        run(out, dataset=others, tools="on", limit=5, if_exists="resume")
     assert (out / "failures.jsonl").read_bytes() == before
+    assert open_run(out).plan.limit == 4
 
 
 @pytest.mark.parametrize(("name", "frame"), [("Qwen3-VL-8B", "norm1000"), ("Qwen2.5-VL-7B", "view"), ("mine", None)])
@@ -253,6 +257,9 @@ def test_the_frame_follows_from_the_models_name(tmp_path, name, frame):
     assert report.conditions[0].zoom_rate == 1.0
     report = run(tmp_path / "other", agent, tools="on", limit=1, frame="native")
     assert open_run(tmp_path / "other").settings["frame"] == "native"
+    agent.frame = "unit"
+    report = run(tmp_path / "own", agent, tools="on", limit=1)
+    assert open_run(tmp_path / "own").settings["frame"] == "unit"
 
 
 def test_nothing_of_an_evaluation_outlives_the_run_that_takes_its_folder(tmp_path):
