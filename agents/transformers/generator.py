@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.transformers.attention import MaskedAttention
 from agents.transformers.kv import KeyValues
 from agents.transformers.policy import VisionPolicy
 from agents.transformers.sequence import TokenSequence, buckets
@@ -204,8 +205,7 @@ class Generator:
         nothing = torch.zeros(len(batch), 0, dtype=torch.bool, device=self._device)
         past = KeyValues.gathered(kept, room=length) if kept else KeyValues(nothing)
         seen = past.extend(self._tensor(new))
-        hidden = self.policy.hidden(self._tensor(ids), self._tensor(positions), seen, features, past)
-        logits = self._logits(hidden)
+        logits = self._logits(self._tensor(ids), self._tensor(positions), seen, features, past)
         return [_Read(past, row, position, logits) for row, position in enumerate(following)]
 
     def _wave(self, conversations: Sequence[Conversation]) -> _Wave:
@@ -231,7 +231,7 @@ class Generator:
         # A row that is complete sees only itself, in a column that counts as empty.
         seen = seen | _last_column(seen)
         positions = wave.positions[None, :, None].expand(3, -1, 1)
-        wave.logits = self._logits(self.policy.hidden(tokens[:, None], positions, seen, (), wave.past))
+        wave.logits = self._logits(tokens[:, None], positions, seen, (), wave.past)
         wave.positions = wave.positions + writing
 
     def _complete(self, wave: _Wave, row: int, spoken: Spoken) -> None:
@@ -244,8 +244,18 @@ class Generator:
         conversation.unread = TokenSequence.context(np.array(ids[-1:], np.int64))
         spoken(conversation, PolicyTokens(tuple(ids), tuple(wave.logprobs[row]), (1,) * len(ids)))
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.policy.logits(hidden[:, -1], self.sampling.temperature or 1.0)
+    def _logits(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        seen: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        past: KeyValues,
+    ) -> torch.Tensor:
+        """Read on; returns ``(B, vocabulary)`` of the token after the last column."""
+        attention = MaskedAttention(seen, past, last_only=True)
+        hidden = self.policy.hidden(ids, positions, attention, features)
+        return self.policy.logits(hidden[:, 0], self.sampling.temperature or 1.0)
 
     def _draw(self, logits: torch.Tensor, chances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a token for each row and its log-probability."""

@@ -47,9 +47,9 @@ class KeyValues:
         return torch.cat([past[:, None, None].expand(-1, 1, length, -1), seen], 3)
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take in what a layer made of the new columns ``(B, heads, N, head size)``; returns that of all columns."""
+        """Take in what a layer made of the new columns ``(B, N, heads, head size)``; returns that of all columns."""
         if layer == len(self.keys):
-            empty = keys.new_empty(keys.shape[0], 0, keys.shape[1], keys.shape[3])
+            empty = keys[:, :0]
             self.keys.append(empty)
             self.values.append(empty)
         return self._written(self.keys, layer, keys), self._written(self.values, layer, values)
@@ -58,8 +58,8 @@ class KeyValues:
         stop = self.filled.shape[1]
         if buffers[layer].shape[1] < stop:
             buffers[layer] = F.pad(buffers[layer], (0, 0, 0, 0, 0, stop + ROOM - buffers[layer].shape[1]))
-        buffers[layer][:, stop - new.shape[2] : stop] = new.transpose(1, 2)
-        return buffers[layer][:, :stop].transpose(1, 2)
+        buffers[layer][:, stop - new.shape[1] : stop] = new
+        return buffers[layer][:, :stop]
 
     @classmethod
     def gathered(cls, picked: Sequence[tuple[KeyValues, int]], room: int = ROOM) -> KeyValues:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.transformers.attention import Attention
 from agents.transformers.chat import Chat
-from agents.transformers.kv import KeyValues
 from agents.transformers.language import read
 from agents.transformers.pixels import patches
 from agents.transformers.positions import rotary_positions
@@ -132,21 +132,19 @@ class VisionPolicy:
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        attention: torch.Tensor,
+        attention: Attention,
         features: Sequence[torch.Tensor],
-        cache: KeyValues | None = None,
     ) -> torch.Tensor:
         """Run the language model.
 
         Args:
-            ids: ``(B, L)`` token ids.
-            positions: ``(3, B, L)`` rotary positions.
-            attention: ``(B, 1, L, past + L)`` ``bool``: who may look at whom; each token at itself at least.
-            features: What :meth:`image_features` gave for the images in ``ids``, row by row.
-            cache: What was said before, made ready for what is said now; takes it in.
+            ids: ``(*places)`` token ids.
+            positions: ``(3, *places)`` rotary positions.
+            attention: Who looks at whom, and whose final states are wanted.
+            features: What :meth:`image_features` gave for the images in ``ids``, in their order there.
 
         Returns:
-            ``(B, L, hidden size)``.
+            ``(*places wanted, hidden size)``.
         """
         text = self.model.model.language_model
         embedded = text.embed_tokens(ids)
@@ -154,7 +152,7 @@ class VisionPolicy:
             where = (ids == self.image_token).unsqueeze(-1)
             embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return read(text, embedded, positions, attention, cache)
+            return read(text, embedded, positions, attention)
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import string
 from collections.abc import Sequence
@@ -85,9 +86,8 @@ def opening_text(sample: Sample, instructions: str) -> str:
 
 def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
     """Pair each option with its letter; after Z come AA, AB, ..."""
-    letters = list(OPTION_LETTERS)
-    letters += [a + b for a in OPTION_LETTERS for b in OPTION_LETTERS][: max(0, len(options) - len(letters))]
-    return list(zip(letters, options, strict=False))
+    pairs = (first + second for first, second in itertools.product(OPTION_LETTERS, repeat=2))
+    return list(zip(itertools.chain(OPTION_LETTERS, pairs), options, strict=False))
 
 
 def shuffle_options(sample: Sample, rng: np.random.Generator) -> Sample:

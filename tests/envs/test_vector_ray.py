@@ -165,6 +165,16 @@ def test_users_errors_come_as_they_are():
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("envs")
+@pytest.mark.parametrize(("spare", "actors"), [(0, min(4, os.cpu_count() or 1)), (10_000, 1)])
+def test_there_is_an_actor_for_each_cpu_that_is_not_spare(spare, actors):
+    options = {"spare_cpus": spare, "actor_options": {"num_cpus": 0}}
+    envs = RayVectorEnv("VisualToolbox-v2", 4, dataset=samples(), view=VIEW, **options)
+    assert len(envs.actor_pids()) == actors
+    envs.close()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("envs")
 def test_an_actor_that_always_dies_is_an_error():
     kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
     envs = RayVectorEnv("VisualToolbox-v2", 4, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)

@@ -15,6 +15,7 @@ pytest.importorskip("transformers")
 
 from agents.agent import AgentError  # noqa: E402
 from agents.openai import OpenAIAgent  # noqa: E402
+from agents.transformers.attention import MaskedAttention  # noqa: E402
 from agents.transformers.kv import own_attention  # noqa: E402
 from agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
@@ -118,7 +119,7 @@ def _replayed(seed, told):
 def _logprobs(policy, tokens):
     ids = torch.from_numpy(tokens.ids)[None]
     positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    seen = own_attention(torch.ones_like(ids, dtype=torch.bool))
-    hidden = policy.hidden(ids, positions, seen, policy.image_features(tokens.images))
+    attention = MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool)))
+    hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
     logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from agents.openai.requests import RETURNED, Place
+from agents.transformers.attention import MaskedAttention
 from agents.transformers.kv import own_attention
 from agents.transformers.policy import VisionPolicy
 from agents.transformers.positions import rotary_positions
@@ -243,13 +244,13 @@ class _Lesson:
 
     def loss(self, policy: VisionPolicy, noise: torch.Generator) -> torch.Tensor:
         """Return the cross entropy of what the assistant says, with images and words that are partly noise."""
-        seen = own_attention(torch.ones_like(self.tokens, dtype=torch.bool))
+        attention = MaskedAttention(own_attention(torch.ones_like(self.tokens, dtype=torch.bool)))
         blur = torch.randn(self.features.shape, generator=noise) * self.features.std()
         mixed = torch.lerp(self.features, blur, float(torch.rand((), generator=noise)))
         ordinary = (self.tokens < len(policy.tokenizer) - len(SPECIALS) - len(TAGS)) & ~F.pad(self.said, (1, 0))
         other = torch.randint(0, 256, self.tokens.shape, generator=noise)
         garbled = ordinary & (torch.rand(self.tokens.shape, generator=noise) < GARBLED)
-        hidden = policy.hidden(torch.where(garbled, other, self.tokens), self.positions, seen, [mixed])
+        hidden = policy.hidden(torch.where(garbled, other, self.tokens), self.positions, attention, [mixed])
         logits = policy.model.lm_head(hidden[0, :-1][self.said])
         return F.cross_entropy(logits, self.tokens[0, 1:][self.said])
 

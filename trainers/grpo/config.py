@@ -80,7 +80,7 @@ class Rollout(Section):
         temperature: Divides the logits.
         max_new_tokens: Longest message.
         backend: ``ray`` spreads the environments over Ray actors, ``threads`` keeps them in this process.
-        actors: Number of actors; by default one for each free CPU.
+        actors: Number of actors; by default one for each free CPU but those that ``optim.threads`` takes.
         patience: Seconds that a wave of generation waits for environments that are slower than the rest.
         dynamic_sampling: How many times further questions are played in place of groups of equal reward (DAPO, arXiv
             2503.14476); such groups are left out then.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import buckets
 from trainers.algorithms import (
     AdvantageInputs,
     LossSettings,
@@ -29,11 +28,8 @@ from trainers.algorithms import (
 from trainers.grpo.batch import Batch
 from trainers.grpo.checkpoint import MisfitError
 from trainers.grpo.config import Algorithm, Optim
-from trainers.grpo.packing import Pack, attention, lay_out, microbatches, pack
-
-LONGEST_PACK = 2
-"""Episodes share a prompt in packs of up to this many times as many tokens as the model is wide. In longer ones,
-attention, which is quadratic, would cost more than reading the prompt again."""
+from trainers.grpo.layout import layouts
+from trainers.grpo.packing import Pack, microbatches, pack
 
 
 class NonFiniteError(RuntimeError):
@@ -308,41 +304,28 @@ class Learner:
     def _packed(self, batch: Batch, rows: Sequence[int]) -> Iterator[list[Pack]]:
         """Divide rows into pieces that fit into memory."""
         most = self._optim.micro_batch_tokens
-        longest = min(most, LONGEST_PACK * self.policy.model.config.text_config.hidden_size)
-        packs = pack(self.policy, {row: batch.sequences[row] for row in rows}, longest)
-        return microbatches(packs, most)
+        return microbatches(pack(self.policy, {row: batch.sequences[row] for row in rows}, most), most)
 
     def _read(self, policy: VisionPolicy, packs: Sequence[Pack]) -> Iterator[tuple[list[int], _Read]]:
-        """Read some episodes, bucket by bucket of like length; an image that several of them show is encoded once.
+        """Read some episodes; an image that several of them show is encoded once.
 
         Yields:
-            Their numbers in the batch, and what the policy says of them.
+            Numbers of some of them in the batch, and what the policy says of them.
         """
         images = {id(image): image for each in packs for image in each.images}
         features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
-        for bucket in buckets(packs, len):
-            yield [row for each in bucket for row in each.rows], self._read_bucket(policy, bucket, features)
-
-    def _read_bucket(self, policy: VisionPolicy, packs: Sequence[Pack], features: Mapping[int, torch.Tensor]) -> _Read:
-        laid = lay_out(policy, packs)
-        shown = [features[id(image)] for each in packs for image in each.images]
-        hidden = policy.hidden(laid.ids, laid.positions, attention(laid.owners), shown).flatten(0, 1)[laid.before]
-        distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
-        logprobs = distribution.gather(1, laid.ids.flatten()[laid.drawn][:, None])[:, 0]
-        entropy = -(distribution.exp() * distribution).sum(-1)
-        values = self.value_head(hidden.float())[:, 0] if self.value_head is not None else None
-        counts = laid.counts
-        return _Read(
-            _table(logprobs, counts), _table(entropy, counts), _table(values, counts) if values is not None else None
-        )
+        for laid in layouts(policy, packs):
+            hidden = policy.hidden(laid.ids, laid.positions, laid, [features[id(image)] for image in laid.images])
+            distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
+            drawn = torch.cat([block.drawn.flatten() for block in laid.blocks])
+            said = [distribution.gather(1, drawn[:, None])[:, 0], -(distribution.exp() * distribution).sum(-1)]
+            if self.value_head is not None:
+                said.append(self.value_head(hidden.float())[:, 0])
+            sizes = [block.drawn.numel() for block in laid.blocks]
+            for block, *parts in zip(laid.blocks, *(each.split(sizes) for each in said), strict=True):
+                tables = [part.view_as(block.taken).masked_fill(~block.taken, 0.0) for part in parts]
+                yield list(block.rows), _Read(tables[0], tables[1], tables[2] if len(tables) > 2 else None)
 
     def _weights(self) -> list[torch.nn.Parameter]:
         head = list(self.value_head.parameters()) if self.value_head is not None else []
         return [*self.policy.model.parameters(), *head]
-
-
-def _table(values: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Lay out values of all rows' policy tokens as ``(rows, width)``, each row from the left."""
-    width = int(counts.max())
-    places = torch.arange(width, device=values.device)[None, :] < counts[:, None]
-    return torch.zeros(places.shape, dtype=values.dtype, device=values.device).masked_scatter(places, values)

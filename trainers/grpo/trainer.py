@@ -324,6 +324,7 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
         number,
         group_size=rollout.group_size,
         num_actors=rollout.actors,
+        spare_cpus=config.optim.threads,
         autoreset_mode=AutoresetMode.DISABLED,
         **kwargs,
     )

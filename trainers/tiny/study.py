@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
 
+from agents.transformers.attention import MaskedAttention
 from agents.transformers.kv import own_attention
 from agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.visual_search.marks import TEXTURES
@@ -112,8 +113,8 @@ class _Read:
         shown = torch.cat([features[id(image)] for image in images_of(lessons)])
         embedded = policy.model.model.language_model.embed_tokens(tokens)
         embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown)
-        seen = own_attention(torch.from_numpy(filled))
-        hidden = policy.hidden(tokens, where, seen, [shown])
+        attention = MaskedAttention(own_attention(torch.from_numpy(filled)))
+        hidden = policy.hidden(tokens, where, attention, [shown])
         return cls(tokens, torch.from_numpy(mask), where, embedded, hidden)
 
 

@@ -43,8 +43,9 @@ class RayVectorEnv(BatchedVectorEnv):
         toolbox: An environment id (its registered keyword arguments apply), or a toolbox.
         num_envs: Number of environments.
         group_size: How many consecutive environments play the same samples; see :class:`BatchedVectorEnv`.
-        num_actors: Over how many actors the groups are spread; by default one for each free CPU of the cluster, and no
-            more than there are groups.
+        num_actors: Over how many actors the groups are spread; by default one for each free CPU of the cluster but the
+            spare ones, and no more than there are groups.
+        spare_cpus: How many CPUs are left to the caller, which Ray knows nothing of: a policy that computes on them.
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
         actor_options: Ray options of the actors, by default ``{"num_cpus": 1}``; each runs as many threads as it has
             CPUs.
@@ -65,6 +66,7 @@ class RayVectorEnv(BatchedVectorEnv):
         *,
         group_size: int = 1,
         num_actors: int | None = None,
+        spare_cpus: int = 0,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         actor_options: Mapping[str, Any] | None = None,
         **env_kwargs: Any,
@@ -84,7 +86,8 @@ class RayVectorEnv(BatchedVectorEnv):
         self._started_ray = _start_ray()
         try:
             if num_actors is None:
-                num_actors = max(1, min(num_groups, int(get_ray().available_resources().get("CPU", 1))))
+                free = int(get_ray().available_resources().get("CPU", 1)) - spare_cpus
+                num_actors = max(1, min(num_groups, free))
             sent = send(config)
             self._actors = [RayActor(share, sent, options) for share in _shares(num_groups, num_actors, group_size)]
             descriptions = [actor.wait() for actor in self._actors]

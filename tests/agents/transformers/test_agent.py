@@ -17,6 +17,7 @@ from agents import Episode, OracleAgent, play  # noqa: E402
 from agents.agent import Agent, AgentError  # noqa: E402
 from agents.budget import Budget, Ledger  # noqa: E402
 from agents.transformers.agent import TransformersAgent  # noqa: E402
+from agents.transformers.attention import MaskedAttention  # noqa: E402
 from agents.transformers.generator import Sampling  # noqa: E402
 from agents.transformers.kv import own_attention  # noqa: E402
 from deepeyes_env import VisualToolboxEnv  # noqa: E402
@@ -93,8 +94,8 @@ def actions(episodes):
 def full_logprobs(policy, tokens):
     ids = torch.from_numpy(tokens.ids)[None]
     positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    seen = own_attention(torch.ones_like(ids, dtype=torch.bool))
-    hidden = policy.hidden(ids, positions, seen, policy.image_features(tokens.images))
+    attention = MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool)))
+    hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
     logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()
 

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from agents.transformers.attention import MaskedAttention  # noqa: E402
 from agents.transformers.generator import Conversation, Generator, Sampling  # noqa: E402
 from agents.transformers.kv import own_attention  # noqa: E402
 from agents.transformers.sequence import TokenSequence  # noqa: E402
@@ -69,7 +70,9 @@ def full_logprobs(policy, tokens):
     ids = torch.from_numpy(tokens.ids)[None]
     positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
     features = policy.image_features(tokens.images)
-    hidden = policy.hidden(ids, positions, own_attention(torch.ones_like(ids, dtype=torch.bool)), features)
+    hidden = policy.hidden(
+        ids, positions, MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool))), features
+    )
     logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()
 
@@ -134,7 +137,7 @@ def test_greedy_messages_are_the_likeliest(policy):
                 hidden = policy.hidden(
                     ids,
                     torch.from_numpy(policy.positions(head)[0])[:, None],
-                    own_attention(torch.ones_like(ids, dtype=torch.bool)),
+                    MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool))),
                     policy.image_features(head.images),
                 )
                 assert int(policy.logits(hidden)[0, -1].argmax()) == sequence.ids[place]

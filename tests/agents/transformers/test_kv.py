@@ -24,11 +24,11 @@ def extended(batch, new, seed):
     torch.manual_seed(seed)
     seen = batch.extend(new)
     for layer in range(LAYERS):
-        fresh = torch.randn(2, len(new), HEADS, new.shape[1], SIZE)
+        fresh = torch.randn(2, len(new), new.shape[1], HEADS, SIZE)
         keys, values = batch.update(fresh[0], fresh[1], layer)
-        assert keys.shape == values.shape == (len(new), HEADS, batch.filled.shape[1], SIZE)
-        assert torch.equal(keys[:, :, -new.shape[1] :], fresh[0])
-        assert torch.equal(values[:, :, -new.shape[1] :], fresh[1])
+        assert keys.shape == values.shape == (len(new), batch.filled.shape[1], HEADS, SIZE)
+        assert torch.equal(keys[:, -new.shape[1] :], fresh[0])
+        assert torch.equal(values[:, -new.shape[1] :], fresh[1])
     assert seen.shape == (len(new), 1, new.shape[1], batch.filled.shape[1])
     return batch
 
@@ -73,4 +73,4 @@ def test_buffers_grow_where_there_is_no_room():
         extended(batch, one, number)
     assert batch.filled.shape == (1, 2 * ROOM + 5)
     torch.manual_seed(3)
-    assert torch.equal(batch.keys[0][0, 3], torch.randn(2, 1, HEADS, 1, SIZE)[0, 0, :, 0])
+    assert torch.equal(batch.keys[0][0, 3], torch.randn(2, 1, 1, HEADS, SIZE)[0, 0, 0])

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from agents.transformers import language  # noqa: E402
+from agents.transformers.attention import MaskedAttention  # noqa: E402
 from agents.transformers.kv import KeyValues, own_attention  # noqa: E402
 
 LENGTH = 9
@@ -22,16 +23,19 @@ def inputs():
     return 0.5 * torch.randn(3, LENGTH, 64), positions, filled
 
 
-def theirs(text, embedded, positions, seen):
+def theirs(text, embedded, positions, attention):
     return text(
-        inputs_embeds=embedded, position_ids=positions, attention_mask={"full_attention": seen}, use_cache=False
+        inputs_embeds=embedded,
+        position_ids=positions,
+        attention_mask={"full_attention": attention.seen},
+        use_cache=False,
     ).last_hidden_state
 
 
 def gradients(read, text):
     embedded, positions, filled = inputs()
     text.zero_grad(set_to_none=True)
-    hidden = read(text, embedded, positions, own_attention(filled))
+    hidden = read(text, embedded, positions, MaskedAttention(own_attention(filled)))
     (hidden[filled].cos().sum()).backward()
     found = {name: weight.grad.clone() for name, weight in text.named_parameters() if weight.grad is not None}
     text.zero_grad(set_to_none=True)
@@ -66,11 +70,22 @@ def test_what_is_read_piece_by_piece_is_what_is_read_at_once(policy, pieces):
     text = policy.model.model.language_model
     embedded, positions, _ = inputs()
     filled = torch.ones(3, LENGTH, dtype=torch.bool)
-    whole = language.read(text, embedded, positions, own_attention(filled))
+    whole = language.read(text, embedded, positions, MaskedAttention(own_attention(filled)))
     cache, parts, start = KeyValues(torch.zeros(3, 0, dtype=torch.bool)), [], 0
     for length in pieces:
         part = slice(start, start + length)
-        seen = cache.extend(filled[:, part])
-        parts.append(language.read(text, embedded[:, part], positions[:, :, part], seen, cache))
+        attention = MaskedAttention(cache.extend(filled[:, part]), cache)
+        parts.append(language.read(text, embedded[:, part], positions[:, :, part], attention))
         start += length
     assert torch.allclose(torch.cat(parts, 1), whole, atol=2e-5)
+
+
+@torch.no_grad()
+def test_the_last_states_alone_are_those_among_all(policy):
+    text = policy.model.model.language_model
+    embedded, positions, filled = inputs()
+    seen = own_attention(filled)
+    whole = language.read(text, embedded, positions, MaskedAttention(seen))
+    last = language.read(text, embedded, positions, MaskedAttention(seen, last_only=True))
+    assert last.shape == (3, 1, 64)
+    assert torch.allclose(last[:, 0], whole[:, -1], atol=2e-5)

@@ -1,4 +1,4 @@
-"""Packs: episodes behind a prompt that is read once say the same as each of them alone."""
+"""Packs: every episode once, behind its prompt."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.kv import own_attention  # noqa: E402
 from agents.transformers.policy import VisionPolicy  # noqa: E402
 from agents.transformers.sequence import TokenSequence, buckets  # noqa: E402
-from deepeyes_env.images.ref import ImageRef  # noqa: E402
-from trainers.grpo.packing import Pack, attention, lay_out, microbatches, pack  # noqa: E402
+from tests.trainers.grpo.episodes import group  # noqa: E402
+from trainers.grpo.packing import Pack, microbatches, pack  # noqa: E402
 from trainers.tiny import BASE  # noqa: E402
 
 
@@ -22,79 +21,6 @@ from trainers.tiny import BASE  # noqa: E402
 def policy():
     torch.set_num_threads(1)
     return VisionPolicy.load(BASE)
-
-
-def picture(seed):
-    return ImageRef.of(np.random.default_rng(seed).integers(0, 256, (56, 84, 3), np.uint8))
-
-
-def said(policy, rng, words, image=None):
-    """Tokens that the policy did not write, with an image of 3 x 2 tokens among them."""
-    ids = rng.integers(10, 60, words)
-    shown = [] if image is None else [policy.image_token] * 6
-    return TokenSequence.context(np.array([*ids[: words // 2], *shown, *ids[words // 2 :]]), [image] if image else [])
-
-
-def written(rng, words):
-    return TokenSequence(rng.integers(10, 60, words), np.ones(words, bool), -np.ones(words, np.float32))
-
-
-def group(policy, seed, turns):
-    """Episodes with one prompt; ``turns`` gives the number of messages of each."""
-    rng = np.random.default_rng(seed)
-    prompt = said(policy, rng, 8, picture(seed))
-    episodes = []
-    for number, messages in enumerate(turns):
-        parts = [prompt, written(rng, 3 + number % 3)]
-        for turn in range(1, messages):
-            parts += [said(policy, rng, 4, picture(100 * seed + 10 * number + turn)), written(rng, 2 + number % 4)]
-        episodes.append(TokenSequence.concatenated(parts))
-    return episodes
-
-
-def states_alone(policy, tokens):
-    """The states that the policy's tokens of an episode are drawn from, by a forward pass over it alone."""
-    ids = torch.from_numpy(tokens.ids)[None]
-    positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    seen = own_attention(torch.ones_like(ids, dtype=torch.bool))
-    hidden = policy.hidden(ids, positions, seen, policy.image_features(tokens.images))
-    return hidden[0, :-1][torch.from_numpy(tokens.mask[1:])]
-
-
-def states_packed(policy, packs):
-    laid = lay_out(policy, packs)
-    features = policy.image_features([image for each in packs for image in each.images])
-    hidden = policy.hidden(laid.ids, laid.positions, attention(laid.owners), features)
-    assert hidden.isfinite().all()
-    rows = [row for each in packs for row in each.rows]
-    return laid, dict(zip(rows, hidden.flatten(0, 1)[laid.before].split(laid.counts.tolist()), strict=True))
-
-
-@pytest.mark.parametrize("longest", [1, 45, 10_000])
-def test_states_and_gradients_are_those_of_each_episode_alone(policy, longest):
-    episodes = dict(enumerate([*group(policy, 1, [1, 2, 3, 1]), *group(policy, 2, [2, 1])]))
-    packs = pack(policy, episodes, longest)
-    assert (len(packs) == 2) == (longest == 10_000)
-    weights = [weight for weight in policy.model.parameters() if weight.requires_grad]
-
-    def gradients(states):
-        policy.model.zero_grad(set_to_none=True)
-        sum(state.sin().sum() for state in states.values()).backward()
-        found = [weight.grad.clone() for weight in weights]
-        policy.model.zero_grad(set_to_none=True)
-        return found
-
-    laid, packed = states_packed(policy, packs)
-    alone = {row: states_alone(policy, tokens) for row, tokens in episodes.items()}
-    assert packed.keys() == alone.keys()
-    for row, tokens in episodes.items():
-        assert torch.allclose(packed[row], alone[row], atol=2e-5), row
-        assert len(packed[row]) == tokens.mask.sum()
-    drawn = laid.ids.flatten()[laid.drawn].split(laid.counts.tolist())
-    for row, ids in zip((row for each in packs for row in each.rows), drawn, strict=True):
-        assert ids.tolist() == episodes[row].ids[episodes[row].mask].tolist()
-    for ours, theirs in zip(gradients(packed), gradients(alone), strict=True):
-        assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=3), st.integers(1, 200))
@@ -117,18 +43,6 @@ def test_equal_words_about_different_images_are_different_prompts(policy):
     assert np.array_equal(one.ids, other.ids)
     assert one.images[0] is not other.images[0]
     assert len(pack(policy, {0: one, 1: other}, 10_000)) == 2
-
-
-def test_an_episode_sees_the_prompt_and_itself():
-    seen = attention(torch.tensor([[0, 0, 1, 1, 2, -1]]))[0, 0]
-    assert seen.int().tolist() == [
-        [1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0],
-        [1, 1, 0, 0, 1, 0],
-        [1, 1, 0, 0, 0, 1],
-    ]
 
 
 def lengths_as_packs(lengths):

@@ -262,21 +262,22 @@ def test_metrics_are_means_over_the_tokens_that_were_read(tmp_path):
 
     def spoil(trainer):
         learner = trainer.learner
-        useful, real = learner._useful, learner._read_bucket
+        useful, real = learner._useful, learner._read
         read = []
         learner._useful = lambda targets, rows: [row for row in useful(targets, rows) if row % 2 == 0]
 
-        def bucket(policy, packs, features):
-            read.append((real(policy, packs, features), [row for each in packs for row in each.rows]))
-            return read[-1][0]
+        def noted(policy, packs):
+            for rows, said in real(policy, packs):
+                read.append((rows, said))
+                yield rows, said
 
-        learner._read_bucket = bucket
+        learner._read = noted
         learn = learner.learn
 
         def kept(batch, shuffle):
             metrics = learn(batch, shuffle)
             mask = batch.policy_mask()
-            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for each, rows in read]
+            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for rows, each in read]
             logged.update(expected=torch.cat(entropies).mean().item(), found=metrics["learn/entropy"])
             return metrics
 
