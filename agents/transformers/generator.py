@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.transformers.attention import MaskedAttention
-from agents.transformers.kv import KeyValues
+from agents.transformers.kv import ROOM, KeyValues
 from agents.transformers.policy import VisionPolicy
 from agents.transformers.sequence import TokenSequence, buckets
 from deepeyes_env.core import PolicyTokens
@@ -215,7 +215,7 @@ class Generator:
             conversation.kept = None  # freed as soon as nobody else needs it
         return _Wave(
             list(conversations),
-            KeyValues.gathered([(each.past, each.row) for each in kept]),
+            KeyValues.gathered([(each.past, each.row) for each in kept], min(ROOM, self.sampling.max_new_tokens)),
             torch.stack([each.logits[each.row] for each in kept]),
             self._tensor(np.array([each.position for each in kept])),
             self._tensor(np.stack([self._chances(conversation) for conversation in conversations])),
