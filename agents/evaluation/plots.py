@@ -51,8 +51,7 @@ def _accuracy(report: Report, out: Path) -> Path:
             found.setdefault("all", {})[each.name] = each.accuracy
         for name, by_value in each.categories.items():
             for value, estimate in by_value.items():
-                label = value if len(each.categories) == 1 else f"{name}: {value}"
-                found.setdefault(label, {})[each.name] = estimate
+                found.setdefault(f"{name}: {value}", {})[each.name] = estimate
     largest = sorted(found, key=lambda label: -max(each.questions for each in found[label].values()))[:_MOST_BARS]
     labels = [label for label in found if label in largest or label == "all"]
     figure, (axis,) = _figure(1, height=0.6 + 0.32 * len(labels) + 0.4)
@@ -83,9 +82,9 @@ def _looking(report: Report, rows: Sequence[Row], out: Path) -> Path:
         calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=COLOURS[each.name], label=_LABELS[each.name])
         ious = [row.iou for row in mine if row.iou is not None]
         if ious:
-            overlap.hist(ious, bins=20, range=(0, 1), color=COLOURS[each.name], label=_LABELS[each.name])
+            overlap.hist(ious, bins=20, range=(0, 1), color=COLOURS[each.name])
     calls.set_xticks(range(most + 1))
-    _finish(calls, "Tool calls in an episode (share of episodes)")
+    _finish(calls, "Tool calls in an episode (share of episodes)", beside=True)
     _finish(overlap, "Overlap of the best zoom with the object (IoU)")
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
