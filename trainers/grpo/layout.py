@@ -120,15 +120,15 @@ def _laid_out(policy: VisionPolicy, packs: Sequence[Pack]) -> Layout:
     ]
     divided = buckets(rests, len)
     ids, positions, following = _table(policy, prompts, [0] * len(prompts))
-    tables = [(ids, positions)]
+    tables, width = [(ids, positions)], ids.shape[1]
     lengths = np.array(list(map(len, prompts)))
     blocks, before, start = [], [], ids.size
     for bucket in divided:
         owners = np.array([rest.owner for rest in bucket])
         ids, positions, _ = _table(policy, [rest.tokens for rest in bucket], [following[owner] for owner in owners])
-        block, reach = _block(policy, bucket, ids, lengths)
+        block, reach = _block(policy, bucket, ids, owners, lengths[owners], width)
         # The first token of a rest follows its prompt, whoever stands between.
-        ends = owners * tables[0][0].shape[1] + lengths[owners] - 1
+        ends = owners * width + lengths[owners] - 1
         places = start + np.arange(len(bucket))[:, None] * block.width + reach
         before.append(np.where(reach < 0, ends[:, None], places).ravel())
         blocks.append(block)
@@ -139,7 +139,7 @@ def _laid_out(policy: VisionPolicy, packs: Sequence[Pack]) -> Layout:
         _tensor(policy, np.concatenate([ids.ravel() for ids, _ in tables])),
         _tensor(policy, np.concatenate([positions.reshape(3, -1) for _, positions in tables], 1)),
         tuple(image for tokens in shown for image in tokens.images),
-        (len(prompts), tables[0][0].shape[1]),
+        (len(prompts), width),
         tuple(blocks),
         _tensor(policy, np.concatenate(before)),
     )
@@ -159,9 +159,23 @@ def _table(
 
 
 def _block(
-    policy: VisionPolicy, rests: Sequence[_Rest], ids: NDArray[np.int64], lengths: NDArray[np.int64]
+    policy: VisionPolicy,
+    rests: Sequence[_Rest],
+    ids: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    prompt_width: int,
 ) -> tuple[Block, NDArray[np.int64]]:
-    """Return rests as a block, and how far in a rest the token stands that each drawn one follows; -1: before it."""
+    """Return rests as a block, and how far in a rest the token stands that each drawn one follows; -1: before it.
+
+    Args:
+        policy: Whose tokens they are made of.
+        rests: What follows the prompts.
+        ids: Their tokens ``(E, width)``.
+        owners: Which prompt each follows.
+        lengths: The length of that prompt.
+        prompt_width: Places of each prompt, padding included.
+    """
     width = ids.shape[1]
     written = [np.flatnonzero(rest.tokens.mask) for rest in rests]
     shape = (len(rests), max(1, *map(len, written)))
@@ -169,8 +183,7 @@ def _block(
     for row, columns in enumerate(written):
         here = slice(len(columns))
         drawn[row, here], reach[row, here], taken[row, here] = ids[row, columns], columns - 1, True
-    owners = np.array([rest.owner for rest in rests])
-    shown = np.arange(lengths.max()) < lengths[owners, None]
+    shown = np.arange(prompt_width) < lengths[:, None]
 
     def seen(reach: NDArray[np.int64]) -> NDArray[np.bool_]:
         own = np.arange(width) <= reach[:, :, None]

@@ -10,18 +10,10 @@ pytest.importorskip("transformers")
 
 from agents.transformers.attention import MaskedAttention  # noqa: E402
 from agents.transformers.kv import own_attention  # noqa: E402
-from agents.transformers.policy import VisionPolicy  # noqa: E402
 from agents.transformers.sequence import TokenSequence  # noqa: E402
 from tests.trainers.grpo.episodes import group, said, written  # noqa: E402
 from trainers.grpo.layout import layouts  # noqa: E402
 from trainers.grpo.packing import pack  # noqa: E402
-from trainers.tiny import BASE  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def policy():
-    torch.set_num_threads(1)
-    return VisionPolicy.load(BASE)
 
 
 def longer_prompt(policy, seed, words):

@@ -7,20 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.policy import VisionPolicy  # noqa: E402
-from agents.transformers.sequence import TokenSequence, buckets  # noqa: E402
-from tests.trainers.grpo.episodes import group  # noqa: E402
-from trainers.grpo.packing import Pack, microbatches, pack  # noqa: E402
-from trainers.tiny import BASE  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def policy():
-    torch.set_num_threads(1)
-    return VisionPolicy.load(BASE)
+from agents.transformers.sequence import TokenSequence, buckets
+from tests.trainers.grpo.episodes import group
+from trainers.grpo.packing import Pack, microbatches, pack
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=3), st.integers(1, 200))
