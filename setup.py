@@ -71,6 +71,12 @@ EXTRAS["bench"] = [
     "scikit-image>=0.22",  # a real photograph
 ]
 
+# The folders agents/ and trainers/ stand at the top of the repository, and are packages of deepeyes_env: symbolic
+# links put them there, so that Python, pytest, mypy and pyright all see them without a step of their own.
+PACKAGES = find_packages(include=["deepeyes_env*"])
+if "deepeyes_env.agents" not in PACKAGES:
+    raise SystemExit("deepeyes_env/agents is no link to ../agents: check out with `git config core.symlinks true`")
+
 setup(
     name="deepeyes-env",
     version="0.1.0",
@@ -79,13 +85,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["deepeyes_env*", "agents*", "trainers*"]),
+    package_dir={"": "."},
+    packages=PACKAGES,
     package_data={
-        "agents.human": ["page/*"],
+        "deepeyes_env.agents.human": ["page/*"],
         "deepeyes_env": ["py.typed"],
         "deepeyes_env.trajectories": ["viewer/*"],
-        "trainers.grpo": ["presets/*"],
-        "trainers.tiny": ["base/*"],
+        "deepeyes_env.trainers.grpo": ["presets/*"],
+        "deepeyes_env.trainers.tiny": ["base/*"],
     },
     install_requires=[
         "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings

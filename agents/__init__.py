@@ -1,17 +1,18 @@
 """Policies that play episodes, and the runner that lets them.
 
 Here are the agents that need no model: they prove that a reward separates, and stand in for a model in tests. Agents
-with a model behind them implement the same :class:`Agent` protocol.
+with a model behind them implement the same ``Agent`` protocol.
 """
 
-from agents.agent import Action, Agent, AgentError, AsyncAgent, Reply
-from agents.play import Episode, Failure, play
-from agents.random_agent import RandomAgent
-from agents.registry import agent_names, make_agent
-from agents.runner import Rollout, rollout
-from agents.scripted import BlindAgent, NoisyAgent, OracleAgent, ScriptedAgent
+from deepeyes_env.agents.agent import Action, Agent, AgentError, AsyncAgent, Reply
+from deepeyes_env.agents.play import Episode, Failure, play
+from deepeyes_env.agents.random_agent import RandomAgent
+from deepeyes_env.agents.registry import AGENTS, make_agent, register_agent
+from deepeyes_env.agents.runner import Rollout, rollout
+from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent, ScriptedAgent
 
 __all__ = [
+    "AGENTS",
     "Action",
     "Agent",
     "AgentError",
@@ -25,8 +26,8 @@ __all__ = [
     "Reply",
     "Rollout",
     "ScriptedAgent",
-    "agent_names",
     "make_agent",
     "play",
+    "register_agent",
     "rollout",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from deepeyes_env.core import PolicyTokens, ToolCall, Trajectory
+from deepeyes_env.errors import DeepEyesError
 
 Action: TypeAlias = str | ToolCall | Mapping[str, Any]
 """What an environment's ``step`` takes: a message, a tool call, or an OpenAI-style assistant message."""
@@ -25,7 +26,7 @@ class Reply:
     tokens: PolicyTokens | None = None
 
 
-class AgentError(RuntimeError):
+class AgentError(DeepEyesError, RuntimeError):
     """An agent could not go on with a conversation: its server stays unreachable, say. The message names the remedy.
 
     It costs the episode, not the run: whoever runs the episodes lists it among the failures, to be played again.
@@ -36,7 +37,7 @@ class AgentError(RuntimeError):
 class Agent(Protocol):
     """A policy: given conversations, it says the next message of each.
 
-    A running :class:`~deepeyes_env.core.Trajectory` is the conversation: ``system_prompt``, ``prompt``, then each
+    A running ``Trajectory`` is the conversation: ``system_prompt``, ``prompt``, then each
     turn's ``action`` and ``observation``; ``toolbox`` names the tools and the protocol, ``frame`` the coordinates to
     write boxes in. Whoever runs the episodes puts ``agent``, ``env``, ``episode`` and ``seed`` into ``metadata``;
     ``episode`` names a conversation over its turns, for agents that keep a cache per conversation.

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from agents.frames import FAMILIES, Family
+from deepeyes_env.agents.families import FAMILIES, Family
 from deepeyes_env.envs.limits import approximate_tokens
+from deepeyes_env.errors import UsageError
 
 Policy: TypeAlias = Literal["refuse", "drop", "shrink"]
 """What happens when a conversation outgrows its budget.
 
-``refuse``: the episode fails with an :class:`~agents.agent.AgentError`. ``drop``: the oldest crops are left out.
+``refuse``: the episode fails with an ``AgentError``. ``drop``: the oldest crops are left out.
 ``shrink``: all crops are made smaller, only as far as is needed; what still does not fit is left out, oldest first.
 """
 
@@ -27,7 +28,7 @@ class Budget:
         max_tokens: Most tokens of a request, text and images: the model's context less the longest reply. ``None``: no
             limit.
         max_images: Most images of a request; ``None``: no limit.
-        policy: What to do about a conversation that holds more; see :data:`Policy`.
+        policy: What to do about a conversation that holds more; see ``Policy``.
         family: What an image costs; Qwen2.5-VL by default.
         count_tokens: Counts the tokens of a text: an estimate by default, a tokenizer's if exactness matters.
 
@@ -45,9 +46,9 @@ class Budget:
         for name in ("max_tokens", "max_images"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:
-                raise ValueError(f"{name}={limit}: must be at least 1, or None for no limit")
+                raise UsageError(f"{name}={limit}: must be at least 1, or None for no limit")
         if self.policy not in POLICIES:
-            raise ValueError(f"policy={self.policy!r}: must be one of {', '.join(POLICIES)}")
+            raise UsageError(f"policy={self.policy!r}: must be one of {', '.join(POLICIES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ class Ledger:
     """What the requests of an episode held, and what they were allowed to hold.
 
     Attributes:
-        policy: See :data:`Policy`.
-        max_tokens: See :class:`Budget`.
-        max_images: See :class:`Budget`.
+        policy: See ``Policy``.
+        max_tokens: See ``Budget``.
+        max_images: See ``Budget``.
         requests: One entry for each message that the agent was asked for.
     """
 
@@ -96,7 +97,7 @@ class Ledger:
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> Ledger:
-        """Read what :meth:`as_json` wrote, also after a trip through a file."""
+        """Read what ``as_json`` wrote, also after a trip through a file."""
         entries = (
             Entry(**{**each, "dropped": tuple(each["dropped"]), "shrunk": tuple(map(tuple, each["shrunk"]))})
             for each in written["requests"]

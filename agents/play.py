@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from agents.agent import Agent, AgentError, Reply, with_ledger_of
+from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_ledger_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
+from deepeyes_env.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def play(
     Lazy: nothing is played that is not asked for, and no more episodes are held than the environment runs at once.
 
     Args:
-        env: A vector environment of this package (:mod:`deepeyes_env.envs.vector`), with ``AutoresetMode.DISABLED``.
+        env: A vector environment of this package (``deepeyes_env.envs.vector``), with ``AutoresetMode.DISABLED``.
         agent: Who plays.
         episodes: What to play, begun in this order.
         metadata: JSON-able; goes into the metadata of each trajectory, beside ``agent``, ``episode`` and ``seed``.
@@ -72,7 +73,7 @@ def play(
         ValueError: ``env`` resets itself, or the agent returned a wrong number of replies.
     """
     if env.autoreset_mode is not AutoresetMode.DISABLED:
-        raise ValueError(
+        raise UsageError(
             f"autoreset_mode={env.autoreset_mode}: play() begins episodes itself; use AutoresetMode.DISABLED"
         )
     seats = _Seats(env, agent, {**(metadata or {}), "agent": agent.name})
@@ -112,7 +113,7 @@ class _Seats:
         seats = sorted(self.running)
         replies = self._agent.act([self.running[seat][1] for seat in seats])
         if len(replies) != len(seats):
-            raise ValueError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(seats)} episodes")
+            raise UsageError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(seats)} episodes")
         said: dict[int, Reply] = {}
         for seat, reply in zip(seats, replies, strict=True):
             if isinstance(reply, AgentError):

@@ -14,13 +14,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from agents.agent import AgentError, AsyncAgent, with_ledger_of
-from agents.play import Episode, Failure
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_ledger_of
+from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.envs.toolbox import ENTRY_POINT
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.errors import DeepEyesError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
 
     Args:
         env: Environment id.
-        **env_kwargs: Arguments of :class:`VisualToolboxEnv`.
+        **env_kwargs: Arguments of ``VisualToolboxEnv``.
 
     Raises:
         ValueError: The id is not one of this package's.
@@ -51,7 +52,7 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
 def check_is_ours(env: str) -> None:
     """Raise ``ValueError`` unless an environment id is one of this package's."""
     if gym.spec(env).entry_point != ENTRY_POINT:
-        raise ValueError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
+        raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
 
 
 def play_async(
@@ -74,7 +75,7 @@ def play_async(
         metadata: JSON-able; goes into the metadata of each trajectory, beside ``agent``, ``episode`` and ``seed``.
 
     Raises:
-        Exception: Whatever ``make_env`` and ``episodes`` raise, and what the agent raises but :class:`AgentError`.
+        Exception: Whatever ``make_env`` and ``episodes`` raise, and what the agent raises but ``AgentError``.
     """
     table = _Table(make_env, agent, iter(episodes), {**(metadata or {}), "agent": agent.name})
     thread = threading.Thread(target=table.run, name="play_async", daemon=True)
@@ -94,7 +95,7 @@ class _Broken:
     error: BaseException
 
 
-class _EnvFailedError(Exception):
+class _EnvFailedError(DeepEyesError):
     """An environment raised; the message is that exception's type and message."""
 
 

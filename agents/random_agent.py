@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from agents.looking import is_box, toolbox_of
-from agents.scripted import ScriptedAgent, answering, guess
+from deepeyes_env.agents.looking import is_box, toolbox_of
+from deepeyes_env.agents.scripted import ScriptedAgent, answering, guess
 from deepeyes_env.core import ToolCall, Trajectory
 from deepeyes_env.images.frames import frame_size
 

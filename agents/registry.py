@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agents.agent import Agent
-from agents.random_agent import RandomAgent
-from agents.scripted import BlindAgent, NoisyAgent, OracleAgent
-from deepeyes_env.names import did_you_mean
+from deepeyes_env.agents.agent import Agent
+from deepeyes_env.agents.random_agent import RandomAgent
+from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent
+from deepeyes_env.registry import Registry
 
-_AGENTS: dict[str, Callable[..., Agent]] = {
-    agent.name: agent for agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent)
-}
+AGENTS: Registry[Callable[..., Agent]] = Registry("agent")
+"""What makes each agent that has a name: a class, or a function with the keyword arguments of one."""
 
+register_agent = AGENTS.register
 
-def agent_names() -> tuple[str, ...]:
-    """Return the names that :func:`make_agent` knows."""
-    return tuple(sorted(_AGENTS))
+for _agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent):
+    register_agent(_agent.name, _agent)
+AGENTS.protect()
 
 
 def make_agent(name: str, **kwargs: Any) -> Agent:
     """Make an agent by name.
 
     Args:
-        name: One of :func:`agent_names`.
+        name: One of ``AGENTS``.
         **kwargs: Arguments of its class, such as ``seed``.
 
     Raises:
-        KeyError: No agent has that name; the message names the nearest ones.
+        UnknownNameError: No agent has that name; the message has the nearest one.
     """
-    if name not in _AGENTS:
-        raise KeyError(f"no agent named {name!r}; {did_you_mean(name, _AGENTS)}")
-    return _AGENTS[name](**kwargs)
+    return AGENTS.get(name)(**kwargs)

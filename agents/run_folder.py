@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from agents.play import Failure
+from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.data.files import refuse_file, replacing
+from deepeyes_env.errors import UsageError
+from deepeyes_env.files import refuse_file, replacing
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
 from deepeyes_env.trajectories.page import PAGE
@@ -36,7 +37,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def number_of(trajectory: Trajectory) -> int:
-    """Return the number of an episode within its run (:meth:`agents.play.Episode.labelled`)."""
+    """Return the number of an episode within its run (``deepeyes_env.agents.play.Episode.labelled``)."""
     return int(trajectory.metadata["episode"])
 
 
@@ -70,7 +71,7 @@ class RunFolder:
         Args:
             path: The folder; made if it does not exist.
             settings: What the run is. Kept in ``run.json``; a run is resumed only with the settings it began with.
-            if_exists: See :data:`IfExists`.
+            if_exists: See ``IfExists``.
             recorded: Returns the numbers of the episodes in the folder of a run that is to be resumed; raises if it
                 must not be.
 
@@ -81,7 +82,7 @@ class RunFolder:
         """
         folder = Path(path)
         if if_exists not in get_args(IfExists):
-            raise ValueError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
+            raise UsageError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
         stored = json.loads(json.dumps(dict(settings), default=_describe))
         finished: frozenset[int] = frozenset()
         refuse_file(folder)
@@ -133,7 +134,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
-            raise ValueError(
+            raise UsageError(
                 f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
                 "use the same settings, overwrite the run, or give another folder"
             )

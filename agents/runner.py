@@ -12,14 +12,15 @@ from typing import Any, cast
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from agents.agent import Agent, AsyncAgent
-from agents.play import Episode, Failure, play
-from agents.play_async import check_is_ours, env_maker, play_async
-from agents.progress import RunningResult, progress_bar
-from agents.registry import make_agent
-from agents.run_folder import IfExists, RunFolder, number_of
+from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.play import Episode, Failure, play
+from deepeyes_env.agents.play_async import check_is_ours, env_maker, play_async
+from deepeyes_env.agents.progress import RunningResult, progress_bar
+from deepeyes_env.agents.registry import make_agent
+from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv
+from deepeyes_env.errors import UsageError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 
@@ -62,7 +63,7 @@ def rollout(
     """Let an agent play episodes.
 
     Episode ``e`` is played with seed ``seed + e``, whatever ``num_envs`` is. An environment that fails costs its
-    episode only: it is logged and listed among the failures. An :class:`~agents.agent.AsyncAgent` that is given the id
+    episode only: it is logged and listed among the failures. An ``AsyncAgent`` that is given the id
     of an environment plays ``agent.concurrency`` episodes at once, each at its own pace; there too an agent that fails
     costs the episode.
 
@@ -78,16 +79,16 @@ def rollout(
         out: Run folder to record trajectories in as they end: then only the running ones are held in memory.
         if_exists: What to do about an ``out`` that holds a run.
         progress: Show a progress bar where standard error is a terminal.
-        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`.
+        **env_kwargs: Arguments of ``deepeyes_env.VisualToolboxEnv``.
 
     Raises:
-        ValueError, KeyError, TypeError: An argument is wrong; the message names it and the remedy.
+        UsageError, TypeError: An argument is wrong; the message names it and the remedy.
         FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     if episodes < 1:
-        raise ValueError(f"episodes={episodes}: must be at least 1")
+        raise UsageError(f"episodes={episodes}: must be at least 1")
     if seed < 0:
-        raise ValueError(f"seed={seed}: must be 0 or more")
+        raise UsageError(f"seed={seed}: must be 0 or more")
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
         if isinstance(env, str) and isinstance(player, AsyncAgent) and not ray:

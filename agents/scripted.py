@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
-from agents.agent import Reply
-from agents.looking import find_zoom, padded, toolbox_of, written
+from deepeyes_env.agents.agent import Reply
+from deepeyes_env.agents.looking import find_zoom, padded, toolbox_of, written
 from deepeyes_env.core import Sample, ToolCall, Trajectory
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
-from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.judges.text import key, polarity
 
@@ -37,7 +38,7 @@ class ScriptedAgent(ABC):
 
     def __init__(self, seed: int = 0, max_turns: int = 6) -> None:
         if max_turns < 1:
-            raise ValueError(f"max_turns={max_turns}: must be at least 1")
+            raise UsageError(f"max_turns={max_turns}: must be at least 1")
         self.seed = seed
         self.max_turns = max_turns
 
@@ -75,7 +76,7 @@ class OracleAgent(ScriptedAgent):
 
     Args:
         seed: Not used; all agents have one.
-        max_turns: See :class:`ScriptedAgent`; boxes for which no message is left are not looked at.
+        max_turns: See ``ScriptedAgent``; boxes for which no message is left are not looked at.
         margin: Share of a box's sides that is added to them.
     """
 
@@ -106,9 +107,9 @@ class NoisyAgent(OracleAgent):
         noise: From 0 (the oracle) to 1. A box is moved by a normal deviate of ``noise`` of its sides and scaled by the
             exponential of another; a call is malformed with probability ``noise / 2``; the answer is a guess with
             probability ``noise``.
-        seed: See :class:`ScriptedAgent`.
-        max_turns: See :class:`ScriptedAgent`.
-        margin: See :class:`OracleAgent`.
+        seed: See ``ScriptedAgent``.
+        max_turns: See ``ScriptedAgent``.
+        margin: See ``OracleAgent``.
 
     Raises:
         ValueError: ``noise`` is not between 0 and 1.
@@ -119,7 +120,7 @@ class NoisyAgent(OracleAgent):
     def __init__(self, noise: float = 0.3, seed: int = 0, max_turns: int = 6, margin: float = 0.1) -> None:
         super().__init__(seed, max_turns, margin)
         if not 0 <= noise <= 1:
-            raise ValueError(f"noise={noise}: must be between 0 and 1")
+            raise UsageError(f"noise={noise}: must be between 0 and 1")
         self.noise = noise
 
     def message(self, episode: Trajectory, random: Random) -> str:

@@ -6,7 +6,6 @@ vLLM is imported when an agent is made; without it this module can be imported a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from agents.agent import AgentError, Reply
-from agents.budget import Budget
-from agents.frames import family_of
-from agents.transformers.chat import Chat
-from agents.transformers.generator import Sampling
-from agents.transformers.hearing import check_frame, context_budget, hear, seeds_of
-from agents.transformers.sequence import TokenSequence
-from agents.upkeep import keep_up, with_ledger
-from deepeyes_env.core import PolicyTokens, Trajectory, missing_extra
+from deepeyes_env.agents.agent import AgentError, Reply
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, hear, seeds_of
+from deepeyes_env.agents.transformers.generator import Sampling
+from deepeyes_env.agents.transformers.sequence import TokenSequence
+from deepeyes_env.core import PolicyTokens, Trajectory
+from deepeyes_env.errors import UsageError
+from deepeyes_env.extras import import_extra
 from deepeyes_env.images.frames import Frame
 
 MOST_IMAGES = 32
@@ -37,7 +38,7 @@ class VLLMAgent:
     Conversations go in as token ids, what was sampled as it was sampled, so that vLLM's prefix cache finds them again
     at the next turn. Images carry our hashes as their names: an image that the engine has seen, in whatever episode,
     is not run through the vision tower again. Replies carry token ids and the log-probabilities that they were sampled
-    with; special tokens are banned, as in :class:`~agents.transformers.agent.TransformersAgent`.
+    with; special tokens are banned, as in ``TransformersAgent``.
 
     Attributes:
         name: Name of the agent, for records and reports.
@@ -55,7 +56,7 @@ class VLLMAgent:
         **engine: Further arguments of ``vllm.LLM``, such as ``gpu_memory_utilization`` or ``tensor_parallel_size``.
 
     Raises:
-        deepeyes_env.core.MissingExtraError: vLLM is not installed.
+        MissingExtraError: vLLM is not installed.
         ValueError: The model's family is not known, or its images do not become tokens one square at a time.
     """
 
@@ -72,13 +73,10 @@ class VLLMAgent:
     ) -> None:
         family = family_of(model, frame)
         if family.view is None:
-            raise ValueError(
+            raise UsageError(
                 f"model {str(model)!r}: serve it with vLLM and play it by OpenAIAgent; here it must be a Qwen"
             )
-        try:
-            vllm: Any = import_module("vllm")
-        except ImportError as error:
-            raise missing_extra("vllm", "vllm") from error
+        vllm = import_extra("vllm", "vllm")
         self.name = name or Path(model).resolve().name
         self.frame: Frame = family.frame
         self._sampling = sampling
@@ -129,7 +127,7 @@ class VLLMAgent:
         heard = hear(self._chat, keep_up(episode, self.budget).episode)
         for image in heard.tokens.images:
             if self._view.fit(image.size) != image.size:
-                raise ValueError(
+                raise UsageError(
                     f"the episode of sample {episode.sample.id!r} shows an image of {image.size} pixels, which "
                     f"{self.name} would resize to {self._view.fit(image.size)}; give the environment view={self._view}"
                 )

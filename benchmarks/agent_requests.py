@@ -31,16 +31,19 @@ import gymnasium as gym  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-import agents  # noqa: E402
-from agents.openai import OpenAIAgent  # noqa: E402
-from agents.openai.data_urls import DataUrls  # noqa: E402
-from agents.openai.requests import body_of, messages_of, urls_of  # noqa: E402
 from benchmarks.env_step import Row, report  # noqa: E402
 from benchmarks.null_server import BOX  # noqa: E402
 from benchmarks.pipelines import zoom_text  # noqa: E402
 from benchmarks.sources import SIZES, all_sources  # noqa: E402
 from benchmarks.timing import interleaved  # noqa: E402
-from deepeyes_env import Sample, ViewBudget  # noqa: E402
+from deepeyes_env import (  # noqa: E402
+    Sample,
+    ViewBudget,
+    agents,
+)
+from deepeyes_env.agents.openai import OpenAIAgent  # noqa: E402
+from deepeyes_env.agents.openai.data_urls import DataUrls  # noqa: E402
+from deepeyes_env.agents.openai.requests import body_of, messages_of, urls_of  # noqa: E402
 from deepeyes_env.core import Trajectory  # noqa: E402
 from deepeyes_env.images.codec import chroma_of, decode, encode  # noqa: E402
 

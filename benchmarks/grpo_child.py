@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.pace import Pace, Settings
-from trainers.grpo.config import Config, load_config
-from trainers.grpo.trainer import Trainer
-from trainers.sight import MetricsFile, TensorBoard
+from deepeyes_env.trainers.grpo.config import Config, load_config
+from deepeyes_env.trainers.grpo.trainer import Trainer
+from deepeyes_env.trainers.tracking import MetricsFile, TensorBoard
 
 
 class Turns:

@@ -34,7 +34,7 @@ import psutil
 
 from benchmarks.env_step import Row
 from benchmarks.pace import Settings, Step
-from trainers.tiny import BASE
+from deepeyes_env.trainers.tiny import BASE
 
 ROOT = Path(__file__).parent.parent
 RAY, RAY_2, IN_PROCESS, TRL = "ours, Ray", "ours, Ray, 2 threads", "ours, in process", "TRL"
@@ -79,7 +79,7 @@ class Contestant:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # closes its standard input, which ends it
-        self._log.close()
+        self.logger.close()
 
     def play(self, steps: int) -> None:
         """Let it take some steps."""
@@ -102,8 +102,8 @@ class Contestant:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"{self.name} ended early:\n{self._log.read()[-3000:]}")
+            self.logger.seek(0)
+            raise RuntimeError(f"{self.name} ended early:\n{self.logger.read()[-3000:]}")
         return json.loads(line)
 
     def _cpu_seconds(self) -> float:

@@ -90,7 +90,7 @@ class Pace:
 
         Args:
             play: Seconds of playing the episodes.
-            metrics: What :func:`trainers.grpo.metrics.rollout_metrics` says of them.
+            metrics: What ``deepeyes_env.trainers.grpo.metrics.rollout_metrics`` says of them.
 
         Returns:
             Whether to go on.

@@ -26,12 +26,12 @@ from transformers.processing_utils import ProcessorMixin
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_schema
 
-from agents.transformers.pixels import patches
 from benchmarks.pace import Pace, Settings
 from deepeyes_env import ToolCall, Trajectory, VisualToolboxEnv
+from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message
 from deepeyes_env.data.visual_search import pattern_search
-from trainers.grpo.metrics import rollout_metrics
+from deepeyes_env.trainers.grpo.metrics import rollout_metrics
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ 'user' if message.role == 'tool' else message.role }}\n"

@@ -5,6 +5,22 @@ Importing this registers ``VisualToolbox-v1`` to ``v5`` with Gymnasium and does 
 
 from deepeyes_env.core import Sample, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.envs import Toolbox, VisualToolboxEnv, get_toolbox, register_toolbox
+from deepeyes_env.errors import (
+    ArgumentError,
+    DataError,
+    DeepEyesError,
+    ImageError,
+    JudgeError,
+    MissingExtraError,
+    RecordError,
+    RowError,
+    ScoringError,
+    ToolError,
+    UnexportableError,
+    UnknownNameError,
+    UnreadableReplyError,
+    UsageError,
+)
 from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.store import ImageStore
@@ -14,21 +30,35 @@ from deepeyes_env.tools import Tool, ToolContext, ToolOutput, tool
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BBox",
+    "DataError",
+    "DeepEyesError",
     "Image",
+    "ImageError",
     "ImageRef",
     "ImageStore",
+    "JudgeError",
+    "MissingExtraError",
+    "RecordError",
+    "RowError",
     "Rubric",
     "Sample",
+    "ScoringError",
     "Term",
     "Tool",
     "ToolCall",
     "ToolContext",
+    "ToolError",
     "ToolOutput",
     "ToolResult",
     "Toolbox",
     "Trajectory",
     "Turn",
+    "UnexportableError",
+    "UnknownNameError",
+    "UnreadableReplyError",
+    "UsageError",
     "ViewBudget",
     "VisualToolboxEnv",
     "get_toolbox",

@@ -5,12 +5,12 @@ All of them are frozen. A trajectory is the one currency between environments, a
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox, Frame, Size
 from deepeyes_env.images.ref import ImageLike, ImageRef
 
@@ -42,7 +42,7 @@ class Sample:
         question: The question. May place the images with ``<image>``, once per image; otherwise they come first.
         answer: The right answer; with ``options``, the text of the right option.
         images: One image or a sequence of them: encoded bytes, a path, a PIL image, an array or an ``ImageRef``. Stored
-            as a tuple of :class:`ImageRef`.
+            as a tuple of ``ImageRef``.
         options: Texts of the choices of a multiple-choice question. The environment shuffles them by seed.
         boxes: Ground-truth boxes ``(x1, y1, x2, y2)`` in native pixels of the first image.
         env_name: Name of the toolbox this sample is played with. ``""`` (default): the environment's own. ``None``:
@@ -75,15 +75,15 @@ class Sample:
         object.__setattr__(self, "options", tuple(self.options))
         object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
         if not self.images:
-            raise ValueError(f"sample {self.id!r}: has no images; give at least one")
+            raise UsageError(f"sample {self.id!r}: has no images; give at least one")
         placeholders = self.question.count(IMAGE_PLACEHOLDER)
         if placeholders not in (0, len(self.images)):
-            raise ValueError(
+            raise UsageError(
                 f"sample {self.id!r}: question has {placeholders} {IMAGE_PLACEHOLDER} placeholders for "
                 f"{len(self.images)} images; write one per image, or none"
             )
         if self.options and self.answer not in self.options:
-            raise ValueError(
+            raise UsageError(
                 f"sample {self.id!r}: answer {self.answer!r} is not one of the options {list(self.options)!r}; "
                 "give the text of the right option"
             )
@@ -98,9 +98,9 @@ def _box(box: Sequence[float], sample_id: str) -> BBox:
     try:
         x1, y1, x2, y2 = map(float, box)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"sample {sample_id!r}: box {box!r} is not four numbers [x1, y1, x2, y2]") from error
+        raise UsageError(f"sample {sample_id!r}: box {box!r} is not four numbers [x1, y1, x2, y2]") from error
     if not (x1 < x2 and y1 < y2):
-        raise ValueError(f"sample {sample_id!r}: box {box!r} needs x1 < x2 and y1 < y2, in pixels")
+        raise UsageError(f"sample {sample_id!r}: box {box!r} needs x1 < x2 and y1 < y2, in pixels")
     return (x1, y1, x2, y2)
 
 
@@ -125,7 +125,7 @@ class ToolResult:
 
     Attributes:
         call: The call; its name is empty if it could not be parsed.
-        status: See :data:`CallStatus`.
+        status: See ``CallStatus``.
         error: What was wrong and how to write it right, as told to the policy; empty for ``ok``.
         text: Text that the tool returned.
         images: Images that the tool returned, as shown to the policy.
@@ -230,7 +230,7 @@ class Trajectory:
         reward_terms: Every term of the rubric by name; empty when unscored.
         terminated: The policy ended the episode (an answer, or a message with neither call nor answer).
         truncated: A limit ended the episode.
-        stop_reason: See :data:`StopReason`.
+        stop_reason: See ``StopReason``.
         metadata: JSON-able extras: agent, seed, environment id.
     """
 
@@ -285,30 +285,3 @@ class Trajectory:
     def scored(self, terms: Mapping[str, RewardTerm]) -> Trajectory:
         """Return this trajectory with the terms of a rubric and their total as its reward."""
         return replace(self, reward_terms=terms, reward=float(sum(term.weighted for term in terms.values())))
-
-
-class DataError(ValueError):
-    """A data file holds something that cannot be used; the message names file, row and reason."""
-
-
-class MissingExtraError(ImportError):
-    """An optional dependency is not installed; the message names the extra to install."""
-
-
-def import_extra(module: str, extra: str) -> Any:
-    """Import a module of an optional dependency and return it.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    package = module.partition(".")[0]
-    try:
-        importlib.import_module(package)
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise missing_extra(package, extra) from error
-
-
-def missing_extra(package: str, extra: str) -> MissingExtraError:
-    """Return the error for a missing optional package, naming the extra that brings it."""
-    return MissingExtraError(f"{package} is not installed; run: pip install 'deepeyes-env[{extra}]'")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Space
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.ref import Image
 
 _SAMPLE_ALPHABET = string.printable + "äßéñçøłжщЯאبहを日本語한국🙂🖼️∑√≤"
@@ -28,7 +29,7 @@ class UnicodeText(Space[str]):
     Args:
         max_length: Longest string, in characters.
         min_length: Shortest string, in characters.
-        sample_length: Longest string that :meth:`sample` draws.
+        sample_length: Longest string that ``sample`` draws.
         seed: Seed of the space's random number generator.
 
     Raises:
@@ -48,7 +49,7 @@ class UnicodeText(Space[str]):
         seed: int | np.random.Generator | None = None,
     ) -> None:
         if not 0 <= min_length <= max_length:
-            raise ValueError(f"UnicodeText: needs 0 <= min_length <= max_length, got {min_length} and {max_length}")
+            raise UsageError(f"UnicodeText: needs 0 <= min_length <= max_length, got {min_length} and {max_length}")
         self.min_length = min_length
         self.max_length = max_length
         self.sample_length = min(max(sample_length, min_length), max_length)
@@ -92,7 +93,7 @@ class RGBImage(Space[Image]):
     Args:
         min_side: Shortest side, in pixels.
         max_side: Longest side, in pixels.
-        sample_side: Longest side that :meth:`sample` draws, in pixels.
+        sample_side: Longest side that ``sample`` draws, in pixels.
         seed: Seed of the space's random number generator.
 
     Raises:
@@ -108,7 +109,7 @@ class RGBImage(Space[Image]):
         seed: int | np.random.Generator | None = None,
     ) -> None:
         if not 1 <= min_side <= max_side:
-            raise ValueError(f"RGBImage: needs 1 <= min_side <= max_side, got {min_side} and {max_side}")
+            raise UsageError(f"RGBImage: needs 1 <= min_side <= max_side, got {min_side} and {max_side}")
         self.min_side = min_side
         self.max_side = max_side
         self.sample_side = min(max(sample_side, min_side), max_side)
@@ -148,7 +149,7 @@ class RGBImage(Space[Image]):
         ]
 
     def from_jsonable(self, sample_n: Sequence[Any]) -> list[Image]:
-        """Invert :meth:`to_jsonable`."""
+        """Invert ``to_jsonable``."""
         return [
             np.frombuffer(base64.b64decode(item["data"]), dtype=np.uint8).reshape(item["shape"]) for item in sample_n
         ]
@@ -175,4 +176,4 @@ def is_utf8(text: str) -> bool:
 
 def _refuse_masks(space: Space[Any], mask: Any | None, probability: Any | None) -> None:
     if mask is not None or probability is not None:
-        raise ValueError(f"{type(space).__name__}.sample takes neither a mask nor probabilities")
+        raise UsageError(f"{type(space).__name__}.sample takes neither a mask nor probabilities")

@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 from rich.console import Console
 
-from agents import Rollout, rollout
 from deepeyes_env import ViewBudget
+from deepeyes_env.agents import Rollout, rollout
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.data.photos import plant
 from deepeyes_env.trajectories import write_page

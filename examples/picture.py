@@ -13,8 +13,8 @@ import gymnasium as gym
 from PIL import Image
 
 import deepeyes_env  # noqa: F401 - registers the environments
-from agents import make_agent
 from deepeyes_env import ViewBudget
+from deepeyes_env.agents import make_agent
 from deepeyes_env.data.visual_search import VisualSearch
 
 

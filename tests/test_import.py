@@ -1,7 +1,14 @@
 """What importing the package costs and does."""
 
+import ast
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+import deepeyes_env
 
 HEAVY = ("torch", "ray", "transformers", "openai", "pyarrow", "rich", "typer", "math_verify", "simplejpeg")
 
@@ -18,33 +25,48 @@ def test_import_registers_the_environments():
     assert [f"VisualToolbox-v{n}" in ids for n in range(1, 6)] == [True] * 5
 
 
-def test_every_module_imports_only_what_stands_left_of_it():
-    """The arrows of the design: core, spaces, images, data <- tools, protocols, judges, rewards <- envs <- ..."""
-    import ast
-    from pathlib import Path
+LAYERS = (
+    ("errors", "registry", "extras", "strict_json", "files", "core", "spaces", "images", "data", "sandbox"),
+    ("tools", "protocols", "judges", "rewards"),
+    ("conversation", "envs", "trajectories"),
+    ("cli",),
+    ("agents",),
+    ("trainers",),
+)
+"""The arrows of the design: a module imports from its own row and the rows above it."""
 
-    import deepeyes_env
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+PACKAGE = Path(deepeyes_env.__file__).parent
 
-    root = Path(deepeyes_env.__file__).parent
-    level = {
-        "core": 0,
-        "names": 0,
-        "spaces": 0,
-        "images": 0,
-        "data": 0,
-        "tools": 1,
-        "protocols": 1,
-        "judges": 1,
-        "rewards": 1,
-    }
-    level |= {"envs": 2, "trajectories": 3, "cli": 5}
-    for path in root.rglob("*.py"):
-        part = path.relative_to(root).parts[0].removesuffix(".py")
-        if part in ("__init__", "__main__"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("deepeyes_env."):
-                imported = node.module.split(".")[1]
-                assert level[imported] <= level[part], f"{path.relative_to(root)} imports {node.module}"
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("agents", "trainers"):
-                assert part == "cli", f"{path.relative_to(root)} imports {node.module}"
+
+def part_of(module):
+    parts = module.split(".")
+    return parts[1] if parts[0] == "deepeyes_env" and len(parts) > 1 else None
+
+
+def imported_modules(path):
+    """What a file imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            if node.module == "deepeyes_env":
+                yield from (f"deepeyes_env.{alias.name}" for alias in node.names)
+            elif node.module:
+                yield node.module
+
+
+FILES = sorted(Path(folder, name) for folder, _, names in os.walk(PACKAGE, followlinks=True) for name in names)
+MODULES = [path for path in FILES if (path.suffix == ".py" and path.parent != PACKAGE) or path.stem in LEVEL]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for module in imported_modules(path):
+        imported = part_of(module)
+        if imported in LEVEL:
+            assert LEVEL[imported] <= LEVEL[part], f"{path.relative_to(PACKAGE)} imports {module}"
+        else:
+            assert module.split(".")[0] not in ("agents", "trainers"), f"{path.relative_to(PACKAGE)} imports {module}"

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agents.agent import Agent, AgentError, AsyncAgent, Reply, with_ledger_of
-from agents.run_folder import number_of
+from deepeyes_env.agents.agent import Agent, AgentError, AsyncAgent, Reply, with_ledger_of
+from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 
 SECONDS = "model_seconds"

@@ -9,18 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation import comparison_page
-from agents.evaluation.metrics import Estimate, accuracy, mean_scores, paired
-from agents.evaluation.plan import CONDITIONS
-from agents.evaluation.report_text import WITH, as_cell, estimate, table, test_result
-from agents.evaluation.rows import Row, read_rows, shared_ids, told_apart
-from agents.evaluation.run import Run, open_run
-from agents.evaluation.score_file import judge_of
-from agents.evaluation.statistics import PairedTest
+from deepeyes_env.agents.evaluation import comparison_page
+from deepeyes_env.agents.evaluation.metrics import Estimate, accuracy, mean_scores, paired
+from deepeyes_env.agents.evaluation.plan import CONDITIONS
+from deepeyes_env.agents.evaluation.report_text import WITH, as_cell, estimate, table, test_result
+from deepeyes_env.agents.evaluation.rows import Row, read_rows, shared_ids, told_apart
+from deepeyes_env.agents.evaluation.run import Run, open_run
+from deepeyes_env.agents.evaluation.score_file import judge_of
+from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.data.benchmarks import Benchmark
-from deepeyes_env.data.files import replacing
+from deepeyes_env.errors import UsageError
+from deepeyes_env.files import replacing
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
         out: Folder to write to; by default ``FIRST-vs-SECOND`` beside the first.
 
     Raises:
-        deepeyes_env.core.DataError: A folder holds no evaluation.
+        DataError: A folder holds no evaluation.
         ValueError: The two are of different benchmarks, or have no question in common.
     """
     runs = open_run(first), open_run(second)
@@ -89,14 +90,14 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     names = _names(runs)
     folder = Path(out) if out is not None else runs[0].folder.resolve().parent / f"{names[0]}-vs-{names[1]}"
     for what, one, other in _unlike(runs):
-        _log.warning("the two runs differ in %s: %r and %r", what, one, other)
+        logger.warning("the two runs differ in %s: %r and %r", what, one, other)
     read = [read_rows(each) for each in runs]
     shared = shared_ids(read[0]) | shared_ids(read[1])
     rows = (told_apart(read[0], shared), told_apart(read[1], shared))
     matched = [_matched(*rows, *conditions) for conditions in _conditions(*rows)]
     pairs = tuple(pair for first_rows, second_rows in matched if (pair := _pair(first_rows, second_rows, runs[0])))
     if not pairs:
-        raise ValueError(
+        raise UsageError(
             f"{first} and {second}: no question of {benchmark.title} has a verdict in both; compare runs of the same "
             "samples, and judge them (deepeyes eval --rescore)"
         )
@@ -148,7 +149,7 @@ def label(name: str, side: Side, found: Comparison) -> str:
 def _benchmark(runs: tuple[Run, Run]) -> Benchmark:
     one, other = (run.benchmark for run in runs)
     if one.name != other.name:
-        raise ValueError(
+        raise UsageError(
             f"{runs[0].folder} asked {one.title} ({one.name}) and {runs[1].folder} {other.title} ({other.name}); "
             "compare runs of the same benchmark"
         )

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from agents.evaluation.rows import Row
-from agents.evaluation.run import Run
-from agents.run_folder import number_of
+from deepeyes_env.agents.evaluation.rows import Row
+from deepeyes_env.agents.evaluation.run import Run
+from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Trajectory
-from deepeyes_env.data.files import replacing
+from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import read_trajectories
 

@@ -11,21 +11,22 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from agents.agent import Agent, AsyncAgent
-from agents.evaluation import run as runs
-from agents.evaluation.clock import TimedAgent, timed
-from agents.evaluation.plan import Plan, Tools, WithAndWithoutTools
-from agents.evaluation.report import Report, write_report
-from agents.evaluation.scoring import Scorer, Scoring, score_run
-from agents.frames import frame_of
-from agents.play import Episode, Failure, play
-from agents.play_async import env_maker, play_async
-from agents.progress import progress_bar
-from agents.run_folder import IfExists, RunFolder
+from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.evaluation import run as runs
+from deepeyes_env.agents.evaluation.clock import TimedAgent, timed
+from deepeyes_env.agents.evaluation.plan import Plan, Tools, WithAndWithoutTools
+from deepeyes_env.agents.evaluation.report import Report, write_report
+from deepeyes_env.agents.evaluation.scoring import Scorer, Scoring, score_run
+from deepeyes_env.agents.families import frame_of
+from deepeyes_env.agents.play import Episode, Failure, play
+from deepeyes_env.agents.play_async import env_maker, play_async
+from deepeyes_env.agents.progress import progress_bar
+from deepeyes_env.agents.run_folder import IfExists, RunFolder
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.envs.toolbox import get_toolbox
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Frame
 from deepeyes_env.trajectories import TrajectoryWriter
 
@@ -57,7 +58,7 @@ def evaluate(
     Args:
         benchmark: What is asked.
         dataset: Its samples.
-        agent: Who is asked. An :class:`~agents.agent.AsyncAgent` has ``agent.concurrency`` episodes going at once.
+        agent: Who is asked. An ``AsyncAgent`` has ``agent.concurrency`` episodes going at once.
         scoring: Who judges.
         out: Folder for everything.
         tools: With tools, without, or both.
@@ -69,7 +70,7 @@ def evaluate(
         if_exists: What to do about an ``out`` that holds an evaluation.
         settings: What else tells this evaluation from others; JSON-able. Recorded, and must be the same to resume.
         progress: Show a progress bar where standard error is a terminal.
-        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`, such as ``view`` and ``max_turns``. By
+        **env_kwargs: Arguments of ``deepeyes_env.VisualToolboxEnv``, such as ``view`` and ``max_turns``. By
             default ``frame`` is that of the agent, or of its model's family, where its name tells it.
 
     Raises:
@@ -119,7 +120,7 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
     offered = {tool.name for tool in get_toolbox(env).make_tools().values()}
     missing = [name for name in benchmark.tools if name not in offered]
     if missing:
-        raise ValueError(
+        raise UsageError(
             f"env={env!r}: {benchmark.title} needs {', '.join(missing)}, and it offers {', '.join(sorted(offered))}; "
             "use VisualToolbox-v2"
         )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agents.evaluation.rows import Row
-from agents.evaluation.statistics import (
+from deepeyes_env.agents.evaluation.rows import Row
+from deepeyes_env.agents.evaluation.statistics import (
     NO_WIDTH,
     PairedTest,
     YesNoMetrics,

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
-from agents.play import Episode
+from deepeyes_env.agents.play import Episode
 from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset
+from deepeyes_env.errors import UsageError
 
 Tools: TypeAlias = Literal["on", "off", "both"]
 """Whether the policy may use tools; ``both`` asks every question twice."""
@@ -29,7 +30,7 @@ class WithAndWithoutTools:
 
     Args:
         dataset: The samples. One that names a toolbox of its own keeps it; one that is an ordinary question anyway is
-            asked with tools all the same. Without tools the system prompt is :data:`WITHOUT_TOOLS`, unless the sample
+            asked with tools all the same. Without tools the system prompt is ``WITHOUT_TOOLS``, unless the sample
             has one of its own.
     """
 
@@ -61,7 +62,7 @@ class Plan:
 
     Attributes:
         samples: Size of the whole data set.
-        tools: See :data:`Tools`.
+        tools: See ``Tools``.
         repeats: How often each sample is asked.
         limit: Only the first so many samples are asked; ``None`` for all.
         seed: Decides the order of options and the agent's own draws.
@@ -78,13 +79,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.tools not in get_args(Tools):
-            raise ValueError(f"tools={self.tools!r}: must be one of {', '.join(get_args(Tools))}")
+            raise UsageError(f"tools={self.tools!r}: must be one of {', '.join(get_args(Tools))}")
         for name in ("samples", "repeats", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name}={value}: must be at least 1")
+                raise UsageError(f"{name}={value}: must be at least 1")
         if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: must be 0 or more")
+            raise UsageError(f"seed={self.seed}: must be 0 or more")
 
     @property
     def asked(self) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.metrics import Condition, Estimate, Report
-from agents.evaluation.rows import Row
-from agents.run_folder import PLOTS
-from deepeyes_env.data.files import replacing
+from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
+from deepeyes_env.agents.evaluation.rows import Row
+from deepeyes_env.agents.run_folder import PLOTS
+from deepeyes_env.files import replacing
 
 COLOURS = {"on": "#0072B2", "off": "#D55E00"}
 """Told apart by the colour-blind (Okabe and Ito, 2008)."""
@@ -22,7 +22,7 @@ COLOURS = {"on": "#0072B2", "off": "#D55E00"}
 _LABELS = {"on": "with tools", "off": "without tools"}
 _MOST_BARS = 40
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
@@ -33,7 +33,7 @@ def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        _log.warning("no plots: matplotlib is not installed; run: pip install 'deepeyes-env[eval]'")
+        logger.warning("no plots: matplotlib is not installed; run: pip install 'deepeyes-env[eval]'")
         return []
     if not any(each.accuracy for each in report.conditions):
         return []

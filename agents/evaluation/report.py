@@ -6,15 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from agents.evaluation import metrics, report_text
-from agents.evaluation.metrics import Listed, Report
-from agents.evaluation.plan import CONDITIONS
-from agents.evaluation.plots import draw
-from agents.evaluation.rows import Row, read_rows, scored_trajectories
-from agents.evaluation.run import Run, open_run, read_failures
-from agents.evaluation.score_file import judge_of
-from agents.run_folder import PLOTS, REPORT, REPORT_TEXT
-from deepeyes_env.data.files import replacing
+from deepeyes_env.agents.evaluation import metrics, report_text
+from deepeyes_env.agents.evaluation.metrics import Listed, Report
+from deepeyes_env.agents.evaluation.plan import CONDITIONS
+from deepeyes_env.agents.evaluation.plots import draw
+from deepeyes_env.agents.evaluation.rows import Row, read_rows, scored_trajectories
+from deepeyes_env.agents.evaluation.run import Run, open_run, read_failures
+from deepeyes_env.agents.evaluation.score_file import judge_of
+from deepeyes_env.agents.run_folder import PLOTS, REPORT, REPORT_TEXT
+from deepeyes_env.files import replacing
 from deepeyes_env.trajectories import write_page
 
 
@@ -44,7 +44,7 @@ def write_report(folder: str | Path) -> Report:
     """Write the report of a run into its folder, from what is recorded there.
 
     Raises:
-        deepeyes_env.core.DataError: The folder holds no evaluation, or its records cannot be read.
+        DataError: The folder holds no evaluation, or its records cannot be read.
     """
     run = open_run(folder)
     rows = read_rows(run)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from agents.evaluation.metrics import Condition, Estimate, Listed, Report
-from agents.evaluation.statistics import PairedTest
+from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Listed, Report
+from deepeyes_env.agents.evaluation.statistics import PairedTest
 
 SHOWN = 20
 """Episodes without a verdict that the text lists; report.json has all."""

@@ -7,12 +7,12 @@ from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.evaluation.clock import SECONDS
-from agents.evaluation.run import Run
-from agents.evaluation.score_file import Score, last_scores
-from agents.evaluation.scoring import with_score
-from agents.evaluation.votes import vote
-from agents.run_folder import number_of
+from deepeyes_env.agents.evaluation.clock import SECONDS
+from deepeyes_env.agents.evaluation.run import Run
+from deepeyes_env.agents.evaluation.score_file import Score, last_scores
+from deepeyes_env.agents.evaluation.scoring import with_score
+from deepeyes_env.agents.evaluation.votes import vote
+from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data.benchmarks import GROUP
 from deepeyes_env.envs.limits import Limits

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.plan import Plan
-from agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder, number_of
-from deepeyes_env.core import DataError
+from deepeyes_env.agents.evaluation.plan import Plan
+from deepeyes_env.agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder, number_of
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
-from deepeyes_env.data.files import replacing
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.files import replacing
 from deepeyes_env.trajectories import read_trajectories
 
 
@@ -40,7 +40,7 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Datase
     """Make a folder ready, or one that holds an evaluation of the same settings ready to go on.
 
     Raises:
-        FileExistsError, ValueError: See :meth:`agents.run_folder.RunFolder.prepare`.
+        FileExistsError, ValueError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
         ValueError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
             answered are no longer those of the data set.
     """
@@ -63,7 +63,7 @@ def _check_gaps(folder: Path, plan: Plan, earlier: Plan) -> None:
     united = plan.united(earlier)
     if len(united) > len({episode.number for each in (plan, earlier) for episode in each}):
         limit = "" if united.limit is None else f", --limit {united.limit}"
-        raise ValueError(
+        raise UsageError(
             f"{folder}: holds other episodes than these, and both together leave gaps; a run that has all of them is "
             f"--tools {united.tools}, --repeats {united.repeats}{limit}"
         )
@@ -76,7 +76,7 @@ def _answered(folder: Path, plan: Plan, dataset: Dataset) -> Iterator[int]:
         index = plan.sample_of(number)
         was, now = trajectory.sample, dataset[index]
         if (was.id, was.question, was.answer) != (now.id, now.question, now.answer):
-            raise ValueError(
+            raise UsageError(
                 f"{folder}: cannot resume: sample {index} was {was.id!r}, {was.question[:80]!r}, and now is "
                 f"{now.id!r}, {now.question[:80]!r}; use the data as they were, or give another folder"
             )

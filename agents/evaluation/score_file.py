@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.run_folder import EARLIER_SCORES, SCORES
-from deepeyes_env.core import DataError, RewardTerm
-from deepeyes_env.data.files import append_whole, start_of_last_line
+from deepeyes_env.agents.run_folder import EARLIER_SCORES, SCORES
+from deepeyes_env.core import RewardTerm
+from deepeyes_env.errors import DataError
+from deepeyes_env.files import append_whole, start_of_last_line
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +132,5 @@ def _cut_torn_line(path: Path) -> None:
     with path.open("r+b") as file:
         whole = start_of_last_line(file)
         if whole < file.seek(0, os.SEEK_END):
-            _log.warning("%s: cut off a torn last line; its writer was stopped", path)
+            logger.warning("%s: cut off a torn last line; its writer was stopped", path)
             file.truncate(whole)

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agents.evaluation.score_file import Score, ScoreFile
-from agents.progress import progress_bar
-from agents.run_folder import number_of
+from deepeyes_env.agents.evaluation.score_file import Score, ScoreFile
+from deepeyes_env.agents.progress import progress_bar
+from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.judges import Judge, JudgeError, Verdict
+from deepeyes_env.errors import JudgeError
+from deepeyes_env.judges import Judge, Verdict
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.rewards import BaseRubric, Rubric, RubricLike, Term, get_rubric, terms
 from deepeyes_env.trajectories import read_trajectories
@@ -30,7 +31,7 @@ class Scoring:
     Attributes:
         judge: Says whether an answer is right.
         judge_name: What reports call it; a run judged under one name is judged again under another.
-        rubric: Finds the answer and weighs it: a preset's name, a rubric, or :data:`ACCURACY`.
+        rubric: Finds the answer and weighs it: a preset's name, a rubric, or ``ACCURACY``.
         workers: How many answers are judged at once.
 
     Raises:
@@ -96,7 +97,7 @@ class Scorer:
         return ", ".join([*parts, *([f"{len(self.errors)} not judged"] if self.errors else [])])
 
     def offer(self, trajectory: Trajectory) -> None:
-        """Judge an episode if there is room; otherwise it is left for :meth:`score_all`."""
+        """Judge an episode if there is room; otherwise it is left for ``score_all``."""
         if self._slots.acquire(blocking=False):
             self._submit(trajectory)
 

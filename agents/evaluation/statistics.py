@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from deepeyes_env.errors import UsageError
+
 RESAMPLES = 2000
 """How often a bootstrap draws: the ends of a 95 % interval move by about a twentieth of its width from seed to seed."""
 
@@ -41,14 +43,14 @@ def wilson(right: float, total: int, confidence: float = 0.95) -> Interval:
 
     Args:
         right: How many were right; partial credit may be added up.
-        total: Out of how many independent ones. Repeats of one question are not: see :func:`bootstrap`.
+        total: Out of how many independent ones. Repeats of one question are not: see ``bootstrap``.
         confidence: From 0 to 1.
 
     Raises:
         ValueError: ``right`` is not in ``[0, total]``, or ``confidence`` not in ``(0, 1)``.
     """
     if not 0 <= right <= total:
-        raise ValueError(f"wilson(right={right}, total={total}): needs 0 <= right <= total")
+        raise UsageError(f"wilson(right={right}, total={total}): needs 0 <= right <= total")
     if total == 0:
         return Interval(0.0, 1.0)
     z = _normal_quantile(confidence)
@@ -100,7 +102,7 @@ def pass_at_k(total: int, right: int, k: int) -> float:
         ValueError: Not ``0 <= right <= total`` and ``1 <= k <= total``.
     """
     if not (0 <= right <= total and 1 <= k <= total):
-        raise ValueError(f"pass_at_k(total={total}, right={right}, k={k}): needs 0 <= right <= total, 1 <= k <= total")
+        raise UsageError(f"pass_at_k(total={total}, right={right}, k={k}): needs 0 <= right <= total, 1 <= k <= total")
     return 1.0 - math.comb(total - right, k) / math.comb(total, k)
 
 
@@ -108,7 +110,7 @@ def majority_at_k(answers: Sequence[Hashable | None], scores: Sequence[float]) -
     """Return the score of the answer that most of ``k = len(answers)`` repeats gave to one question.
 
     Args:
-        answers: The answers in a form in which equal ones are equal (:func:`agents.evaluation.votes.vote`); ``None``
+        answers: The answers in a form in which equal ones are equal (``votes.vote``); ``None``
             is no vote.
         scores: The score of each.
 
@@ -120,7 +122,7 @@ def majority_at_k(answers: Sequence[Hashable | None], scores: Sequence[float]) -
         ValueError: The two differ in length.
     """
     if len(answers) != len(scores):
-        raise ValueError(f"majority_at_k: {len(answers)} answers and {len(scores)} scores; needs as many")
+        raise UsageError(f"majority_at_k: {len(answers)} answers and {len(scores)} scores; needs as many")
     votes = Counter(answer for answer in answers if answer is not None)
     if not votes:
         return 0.0
@@ -136,7 +138,7 @@ class PairedTest:
     Attributes:
         difference: Mean of the second minus mean of the first.
         interval: 95 % interval of the difference: Newcombe's with McNemar's test, else a bootstrap over questions;
-            where all of them gained alike, which leaves a bootstrap no width, or fewer than :data:`FEW` at all,
+            where all of them gained alike, which leaves a bootstrap no width, or fewer than ``FEW`` at all,
             Newcombe's for unrelated means.
         p_value: Two-sided, of the hypothesis that there is no difference.
         method: ``"mcnemar"`` (exact) if every question has one score of 0 or 1 in each, else ``"sign_flip"``.
@@ -166,7 +168,7 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, seed: int = 
         ValueError: The two differ in length, or are empty.
     """
     if len(first) != len(second) or not len(first):
-        raise ValueError(
+        raise UsageError(
             f"paired_test: {len(first)} and {len(second)} scores; needs one of each policy for each question, and one "
             "question at least"
         )
@@ -241,7 +243,7 @@ def sign_flip(gains: Sequence[float], *, seed: int = 0) -> float:
     """Return the two-sided p-value of a sign-flip test: could each question's gain as well have been a loss?
 
     Fisher's randomization test for pairs (1935): the share of all ways to turn gains round in which their mean is as
-    far from 0 as the observed one. Exact for up to :data:`FLIPPED` questions with a gain; of more, :data:`RESAMPLES`
+    far from 0 as the observed one. Exact for up to ``FLIPPED`` questions with a gain; of more, ``RESAMPLES``
     ways are drawn, and the observed one counts as one of them.
 
     Args:
@@ -289,16 +291,16 @@ def yes_no_metrics(predictions: Sequence[YesNo | None], truths: Sequence[YesNo])
     """Measure yes-or-no answers.
 
     Args:
-        predictions: What each answer says (:func:`deepeyes_env.judges.yes_no.says`); ``None`` for neither.
+        predictions: What each answer says (``deepeyes_env.judges.yes_no.says``); ``None`` for neither.
         truths: The right answers.
 
     Raises:
         ValueError: The two differ in length, or a truth is neither.
     """
     if len(predictions) != len(truths):
-        raise ValueError(f"yes_no_metrics: {len(predictions)} predictions and {len(truths)} truths; needs as many")
+        raise UsageError(f"yes_no_metrics: {len(predictions)} predictions and {len(truths)} truths; needs as many")
     if wrong := {*truths} - {"yes", "no"}:
-        raise ValueError(f"yes_no_metrics: truth {sorted(map(str, wrong))[0]!r} is neither 'yes' nor 'no'")
+        raise UsageError(f"yes_no_metrics: truth {sorted(map(str, wrong))[0]!r} is neither 'yes' nor 'no'")
     pairs = Counter(zip(predictions, truths, strict=True))
     hits, false_alarms = pairs["yes", "yes"], pairs["yes", "no"]
     precision = _ratio(hits, hits + false_alarms)
@@ -320,7 +322,7 @@ def _ratio(part: float, whole: float) -> float:
 
 def _tail(confidence: float) -> float:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}: must be between 0 and 1, such as 0.95")
+        raise UsageError(f"confidence={confidence}: must be between 0 and 1, such as 0.95")
     return (1 - confidence) / 2
 
 
@@ -329,12 +331,12 @@ def _normal_quantile(confidence: float) -> float:
 
 
 def _resampled_means(values: Sequence[float], clusters: Sequence[Hashable] | None, seed: int) -> NDArray[np.float64]:
-    """Draw whole clusters with replacement, :data:`RESAMPLES` times, and return the mean of the values each time."""
+    """Draw whole clusters with replacement, ``RESAMPLES`` times, and return the mean of the values each time."""
     if clusters is None:
         sums, counts = np.asarray(values, dtype=float), np.ones(len(values))
     else:
         if len(clusters) != len(values):
-            raise ValueError(f"bootstrap: {len(values)} values and {len(clusters)} clusters; needs as many")
+            raise UsageError(f"bootstrap: {len(values)} values and {len(clusters)} clusters; needs as many")
         number = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
         of_value = np.array([number[cluster] for cluster in clusters])
         sums, counts = np.bincount(of_value, weights=values), np.bincount(of_value).astype(float)

@@ -20,7 +20,7 @@ def vote(prediction: str | None, sample: Sample) -> Hashable | None:
     Of multiple choice it is the text of the option, so that ``B`` here and ``red`` there are one vote, whatever the
     order of the options; else yes or no as the judge of such questions reads it, a number by its value, or the text up
     to case, spaces and articles. An answer that names no option or several is no vote, and so is one of
-    :data:`MAX_ANSWER_LENGTH` characters or more, or a box: two boxes are never quite the same.
+    ``MAX_ANSWER_LENGTH`` characters or more, or a box: two boxes are never quite the same.
 
     Args:
         prediction: The answer.

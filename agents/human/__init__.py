@@ -1,5 +1,5 @@
 """A person as the policy: episodes played in a web page on this machine, recorded like those of any other agent."""
 
-from agents.human.run import play_by_hand
+from deepeyes_env.agents.human.run import play_by_hand
 
 __all__ = ["play_by_hand"]

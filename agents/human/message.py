@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.looking import toolbox_of
-from agents.scripted import answering
+from deepeyes_env.agents.looking import toolbox_of
+from deepeyes_env.agents.scripted import answering
 from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.protocols import Protocol
 
 MAX_LENGTH = 20_000
@@ -18,7 +19,7 @@ _OF_PROTOCOLS = ("<answer>", "</answer>", "<tool_call>", "</tool_call>")
 """Of some of them; a thought holds none, whichever the episode's is: demonstrations go on to other ones."""
 
 
-class FormError(ValueError):
+class FormError(DeepEyesError, ValueError):
     """What a person filled in cannot be said in the episode's protocol; the message tells them why."""
 
 

@@ -10,12 +10,13 @@ from typing import Any, cast
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from agents.human.server import serving
-from agents.human.session import Session, Stopped
-from agents.play import Episode, Failure, play
-from agents.play_async import check_is_ours
-from agents.run_folder import RunFolder
+from deepeyes_env.agents.human.server import serving
+from deepeyes_env.agents.human.session import Session, Stopped
+from deepeyes_env.agents.play import Episode, Failure, play
+from deepeyes_env.agents.play_async import check_is_ours
+from deepeyes_env.agents.run_folder import RunFolder
 from deepeyes_env.envs.vector import BatchedVectorEnv
+from deepeyes_env.errors import UsageError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 
@@ -33,7 +34,7 @@ def play_by_hand(
 ) -> Summary:
     """Let a person play episodes in a web page; return when all are played or the person stops.
 
-    Episodes, seeds and records are those of :func:`agents.rollout` with an agent named ``human``. A run folder of the
+    Episodes, seeds and records are those of ``agents.rollout`` with an agent named ``human``. A run folder of the
     same settings is continued.
 
     Args:
@@ -45,15 +46,15 @@ def play_by_hand(
         in_order: Episode ``e`` plays sample ``e`` of the data set, instead of the one that its seed draws.
         overwrite: Delete the run that ``out`` holds instead of continuing it.
         port: Port of the page; 0 for any free one.
-        **env_kwargs: Arguments of :class:`deepeyes_env.VisualToolboxEnv`.
+        **env_kwargs: Arguments of ``deepeyes_env.VisualToolboxEnv``.
 
     Raises:
-        ValueError, KeyError: An argument is wrong; ``out`` holds a run of other settings, or one that is complete.
+        UsageError: An argument is wrong; ``out`` holds a run of other settings, or one that is complete.
         FileExistsError: ``out`` holds something else.
         OSError: The port is taken.
     """
     if episodes < 1:
-        raise ValueError(f"episodes={episodes}: must be at least 1")
+        raise UsageError(f"episodes={episodes}: must be at least 1")
     with ExitStack() as stack:
         vector = stack.enter_context(closing(_make(env, env_kwargs)))
         settings = {"env": env, "agent": Session.name, "seed": seed, "in_order": in_order, **env_kwargs}
@@ -65,7 +66,7 @@ def play_by_hand(
             if number not in folder.finished
         ]
         if not plan:
-            raise ValueError(
+            raise UsageError(
                 f"{out}: all {episodes} episodes are played; ask for more, overwrite the run, or give another folder"
             )
         max_turns = vector.call("limits")[0].max_turns

@@ -16,8 +16,9 @@ from importlib import resources
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from agents.human.message import FormError
-from agents.human.session import Session, Stale
+from deepeyes_env.agents.human.message import FormError
+from deepeyes_env.agents.human.session import Session, Stale
+from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.images import codec
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MAX_BODY = 1 << 20
 FAREWELL = 3.0
 """Seconds that the server stays for a page to hear that the session is over."""
 
-_PAGE = "agents.human", "page"
+_PAGE = "deepeyes_env.agents.human", "page"
 _VIEWER = "deepeyes_env.trajectories", "viewer"
 _ASSETS = {
     "": (*_PAGE, "index.html", "text/html"),
@@ -49,7 +50,7 @@ _HEADERS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an answer like any other
+class Refused(DeepEyesError):  # noqa: N818 - an answer like any other
     """A request that is answered with an error; ``more`` goes into the JSON of the answer."""
 
     def __init__(self, status: HTTPStatus, reason: str, **more: Any) -> None:
@@ -235,7 +236,7 @@ def _is_number(text: str) -> bool:
 
 def _read(body: bytes) -> dict[str, Any]:
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
+        raise UsageError(f"{constant} is not JSON")
 
     try:
         form = json.loads(body, parse_constant=refuse)

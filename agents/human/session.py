@@ -6,30 +6,31 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agents.agent import Reply
-from agents.human.message import message_of
-from agents.human.shown import shown_images
-from agents.human.state import Scene, Score, scene_json
-from agents.play import Failure
+from deepeyes_env.agents.agent import Reply
+from deepeyes_env.agents.human.message import message_of
+from deepeyes_env.agents.human.shown import shown_images
+from deepeyes_env.agents.human.state import Scene, Score, scene_json
+from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Trajectory
+from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.images import ImageRef
 
 PATIENCE = 60.0
 """Seconds that a request waits for the environment before it is answered with "working"."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
+class Stopped(DeepEyesError):  # noqa: N818 - not an error
     """The person has had enough."""
 
 
-class Stale(RuntimeError):  # noqa: N818 - nobody's mistake
+class Stale(DeepEyesError):  # noqa: N818 - nobody's mistake
     """A request refers to a scene that is over: another tab was quicker, or a button was pressed twice."""
 
 
 class Session:
     """One person who plays one episode at a time, in however many tabs.
 
-    An :class:`agents.agent.Agent` to the loop, which blocks in :meth:`act` and :meth:`show` until the person has done
+    An ``deepeyes_env.agents.agent.Agent`` to the loop, which blocks in ``act`` and ``show`` until the person has done
     something. To the web server a scene with a version: what is done refers to a version, and is refused if the scene
     has changed since.
 
@@ -62,7 +63,7 @@ class Session:
             Stopped: There is no next message.
         """
         if len(episodes) != 1:
-            raise ValueError(f"{len(episodes)} episodes at once: a person plays one at a time; use num_envs=1")
+            raise UsageError(f"{len(episodes)} episodes at once: a person plays one at a time; use num_envs=1")
         return [Reply(self._await(Scene("turn", episodes[0], tuple(shown_images(episodes[0])))))]
 
     def show(self, ended: Trajectory | Failure) -> None:
@@ -107,11 +108,11 @@ class Session:
         return {"version": version, "score": score, **scene_json(scene, self._max_turns)}
 
     def say(self, version: int, form: Mapping[str, Any]) -> dict[str, Any]:
-        """Say the next message; see :func:`agents.human.message.message_of` for the form. Returns the new state.
+        """Say the next message; see ``message.message_of`` for the form. Returns the new state.
 
         Raises:
             Stale: The scene is over.
-            agents.human.message.FormError: The form cannot be said.
+            deepeyes_env.agents.human.message.FormError: The form cannot be said.
         """
         with self._changed:
             scene = self._expect("turn", version)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from agents.human.shown import Shown
-from agents.looking import toolbox_of
+from deepeyes_env.agents.human.shown import Shown
+from deepeyes_env.agents.looking import toolbox_of
 from deepeyes_env.core import ToolResult, Trajectory, Turn
-from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.envs.prompt import letter_options
 from deepeyes_env.images.frames import BBox, frame_size, from_native
 from deepeyes_env.trajectories.summary import ACCURACY_TERM, best_iou, is_right
 
@@ -23,7 +23,7 @@ class Scene:
     """What is on the page.
 
     Attributes:
-        phase: See :data:`Phase`.
+        phase: See ``Phase``.
         episode: The episode; ``None`` before the first one, or if one could not even begin.
         shown: Its images.
         error: Why it failed, if it did.

@@ -1,5 +1,5 @@
 """OpenAIAgent: a model behind any OpenAI-compatible endpoint plays episodes."""
 
-from agents.openai.agent import OpenAIAgent
+from deepeyes_env.agents.openai.agent import OpenAIAgent
 
 __all__ = ["OpenAIAgent"]

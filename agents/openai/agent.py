@@ -7,16 +7,25 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
-from agents.agent import AgentError, Reply
-from agents.budget import Budget
-from agents.openai.data_urls import DataUrls, ImageFormat
-from agents.openai.reading import read_reply, stop_strings
-from agents.openai.requests import Body, Place, body_of, is_native, messages_of, tool_schemas, toolbox_named, urls_of
-from agents.openai.servers import RefusedError, Servers
-from agents.upkeep import keep_up, with_ledger
+from deepeyes_env.agents.agent import AgentError, Reply
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.openai.data_urls import DataUrls, ImageFormat
+from deepeyes_env.agents.openai.reading import read_reply, stop_strings
+from deepeyes_env.agents.openai.requests import (
+    Body,
+    Place,
+    body_of,
+    is_native,
+    messages_of,
+    tool_schemas,
+    toolbox_named,
+    urls_of,
+)
+from deepeyes_env.agents.openai.servers import RefusedError, Servers
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.limits import approximate_tokens
-from deepeyes_env.images import ImageError
+from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.judges.llm_endpoint import LOCAL, api_key_of
 from deepeyes_env.protocols import Protocol
 
@@ -34,7 +43,7 @@ class OpenAIAgent:
     Attributes:
         name: The model's name.
         concurrency: How many conversations to keep going at once, and most requests in flight.
-        budget: How much a request may hold; see :mod:`agents.budget`.
+        budget: How much a request may hold; see ``deepeyes_env.agents.budget``.
 
     Args:
         model: Name under which the model is served.
@@ -57,7 +66,7 @@ class OpenAIAgent:
         extra: Further fields of the request, such as ``{"top_p": 0.9}``; a field that is ``None`` is left out.
 
     Raises:
-        deepeyes_env.core.MissingExtraError: ``openai`` is not installed.
+        MissingExtraError: ``openai`` is not installed.
         ValueError: An argument is out of range; the message names it.
     """
 
@@ -82,9 +91,9 @@ class OpenAIAgent:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if tool_images not in ("auto", "tool", "user"):
-            raise ValueError(f"tool_images={tool_images!r}: must be 'auto', 'tool' or 'user'")
+            raise UsageError(f"tool_images={tool_images!r}: must be 'auto', 'tool' or 'user'")
         if isinstance(stop, str) and stop != "auto":
-            raise ValueError(f"stop={stop!r}: must be 'auto' or a list of strings")
+            raise UsageError(f"stop={stop!r}: must be 'auto' or a list of strings")
         self.name = model
         self.concurrency = concurrency
         self.budget = budget or Budget()

@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from agents.openai.alike import Names
-from deepeyes_env.images.codec import Chroma, ImageError, common_format, encode
+from deepeyes_env.agents.openai.pixel_ids import Names
+from deepeyes_env.errors import ImageError, UsageError
+from deepeyes_env.images.codec import Chroma, common_format, encode
 from deepeyes_env.images.ref import ImageRef
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
@@ -20,11 +21,11 @@ ImageFormat: TypeAlias = Literal["jpeg", "png"]
 class DataUrls:
     """Writes images as ``data:`` URLs, and keeps what it wrote by content; thread-safe.
 
-    Encoded images and recipes are known by their digest, pixels by :class:`~agents.openai.alike.Names`: those that are
+    Encoded images and recipes are known by their digest, pixels by ``Names``: those that are
     held by anybody, as by the conversations that go on, are written once, and dropped when nobody holds them.
 
     An image that is encoded already goes out byte for byte, unless a server could see it otherwise than the environment
-    does (see :func:`~deepeyes_env.images.codec.common_format`). The least recently used URLs are dropped when all
+    does (see ``common_format``). The least recently used URLs are dropped when all
     together exceed a budget.
 
     Attributes:
@@ -42,9 +43,9 @@ class DataUrls:
 
     def __init__(self, format: ImageFormat = "jpeg", quality: int = 90, max_bytes: int = 2 * 2**30) -> None:
         if format not in ("jpeg", "png"):
-            raise ValueError(f"image_format={format!r}: must be 'jpeg' or 'png'")
+            raise UsageError(f"image_format={format!r}: must be 'jpeg' or 'png'")
         if not 1 <= quality <= 100:
-            raise ValueError(f"quality={quality}: must be between 1 and 100")
+            raise UsageError(f"quality={quality}: must be between 1 and 100")
         self.encodes = 0
         self.nbytes = 0
         self._format: ImageFormat = format
@@ -63,7 +64,7 @@ class DataUrls:
                 those that it was cut from, which in most photographs is half of the brightness'.
 
         Raises:
-            deepeyes_env.images.ImageError: The image cannot be decoded.
+            ImageError: The image cannot be decoded.
         """
         chroma = self._chroma_of(cut_from)
         key = (self._names(image.source), chroma) if isinstance(image.source, np.ndarray) else image.digest

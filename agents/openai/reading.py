@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from agents.agent import Reply
+from deepeyes_env.agents.agent import Reply
 from deepeyes_env.core import PolicyTokens
 from deepeyes_env.protocols import NativeProtocol, PlainProtocol, Protocol, TaggedProtocol
 

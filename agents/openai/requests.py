@@ -10,21 +10,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from agents.openai.data_urls import DataUrls, original_or_view
+from deepeyes_env.agents.openai.data_urls import DataUrls, original_or_view
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, ToolResult, Trajectory, Turn
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.images.frames import area
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, neutral
 from deepeyes_env.protocols.native import RETURNED, result_texts, without_images
-from deepeyes_env.protocols.scan import find_json_spans, plain, read_json
+from deepeyes_env.protocols.scan import find_json_spans
+from deepeyes_env.strict_json import plain, read_json
 from deepeyes_env.tools.zoom import ImagePathZoomTool, ZoomTool
 
 Place: TypeAlias = Literal["tool", "user"]
 """Where the images of tool messages go: into the message itself, or into a user message that follows."""
 
 ChatMessage: TypeAlias = dict[str, Any]
-"""An OpenAI-style message; its content is a text, or a list of texts and :class:`ImageRef`."""
+"""An OpenAI-style message; its content is a text, or a list of texts and ``ImageRef``."""
 
 OWN_SIZE = 0.8
 """A crop with at least this share of its box's pixels is in about its own size: sides are rounded to whole tokens."""

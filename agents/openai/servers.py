@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from agents.agent import AgentError
-from agents.openai.connections import Connections
-from agents.openai.requests import Body
-from deepeyes_env.core import missing_extra
+from deepeyes_env.agents.agent import AgentError
+from deepeyes_env.agents.openai.connections import Connections
+from deepeyes_env.agents.openai.requests import Body
+from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.extras import import_extra
 from deepeyes_env.judges.llm_endpoint import check_url
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Servers:
         retries: How often a request is repeated.
 
     Raises:
-        deepeyes_env.core.MissingExtraError: ``openai`` is not installed.
+        MissingExtraError: ``openai`` is not installed.
         ValueError: An argument is out of range, or a URL is none.
     """
 
@@ -93,21 +94,18 @@ class Servers:
         timeout: float,
         retries: int,
     ) -> None:
-        try:
-            import openai
-        except ImportError as error:
-            raise missing_extra("openai", "openai") from error
+        openai = import_extra("openai", "openai")
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),
             ("retries", retries, 0),
         ):
             if not value >= least:
-                raise ValueError(f"{name}={value}: must be at least {least}")
+                raise UsageError(f"{name}={value}: must be at least {least}")
         for url in urls:
             check_url(url)
         if not urls:
-            raise ValueError("base_url: give at least one URL")
+            raise UsageError("base_url: give at least one URL")
         self._openai = openai
         self._servers = [_Server(url.rstrip("/")) for url in urls]
         self._connections = Connections(api_key, concurrency, timeout)
@@ -234,7 +232,7 @@ class Servers:
         return f"no answer from {where} after {self._retries + 1} attempts in {seconds:.1f} s; the last: {last}"
 
 
-class _PassingError(Exception):
+class _PassingError(DeepEyesError):
     """A failure that may pass."""
 
     def __init__(self, words: str, retry_after: float = 0.0) -> None:
@@ -245,9 +243,9 @@ class _PassingError(Exception):
 def _first_choice(answer: Any) -> dict[str, Any]:
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise ValueError(f"no choices in {str(answer)[:200]!r}")
+        raise UsageError(f"no choices in {str(answer)[:200]!r}")
     if not isinstance(choices[0].get("message"), dict):
-        raise ValueError(f"no message in {str(choices[0])[:200]!r}")
+        raise UsageError(f"no message in {str(choices[0])[:200]!r}")
     choice: dict[str, Any] = choices[0]
     return choice
 

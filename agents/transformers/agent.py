@@ -8,15 +8,15 @@ from typing import TypeAlias
 
 import torch
 
-from agents.agent import AgentError, Reply
-from agents.budget import Budget
-from agents.frames import family_of
-from agents.transformers.chat import written
-from agents.transformers.generator import Conversation, Generator, Sampling
-from agents.transformers.hearing import Heard, check_frame, context_budget, hear, seeds_of
-from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence
-from agents.upkeep import keep_up, with_ledger
+from deepeyes_env.agents.agent import AgentError, Reply
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.transformers.chat import written
+from deepeyes_env.agents.transformers.encoding import Heard, check_frame, context_budget, hear, seeds_of
+from deepeyes_env.agents.transformers.generator import Conversation, Generator, Sampling
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.images.frames import Frame
 

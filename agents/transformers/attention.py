@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from agents.transformers.kv import KeyValues
+from deepeyes_env.agents.transformers.kv import KeyValues
 
 
 class Attention(Protocol):
@@ -55,7 +55,7 @@ class MaskedAttention:
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layer: int, final: bool
     ) -> torch.Tensor:
-        """See :class:`Attention`."""
+        """See ``Attention``."""
         if self.cache is not None:
             key, value = self.cache.update(key, value, layer)
         return attended(query, key, value, self.seen[:, :, -query.shape[1] :])

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
+from deepeyes_env.errors import UsageError
 
 _SAID = "MESSAGE-OF-THE-ASSISTANT"
 _CACHED = 4096
@@ -38,7 +39,7 @@ class Chat:
         self.image_token = image_token
         self._factor = factor
         if not tokenizer.chat_template:
-            raise ValueError(
+            raise UsageError(
                 f"the tokenizer in {tokenizer.name_or_path!r} has no chat template; add chat_template.jinja"
             )
         specials = tokenizer.added_tokens_decoder.values()
@@ -79,7 +80,7 @@ class Chat:
         parts = [self.prompt(trajectory)]
         for number, turn in enumerate(trajectory.turns):
             if turn.tokens is None:
-                raise ValueError(f"turn {number} of sample {trajectory.sample.id!r} has no tokens to train on")
+                raise UsageError(f"turn {number} of sample {trajectory.sample.id!r} has no tokens to train on")
             parts.append(written(turn.tokens))
             if turn.observation is not None and number + 1 < len(trajectory.turns):
                 parts.append(self.observation(turn.observation, turn.tokens.ids[-1]))
@@ -100,7 +101,7 @@ class Chat:
         times = np.ones(len(ids), np.int64)
         places = np.flatnonzero(ids == self.image_token)
         if len(places) != len(sizes):
-            raise ValueError(
+            raise UsageError(
                 f"the chat template wrote {len(places)} image tokens for {len(sizes)} images: {text[:200]!r}"
             )
         times[places] = [(width // self._factor) * (height // self._factor) for width, height in sizes]
@@ -117,7 +118,7 @@ class Chat:
         text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         _, mark, after = text.partition(_SAID)
         if not mark or not after:
-            raise ValueError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
+            raise UsageError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
         return str(after)
 
     def _plain(self, text: str) -> str:

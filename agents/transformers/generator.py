@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.transformers.attention import MaskedAttention
-from agents.transformers.kv import ROOM, KeyValues
-from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence, buckets
+from deepeyes_env.agents.transformers.attention import MaskedAttention
+from deepeyes_env.agents.transformers.kv import ROOM, KeyValues
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.sequence import TokenSequence, buckets
 from deepeyes_env.core import PolicyTokens
 
 _NOTHING = TokenSequence.context(np.zeros(0, np.int64))
@@ -167,7 +167,7 @@ class Generator:
     def read(self, conversations: Sequence[Conversation]) -> None:
         """Read what is unread, in parts of like length; a prompt that several conversations begin with is read once.
 
-        :meth:`speak` does so by itself; a caller that is waiting for other conversations may do it before.
+        ``speak`` does so by itself; a caller that is waiting for other conversations may do it before.
         """
         firsts: dict[object, Conversation] = {}
         for conversation in conversations:

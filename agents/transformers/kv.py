@@ -30,7 +30,7 @@ class KeyValues:
         self.values: list[torch.Tensor] = []
 
     def extend(self, new: torch.Tensor) -> torch.Tensor:
-        """Make ready for new columns; the model then fills them through :meth:`update`.
+        """Make ready for new columns; the model then fills them through ``update``.
 
         Args:
             new: ``(B, N)`` ``bool``: which of them hold a token.

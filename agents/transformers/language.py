@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
-from agents.transformers.attention import Attention
+from deepeyes_env.agents.transformers.attention import Attention
 
 
 def read(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attention: Attention) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.ref import Image
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -38,7 +39,7 @@ def patches(
     for group in _of_equal_shape(images):
         height, width = group[0].shape[:2]
         if height % (patch * merge) or width % (patch * merge):
-            raise ValueError(
+            raise UsageError(
                 f"an image of {width} x {height} pixels was shown to a model that needs multiples of {patch * merge}; "
                 f"give the environment a view budget: view=ViewBudget(min_pixels, max_pixels, factor={patch * merge})"
             )

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.transformers.attention import Attention
-from agents.transformers.chat import Chat
-from agents.transformers.language import read
-from agents.transformers.pixels import patches
-from agents.transformers.positions import rotary_positions
-from agents.transformers.sequence import TokenSequence
-from agents.transformers.vision import encode_images
+from deepeyes_env.agents.transformers.attention import Attention
+from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.agents.transformers.language import read
+from deepeyes_env.agents.transformers.pixels import patches
+from deepeyes_env.agents.transformers.positions import rotary_positions
+from deepeyes_env.agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.vision import encode_images
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 
@@ -141,7 +142,7 @@ class VisionPolicy:
             ids: ``(*places)`` token ids.
             positions: ``(3, *places)`` rotary positions.
             attention: Who looks at whom, and whose final states are wanted.
-            features: What :meth:`image_features` gave for the images in ``ids``, in their order there.
+            features: What ``image_features`` gave for the images in ``ids``, in their order there.
 
         Returns:
             ``(*places wanted, hidden size)``.
@@ -169,12 +170,12 @@ def check_directory(path: Path) -> None:
         ValueError: It does not; the message names what is missing.
     """
     if not path.is_dir():
-        raise ValueError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")
+        raise UsageError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")
     if not (path / "config.json").is_file():
-        raise ValueError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
+        raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
     kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind not in MODEL_TYPES:
-        raise ValueError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(MODEL_TYPES)}")
+        raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(MODEL_TYPES)}")
 
 
 def _special_ids(model: Any, tokenizer: Any) -> set[int]:

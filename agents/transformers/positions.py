@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 
 
@@ -32,7 +33,7 @@ def rotary_positions(
         ValueError: The image tokens in ``ids`` are not those of ``grids``.
     """
     if int(np.count_nonzero(ids == image_token)) != sum(columns * rows for columns, rows in grids):
-        raise ValueError(f"{np.count_nonzero(ids == image_token)} image tokens do not fit grids {list(grids)}")
+        raise UsageError(f"{np.count_nonzero(ids == image_token)} image tokens do not fit grids {list(grids)}")
     positions = np.empty((3, len(ids)), np.int64)
     done, position = 0, start
     for columns, rows in grids:
@@ -41,7 +42,7 @@ def rotary_positions(
         position += image - done
         done = image + columns * rows
         if not (ids[image:done] == image_token).all():
-            raise ValueError(f"the {columns * rows} tokens of an image are not all image tokens")
+            raise UsageError(f"the {columns * rows} tokens of an image are not all image tokens")
         positions[0, image:done] = position
         positions[1, image:done] = position + np.repeat(np.arange(rows), columns)
         positions[2, image:done] = position + np.tile(np.arange(columns), rows)

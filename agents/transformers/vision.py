@@ -46,7 +46,7 @@ def encode_images(tower: Any, patches: torch.Tensor, grids: Sequence[Size]) -> t
 
     Args:
         tower: ``Qwen2_5_VisionTransformerPretrainedModel``.
-        patches: What :func:`~agents.transformers.pixels.patches` returns for the images.
+        patches: What ``patches`` returns for the images.
         grids: ``(columns, rows)`` of image tokens of each image.
 
     Returns:

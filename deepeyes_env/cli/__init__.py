@@ -14,6 +14,12 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise
-        sys.stderr.write("the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n")
+        from deepeyes_env.extras import install_command
+
+        sys.stderr.write(f"the deepeyes command needs typer and rich; run: {install_command('cli')}\n")
         raise SystemExit(2) from None
-    app(prog_name="deepeyes")
+    try:
+        app(prog_name="deepeyes")
+    except Exception:  # a user's mistakes have been told by now
+        sys.stderr.write("This is a bug in deepeyes_env, not a mistake of yours; please report it with all of this:\n")
+        raise

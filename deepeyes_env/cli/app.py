@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import logging
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperGroup
 
-from deepeyes_env.cli.ablate import ablate
-from deepeyes_env.cli.build_tiny import build_tiny
-from deepeyes_env.cli.compare import compare
-from deepeyes_env.cli.envs import envs
-from deepeyes_env.cli.eval import evaluate
-from deepeyes_env.cli.export import export
-from deepeyes_env.cli.photos import photos
-from deepeyes_env.cli.play import play
-from deepeyes_env.cli.rollout import rollout
-from deepeyes_env.cli.train import train
-from deepeyes_env.cli.view import view
+from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.registry import load_installed_plugins, load_plugins
 
-USER_ERRORS = (ValueError, TypeError, LookupError, OSError, ImportError, RuntimeError, gym.error.Error)
+COMMANDS = {
+    "rollout": "deepeyes_env.agents.cli.rollout:rollout",
+    "view": "deepeyes_env.agents.cli.view:view",
+    "eval": "deepeyes_env.agents.cli.eval:evaluate",
+    "compare": "deepeyes_env.agents.cli.compare:compare",
+    "export": "deepeyes_env.agents.cli.export:export",
+    "photos": "deepeyes_env.cli.photos:photos",
+    "envs": "deepeyes_env.cli.envs:envs",
+    "play": "deepeyes_env.agents.cli.play:play",
+    "train": "deepeyes_env.trainers.cli.train:train",
+    "ablate": "deepeyes_env.trainers.cli.ablate:ablate",
+    "build-tiny": "deepeyes_env.trainers.cli.build_tiny:build_tiny",
+}
+"""Each command's function by name: a layer's commands are imported only when they are run or listed."""
+
+USER_ERRORS = (DeepEyesError, OSError, gym.error.Error)
 """What wrong arguments, files and installations raise; everything else is a bug and shows its traceback."""
 
 
-class ErrorsInOneLine(TyperGroup):
-    """Commands whose errors are one line on standard error and exit status 1, unless ``--debug`` is given."""
+class Commands(TyperGroup):
+    """The commands, imported lazily; a user's mistake is one line on standard error and exit status 1."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run a command."""
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands in the order of the help page."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command by name; ``None`` if there is none."""
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; with ``--debug`` every error shows its traceback."""
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -44,14 +63,50 @@ class ErrorsInOneLine(TyperGroup):
 
 def one_line(error: Exception) -> str:
     """Return an error's message in one line, safe to print as rich markup."""
-    from rich.markup import escape
+    return escape(" ".join(str(error).split()) or type(error).__name__)
 
-    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return escape(" ".join(said.split()) or type(error).__name__)
+
+def _load(name: str) -> Any:
+    module, _, function = COMMANDS[name].partition(":")
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    single.command(name=name)(_with_plugins(getattr(importlib.import_module(module), function)))
+    return typer.main.get_command(single)
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE",
+        help="Module or .py file that registers tools, rubrics, judges ... of your own; may be given several times.",
+    ),
+]
+
+
+def _with_plugins(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``--plugin``."""
+
+    @functools.wraps(command)
+    def run(*args: Any, plugin: list[str] | None, **kwargs: Any) -> None:
+        load_plugins(plugin or ())
+        command(*args, **kwargs)
+
+    signature = inspect.signature(command, eval_str=True)
+    option = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Plugins)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {name: parameter.annotation for name, parameter in run.__signature__.parameters.items()}  # type: ignore[attr-defined]
+    return run
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from deepeyes_env import __version__
+
+        typer.echo(f"deepeyes_env {__version__}")
+        raise typer.Exit
 
 
 app = typer.Typer(
-    cls=ErrorsInOneLine,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,29 +119,20 @@ app = typer.Typer(
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages of all levels.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Set up logging for every command."""
+    """Set up logging and installed plugins for every command."""
     from rich.logging import RichHandler
 
     handler = RichHandler(console=Console(stderr=True), show_path=debug)
     if not debug:
         handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", handlers=[handler])
+    load_installed_plugins()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     record.exc_info = None
     return True
-
-
-app.command()(rollout)
-app.command()(view)
-app.command(name="eval")(evaluate)
-app.command()(compare)
-app.command()(export)
-app.command()(photos)
-app.command()(envs)
-app.command()(play)
-app.command()(train)
-app.command()(ablate)
-app.command(name="build-tiny")(build_tiny)

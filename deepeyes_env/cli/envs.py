@@ -19,13 +19,13 @@ _EXAMPLES = {"bbox_2d": _BOX, "bbox": _BOX, "angle": 90}
 
 def envs() -> None:
     """List the environment ids, with their tools, how calls are written, and the reward."""
-    from deepeyes_env.envs.toolbox import registered_toolboxes
+    from deepeyes_env.envs.toolbox import TOOLBOXES
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("environment", "tools", "reward"):
         table.add_column(heading, no_wrap=True)
     table.add_column("a call")
-    for toolbox in registered_toolboxes():
+    for toolbox in TOOLBOXES.values():
         tools = toolbox.make_tools()
         call = toolbox.protocol.format_call(_example(tools))
         reward = toolbox.rubric if isinstance(toolbox.rubric, str) else type(toolbox.rubric).__name__

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
 
 
@@ -32,11 +33,11 @@ def photos(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Plant small objects with hidden details in photographs, and questions about them."""
-    from deepeyes_env.data.files import refuse_existing
     from deepeyes_env.data.photos import plant
+    from deepeyes_env.files import refuse_existing
 
     if out.suffix.lower() != ".parquet":
-        raise ValueError(f"{out}: is a parquet file to be; give it a name that ends in .parquet")
+        raise UsageError(f"{out}: is a parquet file to be; give it a name that ends in .parquet")
     refuse_existing(out, overwrite)
     count = plant(
         folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
 
 
@@ -13,5 +14,5 @@ def view_budget(max_pixels: int) -> ViewBudget:
     """
     default = ViewBudget()
     if max_pixels < default.factor**2:
-        raise ValueError(f"--max-pixels {max_pixels}: must be at least {default.factor**2}")
+        raise UsageError(f"--max-pixels {max_pixels}: must be at least {default.factor**2}")
     return ViewBudget(min_pixels=min(default.min_pixels, max_pixels), max_pixels=max_pixels)

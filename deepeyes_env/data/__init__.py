@@ -3,7 +3,7 @@
 from deepeyes_env.data.dataset import Dataset, load
 from deepeyes_env.data.jsonl import JSONLDataset, write_jsonl
 from deepeyes_env.data.parquet import ParquetDataset, write_parquet
-from deepeyes_env.data.rows import RowError, SkippedRow
+from deepeyes_env.data.rows import SkippedRow
 from deepeyes_env.data.vlmevalkit import TSVDataset, write_tsv
 from deepeyes_env.data.vstar import VStarDataset, write_vstar
 
@@ -11,7 +11,6 @@ __all__ = [
     "Dataset",
     "JSONLDataset",
     "ParquetDataset",
-    "RowError",
     "SkippedRow",
     "TSVDataset",
     "VStarDataset",

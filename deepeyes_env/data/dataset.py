@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.jsonl import JSONLDataset
 from deepeyes_env.data.parquet import ParquetDataset
 from deepeyes_env.data.rows import OnError
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
+from deepeyes_env.errors import DataError
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
 """Names of the built-in procedural tasks: the whole one, and the easy one that the tiny policy plays."""
@@ -35,7 +36,7 @@ _ACCEPTED = (
 class Dataset(Protocol):
     """Samples by number.
 
-    A data set may have an attribute ``view``, the :class:`~deepeyes_env.images.ViewBudget` or ``None`` that it
+    A data set may have an attribute ``view``, the ``ViewBudget`` or ``None`` that it
     recommends for showing its images; files have none.
     """
 

@@ -17,10 +17,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
-from deepeyes_env.data.files import checked_samples, encoded_image, image_extension, replacing
-from deepeyes_env.data.rows import OnError, RowDataset
+from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.errors import DataError
+from deepeyes_env.files import replacing
+from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.ref import ImageRef
 
 KEYS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")
@@ -33,7 +35,7 @@ class JSONLDataset(RowDataset):
 
     Args:
         path: The file.
-        on_error: What to do about a bad row; see :class:`~deepeyes_env.data.rows.RowDataset`.
+        on_error: What to do about a bad row; see ``RowDataset``.
 
     Raises:
         DataError: The file cannot be read.
@@ -111,7 +113,7 @@ def write_jsonl(samples: Iterable[Sample], path: str | Path) -> None:
     Encoded images keep their bytes; pixels and recipes become PNG. The file appears whole or not at all.
 
     Raises:
-        DataError: A sample cannot be written: see :func:`~deepeyes_env.data.files.checked_samples`; or its metadata
+        DataError: A sample cannot be written: see ``checked_samples``; or its metadata
             is not JSON, or an image cannot be read.
     """
     path = Path(path)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepeyes_env.core import DataError, Sample, import_extra
-from deepeyes_env.data.files import checked_samples, replacing
+from deepeyes_env.core import Sample
 from deepeyes_env.data.parquet_schema import COLUMNS, arrow_schema, check_schema, row_of_sample, sample_of_row
-from deepeyes_env.data.rows import OnError, RowDataset
+from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.extras import import_extra
+from deepeyes_env.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,7 +31,7 @@ CACHED_BLOCKS = 4
 LARGE_ROW_GROUP_BYTES = 1 << 30
 """Row groups above this are worth a warning: to read a row, all those before it in its group are decoded."""
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,12 @@ class ParquetDataset(RowDataset):
     At most ``CACHED_BLOCKS`` decoded blocks are in memory, each a row group or, where that is larger than
     ``BLOCK_BYTES``, a part of it; beyond that only the file's index. Reading goes on from where it stopped, so that
     going through the rows in order decodes each once. A random row costs its row group: files of one huge row group
-    (pandas writes such) are read, but slowly, and a warning says so; rewrite them with :func:`write_parquet`.
+    (pandas writes such) are read, but slowly, and a warning says so; rewrite them with ``write_parquet``.
     Threads may share a data set (they take turns), and processes may: a pickle holds the index, not the open files.
 
     Args:
         source: A ``.parquet`` file, or a folder of them.
-        on_error: What to do about a bad row; see :class:`~deepeyes_env.data.rows.RowDataset`.
+        on_error: What to do about a bad row; see ``RowDataset``.
 
     Raises:
         DataError: A file cannot be read as parquet, or lacks a column; the message lists those it has.
@@ -106,7 +108,7 @@ class ParquetDataset(RowDataset):
         largest = max(self._groups, key=lambda group: group.bytes, default=None)
         if largest and largest.bytes > LARGE_ROW_GROUP_BYTES:
             file = self._files[largest.file]
-            _log.warning(
+            logger.warning(
                 "%s has a row group of %.1f GB; random access to it is slow. Rewrite it once: "
                 "deepeyes_env.data.write_parquet(deepeyes_env.data.load(%r), 'new.parquet')",
                 *(file, largest.bytes / 1e9, str(file)),
@@ -140,7 +142,7 @@ class ParquetDataset(RowDataset):
             block = _advance(self._cursor, row)
         except _arrow_errors() as error:
             self._cursor = None
-            raise ValueError(f"row group {group.number} cannot be read: {error}") from error
+            raise UsageError(f"row group {group.number} cannot be read: {error}") from error
         self._blocks.append(block)
         return block
 
@@ -161,7 +163,7 @@ def _advance(cursor: _Cursor, row: int) -> _Block:
         cursor.position += data.num_rows
         if row < cursor.position:
             return block
-    raise ValueError(f"row group {cursor.group.number} ends early")
+    raise UsageError(f"row group {cursor.group.number} ends early")
 
 
 def _arrow_errors() -> tuple[type[Exception], ...]:
@@ -209,12 +211,12 @@ def write_parquet(samples: Iterable[Sample], path: str | Path, *, row_group_size
 
     Raises:
         ValueError: ``row_group_size`` is less than 1.
-        DataError: A sample cannot be written: see :func:`~deepeyes_env.data.files.checked_samples`; or its metadata
+        DataError: A sample cannot be written: see ``checked_samples``; or its metadata
             is not JSON, or an image cannot be read.
         MissingExtraError: pyarrow is not installed.
     """
     if row_group_size < 1:
-        raise ValueError(f"row_group_size={row_group_size}: must be at least 1")
+        raise UsageError(f"row_group_size={row_group_size}: must be at least 1")
     pq = import_extra("pyarrow.parquet", "data")
     import pyarrow as pa
 

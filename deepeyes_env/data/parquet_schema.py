@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_list_field
-from deepeyes_env.data.files import encoded_image
+from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.ref import ImageRef
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
-    """Make a row of a sample; the inverse of :func:`sample_of_row`.
+    """Make a row of a sample; the inverse of ``sample_of_row``.
 
     Args:
         sample: The sample.

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample, missing_extra
+from deepeyes_env.core import Sample
 from deepeyes_env.data.visual_search.backgrounds import find_photos, photo_size
 from deepeyes_env.data.visual_search.dataset import MIN_DETAIL, Split, VisualSearch
 from deepeyes_env.data.visual_search.questions import TASKS, Task
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.extras import needs_extra
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import Image, ImageRef
 from deepeyes_env.images.views import ViewBudget
@@ -38,7 +40,7 @@ def plant(
     max_side: int | None = None,
     quality: int = 92,
 ) -> int:
-    """Plant questions of :class:`VisualSearch` in photographs and write them as DeepEyes-format parquet.
+    """Plant questions of ``VisualSearch`` in photographs and write them as DeepEyes-format parquet.
 
     Images are JPEG with full colour resolution (4:4:4), in which hidden details survive and stay hidden. One photograph
     is in memory at a time.
@@ -57,7 +59,7 @@ def plant(
         split: Which split's scenes to plant; those of different splits are never equal.
         seed: Another seed, other questions.
         view: The view at which details are hidden; default ``ViewBudget()``.
-        tasks: Which questions to ask; see :class:`VisualSearch`.
+        tasks: Which questions to ask; see ``VisualSearch``.
         objects: Least and largest number of objects in a photograph.
         easy: Share of the questions that can be answered from the view.
         max_side: Scale longer photographs down to this many pixels on the longer side, as far as details allow.
@@ -74,7 +76,7 @@ def plant(
     from deepeyes_env.data.parquet import write_parquet
 
     if samples_per_photo < 1:
-        raise ValueError(f"samples_per_photo={samples_per_photo}: needs 1 or more")
+        raise UsageError(f"samples_per_photo={samples_per_photo}: needs 1 or more")
     budget = view or ViewBudget()
     folder = Path(photos)
     files = {file.relative_to(folder).as_posix() if file != folder else file.name: file for file in find_photos(folder)}
@@ -111,11 +113,9 @@ def plant(
 
 
 def _progress(files: Collection[tuple[str, Path]]) -> Iterable[tuple[str, Path]]:
-    try:
+    with needs_extra("cli"):
         from rich.console import Console
         from rich.progress import track
-    except ImportError as error:
-        raise missing_extra("rich", "cli") from error
     return track(files, "planting", len(files), console=Console(stderr=True))
 
 

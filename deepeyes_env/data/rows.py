@@ -7,37 +7,19 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
+from deepeyes_env.errors import DataError, RowError
 from deepeyes_env.images.frames import is_finite_box
 
 OnError: TypeAlias = Literal["raise", "skip"]
 """What to do about a bad row: raise when it is read, or leave it out of the data set."""
 
-_log = logging.getLogger(__name__)
-
-
-class RowError(DataError):
-    """One row of a data file cannot be used.
-
-    Attributes:
-        file: The file.
-        row: The row in it, counted from 0 without a header line.
-        reason: What is wrong with it.
-    """
-
-    def __init__(self, file: str, row: int, reason: str) -> None:
-        super().__init__(file, row, reason)
-        self.file = file
-        self.row = row
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.file}, row {self.row}: {self.reason}"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +78,7 @@ class RowDataset(ABC):
                 good.append(row)
         self._rows, self.skipped = good, tuple(bad)
         if bad:
-            _log.warning("left out %d of %d rows of %s: %s", len(bad), count, self, _summary(bad))
+            logger.warning("left out %d of %d rows of %s: %s", len(bad), count, self, _summary(bad))
 
     def _checked(self, row: int) -> Sample:
         try:
@@ -137,7 +119,7 @@ def _summary(skipped: Sequence[SkippedRow], most: int = 10) -> str:
 
 
 def check_sample(sample: Sample) -> None:
-    """Check what :class:`~deepeyes_env.core.Sample` leaves open but no file should hold.
+    """Check what ``Sample`` leaves open but no file should hold.
 
     Raises:
         ValueError: The question or the answer is blank; a text is not valid Unicode; a box is not finite.
@@ -153,3 +135,21 @@ def check_sample(sample: Sample) -> None:
     for box in sample.boxes:
         if not is_finite_box(box):
             raise ValueError(f"box {list(box)} is not finite")
+
+
+def checked_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Yield samples on their way to a file.
+
+    Raises:
+        DataError: A sample could not be read back: a blank or invalid text, a box that is not finite, an id twice.
+    """
+    seen = set()
+    for sample in samples:
+        try:
+            check_sample(sample)
+            if sample.id in seen:
+                raise ValueError("another sample has the same id")
+        except ValueError as error:
+            raise DataError(f"cannot write sample {sample.id!r}: {error}") from error
+        seen.add(sample.id)
+        yield sample

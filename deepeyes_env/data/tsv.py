@@ -21,7 +21,7 @@ def records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     Holds one record at a time. Takes linear time.
 
     Raises:
-        ValueError: A record is longer than :data:`MAX_RECORD_BYTES`.
+        ValueError: A record is longer than ``MAX_RECORD_BYTES``.
     """
     start, length, inside = file.tell(), 0, False
     lines: list[bytes] = []

@@ -18,10 +18,12 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data import tsv
-from deepeyes_env.data.files import checked_samples, encoded_image, replacing
-from deepeyes_env.data.rows import OnError, RowDataset
+from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.errors import DataError
+from deepeyes_env.files import replacing
+from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.ref import ImageRef
 
 REQUIRED_COLUMNS = ("index", "image", "question", "answer")
@@ -46,7 +48,7 @@ class TSVDataset(RowDataset):
 
     Args:
         path: The file, UTF-8.
-        on_error: What to do about a bad row; see :class:`~deepeyes_env.data.rows.RowDataset`.
+        on_error: What to do about a bad row; see ``RowDataset``.
 
     Raises:
         DataError: The file cannot be read, or lacks a column; the message lists those it has.
@@ -212,7 +214,7 @@ def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
 
     Raises:
         TypeError: ``samples`` is an iterator, which cannot be gone through twice.
-        DataError: A sample cannot be written: see :func:`~deepeyes_env.data.files.checked_samples`; or it has blank or
+        DataError: A sample cannot be written: see ``checked_samples``; or it has blank or
             equal options or more than 26 of them, or its image cannot be read.
     """
     if isinstance(samples, Iterator):

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
-from deepeyes_env.data.files import checked_samples, encoded_image, image_extension, replacing
-from deepeyes_env.data.rows import OnError, RowDataset
+from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.errors import DataError
+from deepeyes_env.files import replacing
+from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
 
@@ -30,7 +32,7 @@ class VStarDataset(RowDataset):
 
     Args:
         folder: The folder that holds ``direct_attributes`` or ``relative_position`` or both.
-        on_error: What to do about a bad row; see :class:`~deepeyes_env.data.rows.RowDataset`. An image without a JSON
+        on_error: What to do about a bad row; see ``RowDataset``. An image without a JSON
             and a JSON without an image are bad rows.
 
     Raises:

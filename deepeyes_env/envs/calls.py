@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 
 from deepeyes_env.core import ToolCall, ToolResult
+from deepeyes_env.errors import ArgumentError, ToolError
 from deepeyes_env.images import ImageRef, shown_size
 from deepeyes_env.images.ops import fit
 from deepeyes_env.protocols import MalformedCall, ParsedCall, quote
-from deepeyes_env.tools import ArgumentError, Tool, ToolContext, ToolError
+from deepeyes_env.tools import Tool, ToolContext
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The drawing board of :mod:`deepeyes_env.envs.render`: areas, text, boxes, tiles."""
+"""The drawing board of ``deepeyes_env.envs.render``: areas, text, boxes, tiles."""
 
 from __future__ import annotations
 

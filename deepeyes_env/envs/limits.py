@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from deepeyes_env.core import Message, StopReason, Trajectory, Turn
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
 
 DEFAULT_FACTOR = 28
@@ -25,7 +26,7 @@ class Limits:
         max_turns: Most assistant messages.
         max_images: Most images in the whole conversation, the sample's own included.
         max_tokens: Most tokens in the whole conversation, visual ones included; ``None`` for no limit.
-        count_tokens: Counts the tokens of a text; :func:`approximate_tokens` by default, a tokenizer's if exactness
+        count_tokens: Counts the tokens of a text; ``approximate_tokens`` by default, a tokenizer's if exactness
             matters.
         factor: Side in pixels of the square that costs one visual token.
     """
@@ -39,7 +40,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_turns", "max_images"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+                raise UsageError(f"{name}={getattr(self, name)}: must be at least 1")
 
     def message_tokens(self, message: Message) -> int:
         """Return the tokens of a message: its text, and one for every ``factor`` x ``factor`` square of its images."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from deepeyes_env import protocols
-from deepeyes_env.envs.toolbox import register_toolbox
+from deepeyes_env.envs.toolbox import TOOLBOXES, register_toolbox
 from deepeyes_env.tools import RotateTool, ZoomTool
 from deepeyes_env.tools.zoom import ImagePathZoomTool
 
@@ -30,3 +30,4 @@ def register_builtin() -> None:
     register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol=protocols.V4)
     register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol=protocols.V5)
     register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol=protocols.NativeProtocol())
+    TOOLBOXES.protect()

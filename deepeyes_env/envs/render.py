@@ -23,7 +23,7 @@ from deepeyes_env.envs.canvas import (
     mark_box,
     split,
 )
-from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.envs.prompt import letter_options
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox, from_native
 
@@ -108,7 +108,7 @@ def _state(trajectory: Trajectory) -> str:
 def ansi(trajectory: Trajectory) -> str:
     r"""Write an episode as text: question and options, each message with what became of its calls, reward terms.
 
-    Messages of more than :data:`MAX_MESSAGE` characters are cut; control characters are shown as ``\xNN``.
+    Messages of more than ``MAX_MESSAGE`` characters are cut; control characters are shown as ``\xNN``.
     """
     sample = trajectory.sample
     images = ", ".join(f"{image.size[0]} x {image.size[1]}" for image in trajectory.prompt.images)

@@ -10,7 +10,7 @@ from deepeyes_env.core import Sample, Trajectory
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state of :class:`VisualToolboxEnv`, from which any number of episodes can branch.
+    """A state of ``VisualToolboxEnv``, from which any number of episodes can branch.
 
     In the process that made it, it shares the immutable trajectory with the environment: branching costs nothing. When
     pickled it keeps only what the state follows from (a few kB); restoring then replays the actions, as it always does

@@ -8,8 +8,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from deepeyes_env.names import did_you_mean
+from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol
+from deepeyes_env.registry import Registry, letters_and_digits
 from deepeyes_env.rewards import RubricLike
 from deepeyes_env.tools import Tool, ToolLike, get_tool
 
@@ -41,7 +42,8 @@ class Toolbox:
 PLAIN = Toolbox("", (), PlainProtocol())
 """The toolbox of ordinary questions: none."""
 
-_TOOLBOXES: dict[str, Toolbox] = {}
+TOOLBOXES: Registry[Toolbox] = Registry("toolbox", spelling=letters_and_digits)
+"""Every toolbox by name; the original's spelling (``visual_toolbox_v2``) means the same as ours."""
 
 
 def register_toolbox(
@@ -59,18 +61,18 @@ def register_toolbox(
         tools: Names of registered tools, tools, or tool classes.
         protocol: How the policy writes calls and answers; by default ``<tool_call>`` JSON, as in the original's v2.
         rubric: A preset's name, a rubric, or ``None``.
-        **kwargs: Default keyword arguments of :class:`VisualToolboxEnv` for this id.
+        **kwargs: Default keyword arguments of ``VisualToolboxEnv`` for this id.
 
     Raises:
-        KeyError: A tool's name is not registered.
-        ValueError: Two tools have the same name.
+        UnknownNameError: A tool's name is not registered.
+        UsageError: Two tools have the same name, or a toolbox of the package has that name.
     """
     resolved = tuple(get_tool(tool) for tool in tools)
     names = [tool.name for tool in resolved]
     if len(set(names)) < len(names):
-        raise ValueError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
+        raise UsageError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
     toolbox = Toolbox(id, resolved, protocol, rubric)
-    add_toolbox(toolbox)
+    TOOLBOXES.register(id, toolbox)
     gym.register(
         id,
         entry_point=ENTRY_POINT,
@@ -83,24 +85,15 @@ def register_toolbox(
     return toolbox
 
 
-def add_toolbox(toolbox: Toolbox) -> None:
-    """Make a toolbox known by name in this process, without registering an environment id."""
-    _TOOLBOXES[_key(toolbox.name)] = toolbox
-
-
 def get_toolbox(name: str | Toolbox) -> Toolbox:
     """Look a toolbox up by name; the original's spelling (``visual_toolbox_v2``) means the same as ours.
 
     Raises:
-        KeyError: No toolbox has that name; the message names the nearest ones.
+        UnknownNameError: No toolbox has that name; the message has the nearest one.
     """
     if isinstance(name, Toolbox):
         return name
-    toolbox = _TOOLBOXES.get(_key(name))
-    if toolbox is None:
-        known = did_you_mean(name, (toolbox.name for toolbox in _TOOLBOXES.values()))
-        raise KeyError(f"no toolbox named {name!r}; {known}; add one with register_toolbox")
-    return toolbox
+    return TOOLBOXES.get(name)
 
 
 def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
@@ -108,12 +101,3 @@ def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
     if isinstance(toolbox, str) and toolbox in gym.registry:
         return dict(gym.spec(toolbox).kwargs)
     return {"toolbox": toolbox}
-
-
-def registered_toolboxes() -> tuple[Toolbox, ...]:
-    """Return all toolboxes known in this process."""
-    return tuple(_TOOLBOXES.values())
-
-
-def _key(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")

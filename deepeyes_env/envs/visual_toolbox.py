@@ -13,9 +13,10 @@ from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.calls import run_call
 from deepeyes_env.envs.handout import Handout
 from deepeyes_env.envs.limits import Limits, approximate_tokens
-from deepeyes_env.envs.opening import Kit, opening_text, shuffle_options
+from deepeyes_env.envs.prompt import Kit, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import FRAMES, Frame
 from deepeyes_env.images.ops import FitMode
@@ -44,8 +45,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     ``reward_terms``, ``stop_reason``, ``trajectory`` (finished and scored).
 
     Args:
-        toolbox: Tools, protocol and rubric: a :class:`Toolbox` or its name. ``gym.make`` fills this in.
-        dataset: A data set, or whatever :func:`deepeyes_env.data.load` makes one of; by default the built-in task.
+        toolbox: Tools, protocol and rubric: a ``Toolbox`` or its name. ``gym.make`` fills this in.
+        dataset: A data set, or whatever ``deepeyes_env.data.load`` makes one of; by default the built-in task.
         rubric: A preset's name, a rubric, ``"auto"`` for the toolbox's own, or ``None`` for reward 0.
         judge: Decides whether an answer is right; by default rules that need nothing.
         view: Bounds on the size of every image that the policy sees. ``"auto"``: what the data set recommends, or
@@ -60,7 +61,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         render_mode: ``"rgb_array"``, ``"ansi"`` or ``None``.
 
     Raises:
-        ValueError, KeyError: A configuration value is wrong; the message names it and the remedy.
+        UsageError: A configuration value is wrong; the message names it and the remedy.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
@@ -83,14 +84,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         render_mode: str | None = None,
     ) -> None:
         if frame not in FRAMES:
-            raise ValueError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+            raise UsageError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
         if resize not in get_args(FitMode):
-            raise ValueError(f"resize={resize!r}: must be one of {', '.join(get_args(FitMode))}")
+            raise UsageError(f"resize={resize!r}: must be one of {', '.join(get_args(FitMode))}")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode={render_mode!r}: must be one of {self.metadata['render_modes']} or None")
+            raise UsageError(f"render_mode={render_mode!r}: must be one of {self.metadata['render_modes']} or None")
         self.dataset: Dataset = load(dataset)
         if len(self.dataset) == 0:
-            raise ValueError(f"dataset={dataset!r}: holds no samples")
+            raise UsageError(f"dataset={dataset!r}: holds no samples")
         self.view = _resolve_view(view, self.dataset)
         self.frame: Frame = frame
         self.resize: FitMode = resize
@@ -129,13 +130,13 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         Raises:
             ValueError: An unknown option.
             IndexError: The index is outside the data set.
-            deepeyes_env.core.DataError, deepeyes_env.images.ImageError: The sample cannot be read; names it.
+            DataError, ImageError: The sample cannot be read; names it.
         """
         super().reset(seed=seed)
         options = options or {}
         unknown = set(options) - {"index", "sample"}
         if unknown:
-            raise ValueError(f"reset: unknown option {sorted(unknown)[0]!r}; known: 'index', 'sample'")
+            raise UsageError(f"reset: unknown option {sorted(unknown)[0]!r}; known: 'index', 'sample'")
         drawn = int(self.np_random.integers(len(self.dataset)))
         sample: Sample | None = options.get("sample")
         self._index = None
@@ -195,7 +196,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         return replace(self._begun(), turns=tuple(self._turns))
 
     def snapshot(self) -> Snapshot:
-        """Return the current state, to branch from with :meth:`restore`."""
+        """Return the current state, to branch from with ``restore``."""
         trajectory = self.trajectory
         return Snapshot(
             index=self._index,
@@ -210,7 +211,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """Go back to a state of this or an equally configured environment; returns its last observation."""
         sample = state.sample if state.index is None else self.dataset[state.index]
         if sample is None:
-            raise ValueError("restore: the snapshot holds neither an index nor a sample")
+            raise UsageError("restore: the snapshot holds neither an index nor a sample")
         self._index = state.index
         self._begin(replace(sample, options=state.options))
         if state.trajectory is not None and not self._kit.stateful:
@@ -362,4 +363,4 @@ def _resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -
         return view
     if view == "auto":
         return getattr(dataset, "view", None) or ViewBudget()
-    raise ValueError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")
+    raise UsageError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

@@ -1,13 +1,12 @@
 """Images: names (``ImageRef``), shared decoding (``ImageStore``), views, coordinate frames, geometry, codecs."""
 
-from deepeyes_env.images.codec import Image, ImageError
+from deepeyes_env.images.codec import Image
 from deepeyes_env.images.ref import ImageLike, ImageRef, Renderable
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.images.views import ViewBudget, shown_size
 
 __all__ = [
     "Image",
-    "ImageError",
     "ImageLike",
     "ImageRef",
     "ImageStore",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 
+from deepeyes_env.errors import ImageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.png import encode_png
 
@@ -43,15 +44,11 @@ _LATE_EXIF = 2**18
 """A PNG may have its EXIF data (at most 64 KiB from any camera) behind the pixels: in the last so many bytes."""
 
 
-class ImageError(ValueError):
-    """An image cannot be read; the message names it."""
-
-
 def decode(data: bytes, *, name: str = "") -> Image:
     """Decode an encoded image to RGB; thread-safe.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit samples keep their upper 8 bits, and of an
-    animation the first frame is taken. See :func:`to_rgb_array` for every mode.
+    animation the first frame is taken. See ``to_rgb_array`` for every mode.
 
     Args:
         data: A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM file.
@@ -61,7 +58,7 @@ def decode(data: bytes, *, name: str = "") -> Image:
         A read-only, contiguous ``(H, W, 3)`` ``uint8`` array.
 
     Raises:
-        ImageError: The data is empty, truncated, damaged, no image, or declares more than :data:`MAX_PIXELS` pixels.
+        ImageError: The data is empty, truncated, damaged, no image, or declares more than ``MAX_PIXELS`` pixels.
     """
     image, orientation = _open(data, name)
     try:
@@ -78,11 +75,11 @@ def read_size(data: bytes, *, name: str = "") -> Size:
     """Read ``(width, height)`` in pixels, after EXIF rotation, from the header: nothing is decoded.
 
     Args:
-        data: As for :func:`decode`.
+        data: As for ``decode``.
         name: How an error names the image.
 
     Raises:
-        ImageError: The data is empty, has no readable header, or declares more than :data:`MAX_PIXELS` pixels.
+        ImageError: The data is empty, has no readable header, or declares more than ``MAX_PIXELS`` pixels.
     """
     image, orientation = _open(data, name)
     width, height = image.size
@@ -90,7 +87,7 @@ def read_size(data: bytes, *, name: str = "") -> Size:
 
 
 def common_format(data: bytes, *, grey: bool = False) -> str:
-    """Return the format of a file that every decoder shows as :func:`decode` does; empty for any other.
+    """Return the format of a file that every decoder shows as ``decode`` does; empty for any other.
 
     Those are opaque, still RGB images as JPEG, PNG or WebP that are upright as they are: whether EXIF turns an image
     depends on who decodes it. Only the header is read.

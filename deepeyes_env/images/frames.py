@@ -30,7 +30,7 @@ def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
     """Return the width and height of the whole image, written in ``frame``.
 
     Args:
-        frame: One of :data:`FRAMES`.
+        frame: One of ``FRAMES``.
         native: Size of the stored image, ``(width, height)`` in pixels.
         view: Size of the image as the observation showed it, ``(width, height)`` in pixels.
 
@@ -59,7 +59,7 @@ def to_native(box: BBox, frame: Frame, native: Size, view: Size) -> BBox:
 
 
 def from_native(box: BBox, frame: Frame, native: Size, view: Size) -> BBox:
-    """Convert a box from pixels of the stored image to ``frame``; the inverse of :func:`to_native`."""
+    """Convert a box from pixels of the stored image to ``frame``; the inverse of ``to_native``."""
     width, height = frame_size(frame, native, view)
     if (width, height) == native:
         return box

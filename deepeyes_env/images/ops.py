@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image as PILImage
 
+from deepeyes_env.extras import needs_extra
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import PixelBox, Size
 
 FitMode: TypeAlias = Literal["exact", "fast"]
-"""How :func:`fit` scales: ``exact`` like Pillow (and so the models' processors), ``fast`` by torch."""
+"""How ``fit`` scales: ``exact`` like Pillow (and so the models' processors), ``fast`` by torch."""
 
 
 def crop(pixels: Image, box: PixelBox) -> Image:
@@ -79,7 +80,7 @@ def fit(pixels: Image, size: Size, mode: FitMode = "exact") -> Image:
 
     Raises:
         ValueError: ``mode`` is unknown, or a side of ``size`` is less than 1.
-        deepeyes_env.core.MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
+        MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
     """
     width, height = size
     if width < 1 or height < 1:
@@ -95,12 +96,8 @@ def fit(pixels: Image, size: Size, mode: FitMode = "exact") -> Image:
 
 
 def _torch_resize(pixels: Image, size: Size) -> Image:
-    try:
+    with needs_extra("fast"):
         import torch
-    except ImportError as error:
-        from deepeyes_env.core import missing_extra
-
-        raise missing_extra("torch", "fast") from error
     if min(pixels.strides) < 0:
         pixels = np.ascontiguousarray(pixels)  # torch knows no negative strides.
     try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from deepeyes_env.errors import ImageError
 from deepeyes_env.images import codec
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
@@ -47,11 +48,11 @@ class ImageRef:
     """An image by content hash, with the place its pixels come from: encoded bytes, a file, an array or a recipe.
 
     Making one is cheap: nothing is read, hashed or decoded before it is asked for. Two refs are equal when their
-    digests are. :class:`deepeyes_env.images.ImageStore` decodes each ref once per process and shares the result.
+    digests are. ``deepeyes_env.images.ImageStore`` decodes each ref once per process and shares the result.
 
     Args:
-        source: Encoded bytes (JPEG, PNG, ...), a ``Path``, an RGB ``uint8`` array or a :class:`Renderable`. Use
-            :meth:`of` for anything else.
+        source: Encoded bytes (JPEG, PNG, ...), a ``Path``, an RGB ``uint8`` array or a ``Renderable``. Use
+            ``of`` for anything else.
         name: How errors name this image (a sample id, a file name); the path itself for files.
         digest: The hexadecimal SHA-256, when it is known already.
     """
@@ -117,7 +118,7 @@ class ImageRef:
         """Resolution of the colours: read from the header of a JPEG, full in anything else.
 
         Raises:
-            deepeyes_env.images.ImageError: The file cannot be read.
+            ImageError: The file cannot be read.
         """
         if self._chroma is None:
             self._chroma = codec.chroma_of(self.encoded()) if self.is_encoded else "4:4:4"
@@ -128,7 +129,7 @@ class ImageRef:
 
         Raises:
             TypeError: The image has no encoded bytes (an array or a recipe).
-            deepeyes_env.images.ImageError: The file cannot be read.
+            ImageError: The file cannot be read.
         """
         if isinstance(self.source, bytes):
             return self.source
@@ -136,7 +137,7 @@ class ImageRef:
             try:
                 return self.source.read_bytes()
             except OSError as error:
-                raise codec.ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+                raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
         raise TypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
 
     def loaded(self) -> ImageRef:
@@ -146,7 +147,7 @@ class ImageRef:
         and the returned ref holds the bytes, so that the pixels can be decoded without reading it again.
 
         Raises:
-            deepeyes_env.images.ImageError: The file cannot be read, or its header cannot.
+            ImageError: The file cannot be read, or its header cannot.
         """
         if not isinstance(self.source, Path) or (self._digest and self._size):
             return self
@@ -163,7 +164,7 @@ class ImageRef:
         """Return the pixels, decoded now: ``(H, W, 3)`` ``uint8``, read-only. An ``ImageStore`` does this only once.
 
         Raises:
-            deepeyes_env.images.ImageError: The image cannot be decoded; the message names it.
+            ImageError: The image cannot be decoded; the message names it.
         """
         if isinstance(self.source, np.ndarray):
             return self.source

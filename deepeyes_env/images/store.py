@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepeyes_env.images.codec import Image, ImageError
+from deepeyes_env.errors import ImageError
+from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import FitMode, fit
 from deepeyes_env.images.ref import ImageRef
@@ -30,7 +31,7 @@ class ImageStore:
     its compressed source when it is next asked for. An array that someone still holds stays valid.
 
     Pickling or copying a store, or forking a process, gives the other side an empty store with the same budget (and
-    :func:`shared_store` gives the other side's shared store).
+    ``shared_store`` gives the other side's shared store).
 
     Args:
         max_bytes: How many bytes of pixels are kept. A single result above it is handed out and not kept.
@@ -71,7 +72,7 @@ class ImageStore:
         A ref that holds an array costs nothing: the array is passed through.
 
         Raises:
-            deepeyes_env.images.ImageError: The image cannot be decoded. Nothing is kept of it: the next call tries
+            ImageError: The image cannot be decoded. Nothing is kept of it: the next call tries
                 again.
         """
         if isinstance(ref.source, np.ndarray):
@@ -80,14 +81,14 @@ class ImageStore:
         return self._get((loaded.digest,), lambda: self._decode(loaded))
 
     def view(self, ref: ImageRef, budget: ViewBudget | None, mode: FitMode = "exact") -> Image:
-        """Return an image as the environment shows it: at :func:`~deepeyes_env.images.shown_size`, read-only.
+        """Return an image as the environment shows it: at ``shown_size``, read-only.
 
         Views are kept by content, size and mode, so a group of episodes shares one. Naming an array by content costs a
         hash of its pixels: a crop that nobody else will ask for is better fitted with ``ops.fit``.
 
         Raises:
-            deepeyes_env.images.ImageError: The image cannot be decoded.
-            deepeyes_env.core.MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
+            ImageError: The image cannot be decoded.
+            MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
         """
         loaded = ref.loaded()
         size = shown_size(loaded.size, budget)
@@ -99,7 +100,7 @@ class ImageStore:
         """Return ``(width, height)`` of an image in native pixels, without decoding it.
 
         Raises:
-            deepeyes_env.images.ImageError: The header cannot be read.
+            ImageError: The header cannot be read.
         """
         return ref.loaded().size
 

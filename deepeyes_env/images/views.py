@@ -76,7 +76,7 @@ class ViewBudget:
 
 
 def bound_aspect_ratio(size: Size) -> Size:
-    """Stretch the short side of ``size`` until the long side is at most :data:`MAX_ASPECT_RATIO` times as long."""
+    """Stretch the short side of ``size`` until the long side is at most ``MAX_ASPECT_RATIO`` times as long."""
     width, height = size
     shortest = math.ceil(max(width, height) / MAX_ASPECT_RATIO)
     return (max(width, shortest), max(height, shortest))
@@ -85,9 +85,9 @@ def bound_aspect_ratio(size: Size) -> Size:
 def shown_size(size: Size, budget: ViewBudget | None) -> Size:
     """Return the ``(width, height)`` at which the environment shows an image of ``size``.
 
-    With a budget this is :meth:`ViewBudget.fit`. Without one the image is shown as it is, unless a processor would
+    With a budget this is ``ViewBudget.fit``. Without one the image is shown as it is, unless a processor would
     refuse it: a side ratio above 200 is brought to 200 by stretching the short side, and an image with a side shorter
-    than :data:`MIN_SIDE` pixels is scaled up.
+    than ``MIN_SIDE`` pixels is scaled up.
     """
     if budget is not None:
         return budget.fit(size)

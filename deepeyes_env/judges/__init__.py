@@ -1,6 +1,6 @@
 """Is this answer right: rules, mathematics, a language model, and the chain of several judges."""
 
-from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, ChainJudge, Judge, JudgeError, Verdict
+from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, ChainJudge, Judge, Verdict
 from deepeyes_env.judges.llm import LLMJudge
 from deepeyes_env.judges.maths import MathJudge
 from deepeyes_env.judges.presets import make_judge
@@ -10,7 +10,6 @@ __all__ = [
     "MAX_ANSWER_LENGTH",
     "ChainJudge",
     "Judge",
-    "JudgeError",
     "LLMJudge",
     "MathJudge",
     "RuleJudge",

@@ -34,10 +34,6 @@ class Verdict:
             raise ValueError(f"Verdict(score={self.score!r}, judge={self.judge!r}): score must be from 0 to 1")
 
 
-class JudgeError(RuntimeError):
-    """A judge could not be reached, or its reply could not be understood: there is no verdict, not even a zero."""
-
-
 @runtime_checkable
 class Judge(Protocol):
     """Decides whether an answer is right. Judges are called from several threads at once."""
@@ -62,7 +58,7 @@ class ChainJudge:
     """Asks judges one after another and takes the first verdict.
 
     A chain abstains when all of its judges do, and so can be part of another chain. A rubric turns an abstention into a
-    :class:`JudgeError`; end the chain with a judge that always decides, such as ``RuleJudge()``, to rule that out. An
+    ``JudgeError``; end the chain with a judge that always decides, such as ``RuleJudge()``, to rule that out. An
     error of a judge is raised at once: the next judge is asked about what the one before could not tell, never in its
     place.
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import FRAMES, BBox, Frame, Size, iou, is_finite_box, to_native
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 
@@ -24,7 +25,7 @@ def read_boxes(text: str) -> tuple[BBox, ...]:
 
     Also ``(x1, y1), (x2, y2)``, ``<box>(x1,y1),(x2,y2)</box>``, ``{"bbox_2d": [x1, y1, x2, y2]}``, and four bare
     numbers that are the whole text. Corners given in another order are sorted. At most 16 boxes, of a text of less than
-    :data:`MAX_ANSWER_LENGTH` characters.
+    ``MAX_ANSWER_LENGTH`` characters.
     """
     if len(text) >= MAX_ANSWER_LENGTH:
         return ()
@@ -43,7 +44,7 @@ class BoxJudge:
     """Compares the one box of an answer with the ground truth: right from an intersection over union of 0.5 on.
 
     The policy writes boxes in its own frame, on the image as it was shown; they are converted to native pixels once.
-    So a judge belongs to a frame and a size of view: :meth:`of` makes the one for a trajectory.
+    So a judge belongs to a frame and a size of view: ``of`` makes the one for a trajectory.
 
     Attributes:
         frame: Coordinate frame in which the policy writes.
@@ -61,9 +62,9 @@ class BoxJudge:
 
     def __post_init__(self) -> None:
         if self.frame not in FRAMES:
-            raise ValueError(f"BoxJudge(frame={self.frame!r}): must be one of {', '.join(FRAMES)}")
+            raise UsageError(f"BoxJudge(frame={self.frame!r}): must be one of {', '.join(FRAMES)}")
         if not 0 < self.threshold <= 1:
-            raise ValueError(f"BoxJudge(threshold={self.threshold}): must be above 0 and at most 1")
+            raise UsageError(f"BoxJudge(threshold={self.threshold}): must be above 0 and at most 1")
 
     @classmethod
     def of(cls, trajectory: Trajectory, threshold: float = 0.5) -> BoxJudge:

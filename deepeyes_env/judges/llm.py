@@ -15,11 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import Sample, missing_extra
-from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, JudgeError, Verdict
+from deepeyes_env.core import Sample
+from deepeyes_env.errors import JudgeError, UnreadableReplyError, UsageError
+from deepeyes_env.extras import missing_extra
+from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.llm_cache import JudgementCache
 from deepeyes_env.judges.llm_endpoint import ChatEndpoint, api_key_of, check_url
-from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, UnreadableReplyError, one_line, read_judgement
+from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, one_line, read_judgement
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
 
@@ -28,11 +30,11 @@ class LLMJudge:
     """Asks a model whether an answer says the same as the right one; it sees the question but no image.
 
     Decides always, or raises: a server that cannot be reached and a reply that is not a judgement are a
-    :class:`JudgeError`, never a zero, and are not cached. Temperature is 0. The same question asked by several threads
+    ``JudgeError``, never a zero, and are not cached. Temperature is 0. The same question asked by several threads
     at once is sent once. Pickles without its connections; a forked process opens its own.
 
-    An answer that is empty, or has :data:`MAX_ANSWER_LENGTH` characters or more, is wrong unread. How other answers are
-    kept from posing as a judgement is told in :mod:`deepeyes_env.judges.llm_prompts`.
+    An answer that is empty, or has ``MAX_ANSWER_LENGTH`` characters or more, is wrong unread. How other answers are
+    kept from posing as a judgement is told in ``deepeyes_env.judges.llm_prompts``.
 
     Args:
         model: Name of the judging model, as served.
@@ -50,7 +52,7 @@ class LLMJudge:
 
     Raises:
         ValueError: An argument makes no sense, or ``cache`` is another kind of file.
-        deepeyes_env.core.MissingExtraError: The openai package is not installed.
+        MissingExtraError: The openai package is not installed.
     """
 
     def __init__(
@@ -70,10 +72,10 @@ class LLMJudge:
         if importlib.util.find_spec("openai") is None:
             raise missing_extra("openai", "openai")
         if not model:
-            raise ValueError("LLMJudge(model=''): name the model as the server does")
+            raise UsageError("LLMJudge(model=''): name the model as the server does")
         check_url(base_url)
         if isinstance(prompt, str) and prompt not in PROMPTS:
-            raise ValueError(f"LLMJudge(prompt={prompt!r}): known prompts: {', '.join(sorted(PROMPTS))}")
+            raise UsageError(f"LLMJudge(prompt={prompt!r}): known prompts: {', '.join(sorted(PROMPTS))}")
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),
@@ -81,7 +83,7 @@ class LLMJudge:
             ("max_tokens", max_tokens, 1),
         ):
             if not value >= least:
-                raise ValueError(f"LLMJudge({name}={value!r}): must be {least} or more")
+                raise UsageError(f"LLMJudge({name}={value!r}): must be {least} or more")
         api_key_of(api_key)  # a wrong one is told now
         self.model = model
         self.base_url = base_url

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deepeyes_env.errors import UsageError
+
 logger = logging.getLogger(__name__)
 
 _TABLE = "CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID"
@@ -35,7 +37,7 @@ class JudgementCache:
                 connection.execute(_TABLE)
                 connection.execute("SELECT key, score FROM judgements LIMIT 1")
         except (OSError, sqlite3.Error) as error:
-            raise ValueError(
+            raise UsageError(
                 f"JudgementCache({str(path)!r}): {error}; give another file, or delete this one"
             ) from error
 

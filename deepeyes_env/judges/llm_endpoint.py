@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from deepeyes_env.judges.base import JudgeError
-from deepeyes_env.judges.llm_prompts import UnreadableReplyError
+from deepeyes_env.errors import JudgeError, UnreadableReplyError, UsageError
 
 if TYPE_CHECKING:
     import openai
@@ -101,14 +100,14 @@ class ChatEndpoint:
 def check_url(url: str) -> None:
     """Raise ``ValueError`` unless a string is the URL of a server."""
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
+        raise UsageError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(f"base_url={url!r}: has no host, a wrong port, or blanks; write it like {LOCAL}")
+        raise UsageError(f"base_url={url!r}: has no host, a wrong port, or blanks; write it like {LOCAL}")
 
 
 def api_key_of(given: str | None) -> str:
@@ -119,7 +118,7 @@ def api_key_of(given: str | None) -> str:
     """
     for key in (given or "", os.environ.get("OPENAI_API_KEY", "")):
         if not (key.strip().isascii() and key.strip().isprintable()):
-            raise ValueError("api_key: holds characters that no key has; copy it again")
+            raise UsageError("api_key: holds characters that no key has; copy it again")
         if key.strip():
             return key.strip()
     return NO_KEY

@@ -21,14 +21,11 @@ from functools import cached_property
 from itertools import count
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
+from deepeyes_env.errors import UnreadableReplyError
 
 _CODE_LENGTH = 6
 _TOKEN_OPENING = re.compile(r"([<\[＜﹤［])(?=[^\s\d])")
 _THOUGHT_END = "</think>"
-
-
-class UnreadableReplyError(ValueError):
-    """A reply of the judging model is not a judgement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The process in which :class:`.maths.MathJudge` runs math-verify; started by file name, speaks JSON lines.
+"""The process in which ``.maths.MathJudge`` runs math-verify; started by file name, speaks JSON lines.
 
 First line out: ``null`` when ready, or a string that says what is wrong. Then for each line in ``[prediction, answer]``
 one line out: ``true``, ``false``, or ``null`` where one of the two is not a mathematical expression.

@@ -14,8 +14,10 @@ import threading
 import weakref
 from pathlib import Path
 
-from deepeyes_env.core import Sample, missing_extra
-from deepeyes_env.judges.base import JudgeError, Verdict
+from deepeyes_env.core import Sample
+from deepeyes_env.errors import JudgeError, UsageError
+from deepeyes_env.extras import missing_extra
+from deepeyes_env.judges.base import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class MathJudge:
 
     def __init__(self, seconds: float = 5.0) -> None:
         if not seconds > 0:
-            raise ValueError(f"MathJudge(seconds={seconds!r}): must be positive")
+            raise UsageError(f"MathJudge(seconds={seconds!r}): must be positive")
         self.seconds = seconds
         self._worker: _Worker | None = None
         self._lock = threading.Lock()
@@ -70,7 +72,7 @@ class MathJudge:
         """Judge an answer.
 
         Raises:
-            deepeyes_env.core.MissingExtraError: math-verify is not installed.
+            MissingExtraError: math-verify is not installed.
             JudgeError: The process that runs math-verify cannot be started.
         """
         texts = unboxed(prediction), unboxed(sample.answer)

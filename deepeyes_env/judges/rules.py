@@ -18,11 +18,11 @@ class RuleJudge:
     - Multiple choice: options in the order shown are A, B, C, ...; where ``sample.options`` is empty, the options that
       the question lists. ``B``, ``(b)``, ``B) red``, ``option B: red``, ``red`` and ``The answer is B`` name an option.
       An answer that names several options, or a letter with another option's text, is wrong.
-    - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value; see :class:`.quantities.Quantity` for units.
+    - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value; see ``.quantities.Quantity`` for units.
     - Yes or no, alone or before a comma.
     - Text: equal up to case, spaces, Unicode form (NFKC), articles, wrappers and trailing punctuation.
 
-    An empty answer, and one of :data:`MAX_ANSWER_LENGTH` characters or more, is wrong.
+    An empty answer, and one of ``MAX_ANSWER_LENGTH`` characters or more, is wrong.
 
     Attributes:
         abstain: Abstain where the rules do not settle it: free text that is not the right answer word for word, and

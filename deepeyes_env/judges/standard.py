@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.judges.base import ChainJudge, Judge
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.judges.maths import MathJudge, math_verify_installed
@@ -11,10 +12,10 @@ from deepeyes_env.judges.yes_no import YesNoJudge
 
 
 def standard_judge(name: str) -> Judge:
-    """Return the judge of a :class:`~deepeyes_env.data.benchmarks.Benchmark` by ``Benchmark.judge``.
+    """Return the judge of a ``Benchmark`` by ``Benchmark.judge``.
 
-    ``rules``: :class:`RuleJudge`. ``yes_no``: :class:`YesNoJudge`, then rules. ``box``: a :class:`BoxJudge`, of which
-    :meth:`BoxJudge.of` makes the one for each trajectory. ``math``: numbers at their precision, rules where they are
+    ``rules``: ``RuleJudge``. ``yes_no``: ``YesNoJudge``, then rules. ``box``: a ``BoxJudge``, of which
+    ``BoxJudge.of`` makes the one for each trajectory. ``math``: numbers at their precision, rules where they are
     certain, mathematics if the extra ``math`` is installed, then rules for the rest.
 
     Raises:
@@ -30,4 +31,4 @@ def standard_judge(name: str) -> Judge:
         case "math":
             maths = [MathJudge()] if math_verify_installed() else []
             return ChainJudge(RoundingJudge(), RuleJudge(abstain=True), *maths, RuleJudge())
-    raise ValueError(f"unknown judge {name!r}; benchmarks ask for one of rules, yes_no, box, math")
+    raise UsageError(f"unknown judge {name!r}; benchmarks ask for one of rules, yes_no, box, math")

@@ -54,7 +54,7 @@ def _strip_trailing(text: str) -> str:
 
 
 def key(text: str) -> str:
-    """Return the form in which two texts that say the same are equal: :func:`tidy`, lower case, without articles."""
+    """Return the form in which two texts that say the same are equal: ``tidy``, lower case, without articles."""
     folded = tidy(text).casefold()
     if "-" in folded:
         folded = _WORD_HYPHEN.sub(" ", folded)
@@ -62,7 +62,7 @@ def key(text: str) -> str:
 
 
 def without_lead(text: str) -> str:
-    """Return a :func:`key` without words around the answer that say nothing, as in "answer is ..." or "it is ..."."""
+    """Return a ``key`` without words around the answer that say nothing, as in "answer is ..." or "it is ..."."""
     for _ in range(3):
         lead = _LEAD.match(text)
         if lead is None or lead.end() == len(text):
@@ -72,7 +72,7 @@ def without_lead(text: str) -> str:
 
 
 def polarity(text: str) -> str:
-    """Return ``"yes"`` or ``"no"`` if a :func:`key` says just that, alone or before a comma or stop; else ``""``."""
+    """Return ``"yes"`` or ``"no"`` if a ``key`` says just that, alone or before a comma or stop; else ``""``."""
     for word, opposite in (("yes", "no"), ("no", "yes")):
         if text == word:
             return word

@@ -21,7 +21,7 @@ def says(prediction: str) -> Literal["yes", "no"] | None:
 
     Read in this order: the answer as a whole ("Yes.", "no, it is red"); the only one of the words yes and no in its
     first sentence; a denial there ("there is no dog", "I don't see a dog"); a first sentence that begins with "there
-    is". An answer of :data:`MAX_ANSWER_LENGTH` characters or more says neither.
+    is". An answer of ``MAX_ANSWER_LENGTH`` characters or more says neither.
     """
     if len(prediction) >= MAX_ANSWER_LENGTH:
         return None

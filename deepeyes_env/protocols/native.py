@@ -8,8 +8,8 @@ from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
-from deepeyes_env.protocols.scan import read_json
 from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
+from deepeyes_env.strict_json import read_json
 
 RETURNED = "The tools returned:"
 """Opens the user message with images that cannot stand in tool messages."""

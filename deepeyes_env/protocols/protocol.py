@@ -68,10 +68,10 @@ class Protocol(ABC):
 
     @abstractmethod
     def format_call(self, call: ToolCall) -> str:
-        """Write a call so that :meth:`parse` reads it back."""
+        """Write a call so that ``parse`` reads it back."""
 
     def format_answer(self, answer: str) -> str:
-        """Write an answer so that :meth:`parse` reads it back."""
+        """Write an answer so that ``parse`` reads it back."""
         return f"<answer>{answer}</answer>"
 
     @abstractmethod
@@ -91,6 +91,6 @@ def neutral(text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Repeat at most :data:`MAX_QUOTE` characters of a model's text, in quotation marks and made harmless."""
+    """Repeat at most ``MAX_QUOTE`` characters of a model's text, in quotation marks and made harmless."""
     shortened = text if len(text) <= MAX_QUOTE else text[:MAX_QUOTE] + "..."
     return neutral(repr(shortened))

@@ -6,11 +6,8 @@ closes none, and stop at a closing tag inside a JSON string.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 # As much as can be JSON: strings whole, and between them neither a backslash nor the first character of a mark. The
 # quantifiers are possessive: nothing is tried twice. Were a backslash let through, strings with escaped quotes could be
@@ -71,34 +68,3 @@ def cut_out(text: str, spans: list[Span]) -> str:
     ends = [*(span.start for span in spans[1:]), len(text)]
     pieces += [text[span.end : end] for span, end in zip(spans, ends, strict=True)]
     return "".join(pieces)
-
-
-def read_json(text: str) -> Any:
-    """Parse JSON strictly: NaN and Infinity are refused, and so are numbers that would become infinite.
-
-    Raises:
-        ValueError: The text is not JSON; also for nesting deeper than the interpreter's limit.
-    """
-    try:
-        return _STRICT.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON has")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError(f"{digits[:40]} is too large a number")
-    return number
-
-
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
-
-
-def plain(value: Any) -> Any:
-    """Return numpy's numbers and arrays as JSON has them, and whatever JSON has not as text: for ``json.dumps``."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
-from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between, plain, read_json
+from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
+from deepeyes_env.strict_json import plain, read_json
 
 Style = Literal["named", "flat"]
 """``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
@@ -25,7 +26,7 @@ class TaggedProtocol(Protocol):
     Attributes:
         opening: Mark before a call.
         closing: Mark after a call.
-        style: How the JSON names its tool; see :data:`Style`.
+        style: How the JSON names its tool; see ``Style``.
         max_calls: How many calls of one message are run.
         keep: Which calls are run if there are more.
         explain: Whether the tools are explained in the system prompt (``True``) or after the question.

@@ -10,7 +10,7 @@ from deepeyes_env.rewards.answers import (
 )
 from deepeyes_env.rewards.evidence import Evidence
 from deepeyes_env.rewards.presets import RubricLike, get_rubric, register_rubric
-from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, ScoringError, Term
+from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 
 __all__ = [
     "AnswerRule",
@@ -20,7 +20,6 @@ __all__ = [
     "RoutedRubric",
     "Rubric",
     "RubricLike",
-    "ScoringError",
     "Term",
     "answer_after_thinking",
     "boxed_answer",

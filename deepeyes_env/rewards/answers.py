@@ -35,7 +35,7 @@ class Extraction:
 
 
 AnswerRule: TypeAlias = Callable[[Trajectory], Extraction]
-"""Finds the answer in a trajectory; see :class:`Extraction`."""
+"""Finds the answer in a trajectory; see ``Extraction``."""
 
 
 def last_answer(trajectory: Trajectory) -> Extraction:
@@ -54,7 +54,7 @@ def last_answer(trajectory: Trajectory) -> Extraction:
 def answer_after_thinking(trajectory: Trajectory) -> Extraction:
     """Take the first closed ``<answer>`` after the last ``</think>``.
 
-    A format error: as for :func:`last_answer`, and no such answer.
+    A format error: as for ``last_answer``, and no such answer.
     """
     response = trajectory.response
     tail = _after_thinking(response)
@@ -69,7 +69,7 @@ def answer_after_thinking(trajectory: Trajectory) -> Extraction:
 
 
 def thought_and_answer(trajectory: Trajectory) -> Extraction:
-    """Take the answer as :func:`answer_after_thinking` does, and demand a thought before it (DeepEyesV2).
+    """Take the answer as ``answer_after_thinking`` does, and demand a thought before it (DeepEyesV2).
 
     The opening ``<think>`` at the very beginning may be missing: chat templates write it.
     """

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, JudgeError, Verdict
+from deepeyes_env.errors import JudgeError
+from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, Verdict
 from deepeyes_env.rewards.answers import AnswerRule
 
 
 class Evidence:
     """A trajectory and what is to be known about it for a reward.
 
-    The judge is asked when :attr:`correct` or :attr:`verdict` is first read, and only once; not at all if there is no
+    The judge is asked when ``correct`` or ``verdict`` is first read, and only once; not at all if there is no
     answer. One evidence belongs to one thread.
 
     Attributes:
         trajectory: The finished episode.
-        prediction: The answer; ``None`` if there is none, or if it has :data:`MAX_ANSWER_LENGTH` characters or more.
+        prediction: The answer; ``None`` if there is none, or if it has ``MAX_ANSWER_LENGTH`` characters or more.
         format_error: Whether the policy broke the format; an answer that is too long does.
     """
 
@@ -53,7 +54,7 @@ class Evidence:
 
     @property
     def correct(self) -> float:
-        """How right the answer is, from 0 to 1; 0 without an answer. Raises what :attr:`verdict` raises."""
+        """How right the answer is, from 0 to 1; 0 without an answer. Raises what ``verdict`` raises."""
         verdict = self.verdict
         return verdict.score if verdict is not None else 0.0
 

@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge
 from deepeyes_env.judges.maths import math_verify_installed
-from deepeyes_env.names import did_you_mean
+from deepeyes_env.registry import Registry
 from deepeyes_env.rewards import terms
 from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, last_answer, thought_and_answer
 from deepeyes_env.rewards.evidence import Evidence
@@ -35,45 +35,33 @@ from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 RubricLike: TypeAlias = str | BaseRubric
 """A preset's name, or a rubric."""
 
-_registered: dict[str, BaseRubric] = {}
+RUBRICS: Registry[BaseRubric] = Registry("rubric")
+"""Every rubric that has a name."""
+
+register_rubric = RUBRICS.register
 
 
 def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     r"""Return a rubric by name, or the given one, with another judge where one is given.
 
-    Rubrics are immutable and shared: the same name gives the same object. Presets judge by :class:`RuleJudge`, and
-    answers in ``\boxed{}`` by :class:`MathJudge` first where math-verify is installed.
+    Rubrics are immutable and shared: the same name gives the same object. Presets judge by ``RuleJudge``, and
+    answers in ``\boxed{}`` by ``MathJudge`` first where math-verify is installed.
 
     Args:
         rubric: Name of a preset or of a registered rubric; or a rubric.
         judge: Judges all answers instead of the rubric's own judges.
 
     Raises:
-        ValueError: No rubric has that name.
+        UnknownNameError: No rubric has that name.
         TypeError: ``rubric`` is neither a name nor a rubric.
     """
     if isinstance(rubric, str):
-        known = {**_presets(), **_registered}
-        if rubric not in known:
-            raise ValueError(f"unknown rubric {rubric!r}; {did_you_mean(rubric, known)}")
-        rubric = known[rubric]
+        rubric = RUBRICS.get(rubric)
     if not isinstance(rubric, BaseRubric):
         raise TypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
     return rubric if judge is None else rubric.with_judge(judge)
 
 
-def register_rubric(name: str, rubric: BaseRubric) -> None:
-    """Make a rubric known by name to :func:`get_rubric` in this process.
-
-    Raises:
-        ValueError: A preset has that name.
-    """
-    if name in _presets():
-        raise ValueError(f"register_rubric({name!r}): that is a preset; choose another name")
-    _registered[name] = rubric
-
-
-@cache
 def _presets() -> dict[str, BaseRubric]:
     return {
         "deepeyes": _deepeyes(terms.tool_if_right),
@@ -121,3 +109,8 @@ def _by_source(visual: list[Term], math: list[Term]) -> RoutedRubric:
 @cache
 def _math_judge() -> Judge:
     return ChainJudge(MathJudge(), RuleJudge()) if math_verify_installed() else RuleJudge()
+
+
+for _name, _rubric in _presets().items():
+    register_rubric(_name, _rubric)
+RUBRICS.protect()

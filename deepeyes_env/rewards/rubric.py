@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from deepeyes_env.core import RewardTerm, Trajectory
-from deepeyes_env.judges import Judge, JudgeError, RuleJudge
+from deepeyes_env.errors import JudgeError, ScoringError, UsageError
+from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.rewards.answers import AnswerRule, last_answer
 from deepeyes_env.rewards.evidence import Evidence
 
@@ -36,9 +37,9 @@ class Term:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("Term: the name is empty; name the term as it shall appear in tables")
+            raise UsageError("Term: the name is empty; name the term as it shall appear in tables")
         if not math.isfinite(self.weight):
-            raise ValueError(f"Term({self.name!r}): weight {self.weight!r} is not finite")
+            raise UsageError(f"Term({self.name!r}): weight {self.weight!r} is not finite")
 
     def __call__(self, evidence: Evidence) -> RewardTerm:
         """Evaluate the term.
@@ -48,32 +49,12 @@ class Term:
         """
         raw = float(self.function(evidence))
         if not math.isfinite(raw):
-            raise ValueError(f"term {self.name!r} returned {raw} for sample {evidence.sample.id!r}; must be finite")
+            raise UsageError(f"term {self.name!r} returned {raw} for sample {evidence.sample.id!r}; must be finite")
         return RewardTerm(raw, self.weight)
 
 
-class ScoringError(JudgeError):
-    """Some trajectories of a batch could not be judged; the others were.
-
-    To go on once the judge is back: ``retried = rubric.score_all([error.trajectories[i] for i in error.failed])``.
-
-    Attributes:
-        trajectories: The whole batch in order, scored except for those that failed.
-        failed: What went wrong, by index.
-    """
-
-    def __init__(self, trajectories: Sequence[Trajectory], failed: Mapping[int, JudgeError]) -> None:
-        self.trajectories = list(trajectories)
-        self.failed = dict(failed)
-        shown = [f"{i} (sample {trajectories[i].sample.id!r}): {error}" for i, error in list(failed.items())[:5]]
-        more = [f"and {len(failed) - len(shown)} more"] if len(failed) > len(shown) else []
-        super().__init__(
-            f"{len(failed)} of {len(trajectories)} trajectories could not be judged; " + "; ".join(shown + more)
-        )
-
-
 class BaseRubric(ABC):
-    """Something that scores trajectories: a :class:`Rubric`, or a choice between several."""
+    """Something that scores trajectories: a ``Rubric``, or a choice between several."""
 
     @abstractmethod
     def __call__(self, trajectory: Trajectory) -> Trajectory:
@@ -114,7 +95,7 @@ class BaseRubric(ABC):
         return scored
 
     async def ascore_all(self, trajectories: Iterable[Trajectory], max_workers: int = 16) -> list[Trajectory]:
-        """Do :meth:`score_all` without blocking the event loop."""
+        """Do ``score_all`` without blocking the event loop."""
         return await asyncio.to_thread(self.score_all, trajectories, max_workers)
 
 
@@ -126,7 +107,7 @@ class Rubric(BaseRubric):
 
     Attributes:
         terms: The terms; each trajectory gets all of them, zeros included.
-        answer_rule: Finds the answer; see :mod:`deepeyes_env.rewards.answers`.
+        answer_rule: Finds the answer; see ``deepeyes_env.rewards.answers``.
         judge: Says whether it is right.
 
     Raises:
@@ -141,7 +122,7 @@ class Rubric(BaseRubric):
         object.__setattr__(self, "terms", tuple(self.terms))
         names = [term.name for term in self.terms]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"Rubric: needs terms with names of their own, got {names}")
+            raise UsageError(f"Rubric: needs terms with names of their own, got {names}")
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
         """Return the trajectory with its reward and reward terms."""

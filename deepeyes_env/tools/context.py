@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deepeyes_env.errors import ArgumentError
 from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import (
     BBox,
@@ -23,14 +24,6 @@ from deepeyes_env.images.store import ImageStore
 
 MAX_BOX_RATIO = 100
 """The long side of a box may be at most this many times its short side (the original's rule)."""
-
-
-class ToolError(ValueError):
-    """A tool refuses; the message tells the policy why and how to do better."""
-
-
-class ArgumentError(ToolError):
-    """Arguments that do not fit a tool; the message tells the policy what would."""
 
 
 @dataclass(frozen=True, slots=True)

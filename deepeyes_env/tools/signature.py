@@ -13,9 +13,10 @@ import pydantic
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_json
 
+from deepeyes_env.errors import ArgumentError
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
-from deepeyes_env.tools.context import ArgumentError, ToolContext
+from deepeyes_env.tools.context import ToolContext
 
 BOX_DESCRIPTION = (
     "The bounding box as [x1, y1, x2, y2]: (x1, y1) is its top-left corner and (x2, y2) its bottom-right corner."

@@ -42,12 +42,12 @@ class Tool:
     others are written by the policy, and are validated before the call. A parameter annotated ``BBox`` arrives in whole
     native pixels, clamped to the image, whatever frame the policy writes in.
 
-    A tool that keeps state over the turns of an episode overrides :meth:`open` and :meth:`close`; give its class, not
+    A tool that keeps state over the turns of an episode overrides ``open`` and ``close``; give its class, not
     an instance, to a toolbox, so that every environment has its own.
 
     Attributes:
         name: The name that the policy calls; defaults to the class name.
-        stateful: Whether calls depend on earlier calls of the same episode. Set by overriding :meth:`open`.
+        stateful: Whether calls depend on earlier calls of the same episode. Set by overriding ``open``.
     """
 
     name: str = ""
@@ -69,7 +69,7 @@ class Tool:
         """Begin an episode."""
 
     def close(self) -> None:
-        """End an episode; called once for each :meth:`open`."""
+        """End an episode; called once for each ``open``."""
 
     @property
     def stateful(self) -> bool:
@@ -111,7 +111,7 @@ class Tool:
 
 
 class FunctionTool(Tool):
-    """A tool made of a function by :func:`tool`."""
+    """A tool made of a function by ``tool``."""
 
     def __init__(self, function: Callable[..., ToolReturn], name: str) -> None:
         self.function = function
@@ -136,7 +136,7 @@ def tool(function: Callable[..., ToolReturn] | None = None, /, *, name: str = ""
     """Make a tool of a typed function; its docstring is what the policy reads.
 
     Args:
-        function: A function with type hints and a docstring. See :class:`Tool` for the parameters it may have.
+        function: A function with type hints and a docstring. See ``Tool`` for the parameters it may have.
         name: The name that the policy calls; the function's own by default.
 
     Raises:
@@ -154,7 +154,7 @@ def tool(function: Callable[..., ToolReturn] | None = None, /, *, name: str = ""
 
 
 def tool_from(function: Callable[..., ToolReturn], name: str) -> FunctionTool:
-    """Make a :class:`FunctionTool` and check its signature at once."""
+    """Make a ``FunctionTool`` and check its signature at once."""
     made = FunctionTool(function, name)
     _ = made.signature
     return made

@@ -14,9 +14,10 @@ from typing import Any
 from PIL import Image as PILImage
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
+from deepeyes_env.errors import ToolError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import to_native
-from deepeyes_env.tools.context import ToolContext, ToolError
+from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.tool import Tool, ToolOutput
 
 _BOX_ARGUMENTS = ("bbox_2d", "bbox")
@@ -54,7 +55,7 @@ class ToolBaseTool(Tool):
     ) -> None:
         missing = {"name", "description", "parameters"} - set(schema)
         if missing:
-            raise ValueError(f"ToolBaseTool: schema lacks {', '.join(sorted(missing))}")
+            raise UsageError(f"ToolBaseTool: schema lacks {', '.join(sorted(missing))}")
         self.name = schema["name"]
         self._make = make
         self._schema = dict(schema)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import ceil, floor
 
+from deepeyes_env.errors import ArgumentError
 from deepeyes_env.images import Image, ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size
 from deepeyes_env.images.ops import crop
-from deepeyes_env.tools.context import ArgumentError
 from deepeyes_env.tools.tool import Tool, ToolOutput
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Trajectory
-from deepeyes_env.data.files import replacing
+from deepeyes_env.errors import UsageError
+from deepeyes_env.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
@@ -51,7 +52,7 @@ def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) 
         ValueError: There is no run.
     """
     if not runs:
-        raise ValueError("write_comparison: there is no run to show")
+        raise UsageError("write_comparison: there is no run to show")
     path = Path(out)
     by_sample = {name: _by_sample(episodes) for name, episodes in runs.items()}
     names = " and ".join(map(html.escape, by_sample))

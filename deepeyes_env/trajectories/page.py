@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TextIO
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.data.files import replacing
-from deepeyes_env.images import ImageError, codec
+from deepeyes_env.errors import ImageError
+from deepeyes_env.files import replacing
+from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import page_data
 from deepeyes_env.trajectories.reader import read_trajectories
 from deepeyes_env.trajectories.summary import summarise
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _DATA = "data.js"
 _ASSETS = ("index.html", "viewer.css", "parts.js", "stage.js", "episode.js", "list.js", "viewer.js")
 
@@ -34,14 +35,14 @@ def write_page(
     """Write the page of a run and return the path of its ``index.html``.
 
     Args:
-        run_folder: Folder that a :class:`deepeyes_env.trajectories.TrajectoryWriter` wrote.
+        run_folder: Folder that a ``deepeyes_env.trajectories.TrajectoryWriter`` wrote.
         out: Folder to write to; by default the run folder itself, which then is the page and can be zipped as it is.
             A folder inside the run folder refers to the run's images; any other gets its own (hard links where the
             file system allows them, else copies) and can be moved alone.
         trajectories: The run's episodes as the page shall show them, scored anew for example; by default as recorded.
 
     Raises:
-        deepeyes_env.core.DataError: The run cannot be read; the message names file and line.
+        DataError: The run cannot be read; the message names file and line.
     """
     run = Path(run_folder)
     folder = run if out is None else Path(out)
@@ -94,7 +95,7 @@ class _Images:
             if self._prefix is None:
                 _link_or_copy(path, self._folder / name)
         except (OSError, ImageError) as error:
-            _log.warning("%s: the page cannot show it (%s)", path, error)
+            logger.warning("%s: the page cannot show it (%s)", path, error)
         return name if self._prefix is None else (self._prefix / name).as_posix()
 
     def _convert(self, image: ImageRef) -> str:

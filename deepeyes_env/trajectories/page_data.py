@@ -29,7 +29,7 @@ def episode(trajectory: Trajectory, number: int, system_prompt: int, link: LinkI
         trajectory: The episode.
         number: Its line number in the record, from 1.
         system_prompt: Index of its system prompt in the page's list of them.
-        link: See :data:`LinkImage`.
+        link: See ``LinkImage``.
     """
     sample = trajectory.sample
     return {

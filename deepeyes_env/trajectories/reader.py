@@ -1,4 +1,4 @@
-"""Reading what :class:`deepeyes_env.trajectories.TrajectoryWriter` wrote."""
+"""Reading what ``deepeyes_env.trajectories.TrajectoryWriter`` wrote."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepeyes_env.core import DataError, Trajectory
+from deepeyes_env.core import Trajectory
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _IMAGE = re.compile(r"images/[0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]{1,8}")
 
 
@@ -41,7 +42,7 @@ def _read(path: Path) -> Iterator[Trajectory]:
     def open_image(name: str) -> ImageRef:
         match = _IMAGE.fullmatch(name)
         if match is None:
-            raise ValueError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
+            raise UsageError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
         return ImageRef(path.parent / name, digest=match[1])
 
     with path.open("rb") as file:
@@ -50,7 +51,7 @@ def _read(path: Path) -> Iterator[Trajectory]:
                 trajectory = schema.load(line, open_image)
             except schema.RecordError as error:
                 if not line.endswith(b"\n"):
-                    _log.warning("%s, line %d: torn (%d bytes), left out", path, number, len(line))
+                    logger.warning("%s, line %d: torn (%d bytes), left out", path, number, len(line))
                     return
                 raise DataError(f"{path}, line {number}: {error}") from error
             yield trajectory

@@ -1,4 +1,4 @@
-"""The JSON form of a trajectory: the dataclasses of :mod:`deepeyes_env.core`, field by field.
+"""The JSON form of a trajectory: the dataclasses of ``deepeyes_env.core``, field by field.
 
 A line of ``trajectories.jsonl`` is one object: ``version`` and the fields of ``Trajectory``; nested dataclasses are
 objects, tuples are arrays, an image is the path of its file relative to the run folder. Text is escaped to ASCII, so
@@ -21,6 +21,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.errors import RecordError
 from deepeyes_env.images.ref import ImageRef
 
 VERSION = 1
@@ -28,10 +29,6 @@ VERSION = 1
 _MAX_DEPTH = 64
 _MAX_INT_BITS = 8192  # well under the 4,300 digits that Python agrees to parse
 _UNWRITABLE = {"unwritable": "arguments nested too deeply, or with too long a number, to be recorded"}
-
-
-class RecordError(ValueError):
-    """A record does not have the form of a trajectory; the message names the field."""
 
 
 def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
@@ -70,7 +67,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
 
 
 def load(line: bytes, open_image: Callable[[str], ImageRef]) -> Trajectory:
-    """Return the trajectory that :func:`dump` wrote.
+    """Return the trajectory that ``dump`` wrote.
 
     Args:
         line: One line of JSON.

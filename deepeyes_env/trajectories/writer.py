@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.data.files import append_whole, image_extension, refuse_file, replacing, start_of_last_line
+from deepeyes_env.files import append_whole, refuse_file, replacing, start_of_last_line
 from deepeyes_env.images import codec
+from deepeyes_env.images.files import image_extension
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS, image_path
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class TrajectoryWriter:
@@ -128,7 +129,7 @@ def _locked(file: FileIO) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:  # file systems without locks
-        _log.info("%s: cannot be locked (%s)", file.name, error)
+        logger.info("%s: cannot be locked (%s)", file.name, error)
     return True
 
 
@@ -144,5 +145,5 @@ def _repair(path: Path) -> None:
             json.loads(tail)
             file.write(b"\n")
         except (ValueError, RecursionError):
-            _log.warning("%s: cut off a torn last line of %d bytes; its writer was stopped", path, len(tail))
+            logger.warning("%s: cut off a torn last line of %d bytes; its writer was stopped", path, len(tail))
             file.truncate(start)

@@ -9,8 +9,8 @@ import time
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-from agents.human import play_by_hand
 from deepeyes_env import Sample, ViewBudget
+from deepeyes_env.agents.human import play_by_hand
 from deepeyes_env.images.codec import encode
 from deepeyes_env.trajectories import read_trajectories
 from tests.conftest import pattern

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from agents.evaluation.votes import vote
 from deepeyes_env import Sample
+from deepeyes_env.agents.evaluation.votes import vote
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agents.human.message import FormError, message_of
-from agents.human.shown import shown_images
 from deepeyes_env import VisualToolboxEnv, register_toolbox, tool
-from deepeyes_env.envs.toolbox import registered_toolboxes
+from deepeyes_env.agents.human.message import FormError, message_of
+from deepeyes_env.agents.human.shown import shown_images
+from deepeyes_env.envs.toolbox import TOOLBOXES
+from deepeyes_env.errors import JudgeError
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
-from deepeyes_env.judges import JudgeError
 from tests.agents.human_game import SIZE, TRUTH, Game, playing, question
 
 ZOOM = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [10, 20, 210, 120]}}
@@ -136,7 +136,7 @@ def test_nothing_is_revealed_before_the_end(tmp_path):
 # --- messages ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env", [toolbox.name for toolbox in registered_toolboxes() if toolbox.name.startswith("Vis")])
+@pytest.mark.parametrize("env", [name for name in TOOLBOXES if name.startswith("Vis")])
 def test_messages_are_read_back_in_every_protocol(env):
     episode = running_episode(env)
     environment = VisualToolboxEnv(env, [question()])

@@ -8,13 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-import agents
-from agents.agent import AgentError
-from agents.openai import OpenAIAgent, servers
-from agents.play_async import env_maker, play_async
-from deepeyes_env import Sample
+from deepeyes_env import Sample, agents
+from deepeyes_env.agents.agent import AgentError
+from deepeyes_env.agents.openai import OpenAIAgent, servers
+from deepeyes_env.agents.play_async import env_maker, play_async
+from deepeyes_env.errors import JudgeError
 from deepeyes_env.images.codec import encode
-from deepeyes_env.judges import JudgeError
 from tests.conftest import pattern
 from tests.servers.faulty import FaultyServer, random_faults
 

@@ -12,12 +12,12 @@ import gymnasium as gym
 import pytest
 from gymnasium.vector import AutoresetMode
 
-import agents
-from agents.progress import RunningResult, progress_bar
-from deepeyes_env import Rubric, Sample, Term, ToolCall, ViewBudget
+from deepeyes_env import Rubric, Sample, Term, ToolCall, ViewBudget, agents
+from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.core import PolicyTokens
+from deepeyes_env.errors import JudgeError, UnknownNameError
 from deepeyes_env.images.codec import encode
-from deepeyes_env.judges import JudgeError, RuleJudge
+from deepeyes_env.judges import RuleJudge
 from deepeyes_env.trajectories import read_trajectories, summarise
 from tests.conftest import pattern
 
@@ -317,7 +317,7 @@ def test_a_run_of_failures_ends():
     [
         ({"seed": -1}, ValueError, "seed=-1: must be 0 or more"),
         ({"episodes": 0}, ValueError, "episodes=0: must be at least 1"),
-        ({"agent": "orcale"}, KeyError, "no agent named 'orcale'; did you mean 'oracle'"),
+        ({"agent": "orcale"}, UnknownNameError, "unknown agent 'orcale'; did you mean 'oracle'"),
         ({"env": "CartPole-v1"}, ValueError, "'CartPole-v1': is not an environment of this package"),
         ({"env": "VisualToolbox-v99"}, gym.error.Error, "v99"),
         ({"out": "x", "if_exists": "append"}, ValueError, "if_exists='append': must be one of error, resume"),

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import agents
-from agents.looking import LEGAL_SIDE, padded
-from agents.random_agent import random_argument
-from agents.scripted import NoisyAgent, OracleAgent, guess, right_answer
-from deepeyes_env import Image, Sample, register_toolbox, tool
+from deepeyes_env import Image, Sample, agents, register_toolbox, tool
+from deepeyes_env.agents.looking import LEGAL_SIDE, padded
+from deepeyes_env.agents.random_agent import random_argument
+from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, right_answer
 from deepeyes_env.data.benchmarks.transforms import box_text
+from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images.frames import FRAMES
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.tools import ZoomTool
@@ -139,7 +139,7 @@ def boxes(trajectory):
     return [result.box for result in trajectory.results]
 
 
-@pytest.mark.parametrize("name", agents.agent_names())
+@pytest.mark.parametrize("name", agents.AGENTS.names())
 def test_what_an_agent_says_depends_on_the_episode_and_its_seed_only(name):
     openings = []
     env = gym.make("VisualToolbox-v2").unwrapped
@@ -213,12 +213,12 @@ def test_who_does_not_look_guesses_yes_or_no(right):
 
 
 def test_an_unknown_agent_is_an_error_with_the_nearest_names():
-    with pytest.raises(KeyError, match=r"no agent named 'orcale'; did you mean 'oracle'\? known: "):
+    with pytest.raises(UnknownNameError, match=r"unknown agent 'orcale'; did you mean 'oracle'\? known: "):
         agents.make_agent("orcale")
     with pytest.raises(ValueError, match="max_turns=0"):
         agents.make_agent("blind", max_turns=0)
 
 
 def test_agents_implement_the_protocol():
-    for name in agents.agent_names():
+    for name in agents.AGENTS.names():
         assert isinstance(agents.make_agent(name), agents.Agent)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.sequence import TokenSequence
-from agents.vllm_agent import VLLMAgent, folded, prompt_of
-from deepeyes_env.core import MissingExtraError
+from deepeyes_env.agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.vllm_agent import VLLMAgent, folded, prompt_of
+from deepeyes_env.errors import MissingExtraError
 from deepeyes_env.images.ref import ImageRef
 
 IMAGE = 99

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from deepeyes_env.cli.app import app
 from deepeyes_env.data import load
+from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.trajectories import read_trajectories
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ def test_every_command_has_help(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rollout", "--agent", "orcale"], "no agent named 'orcale'; did you mean 'oracle'? known: "),
+        (["rollout", "--agent", "orcale"], "unknown agent 'orcale'; did you mean 'oracle'? known: "),
         (["rollout", "--env", "VisualToolbox-v9"], "provides versioned environments"),
         (["rollout", "--rubric", "deepeye"], "unknown rubric 'deepeye'"),
         (["rollout", "--data", "none.parquet"], "none.parquet"),
@@ -166,7 +167,7 @@ def test_a_users_mistake_is_one_line_with_the_remedy(arguments, message):
 
 def test_debug_shows_the_traceback():
     result = deepeyes("--debug", "rollout", "--agent", "orcale")
-    assert isinstance(result.exception, KeyError)
+    assert isinstance(result.exception, UnknownNameError)
 
 
 @pytest.mark.parametrize("options", [["--resume", "--overwrite"], ["--resume"], ["--episodes", "0"]])

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample
-from deepeyes_env.data import JSONLDataset, RowError, write_jsonl
+from deepeyes_env.core import Sample
+from deepeyes_env.data import JSONLDataset, write_jsonl
+from deepeyes_env.errors import DataError, RowError
 
 
 def png(color: int = 0) -> bytes:
@@ -127,7 +128,7 @@ BAD_LINES = [
     (line(boxes=[1, 2, 3, 4]), "'boxes' must be a list of boxes"),
     (line(boxes=[[1, 2, 3]]), "is not four numbers"),
     (line(boxes=[[1, 2, 1, 3]]), "needs x1 < x2"),
-    ('{"question": "q", "answer": "a", "images": "a.png", "boxes": [[0, 0, Infinity, 1]]}', "is not finite"),
+    ('{"question": "q", "answer": "a", "images": "a.png", "boxes": [[0, 0, Infinity, 1]]}', "Infinity is not a number"),
     (line(env_name=3), "'env_name' must be text"),
     (line(metadata=[]), "'metadata' must be an object"),
     (line(question="\ud800"), "lone surrogate"),

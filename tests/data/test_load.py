@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data import (
     Dataset,
     JSONLDataset,
@@ -21,6 +21,7 @@ from deepeyes_env.data import (
     write_tsv,
     write_vstar,
 )
+from deepeyes_env.errors import DataError
 
 
 def samples(count: int = 3) -> list[Sample]:

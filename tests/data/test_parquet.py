@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample
-from deepeyes_env.data import ParquetDataset, RowError, parquet, write_parquet
+from deepeyes_env.core import Sample
+from deepeyes_env.data import ParquetDataset, parquet, write_parquet
+from deepeyes_env.errors import DataError, RowError
 from deepeyes_env.images import ImageRef
 
 FIELDS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")

@@ -12,11 +12,11 @@ import pytest
 import skimage.data
 from PIL import Image, JpegImagePlugin
 
-from deepeyes_env.core import DataError
 from deepeyes_env.data import load
 from deepeyes_env.data.photos import plant
 from deepeyes_env.data.visual_search import VisualSearch
-from deepeyes_env.images import ImageError, ViewBudget
+from deepeyes_env.errors import DataError, ImageError
+from deepeyes_env.images import ViewBudget
 
 VIEW = ViewBudget(min_pixels=112 * 112, max_pixels=112 * 112)
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample
-from deepeyes_env.data import RowError, TSVDataset, tsv, write_tsv
+from deepeyes_env.core import Sample
+from deepeyes_env.data import TSVDataset, tsv, write_tsv
+from deepeyes_env.errors import DataError, RowError
 
 
 def png(color: int = 0) -> bytes:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample
-from deepeyes_env.data import RowError, VStarDataset, write_vstar
+from deepeyes_env.core import Sample
+from deepeyes_env.data import VStarDataset, write_vstar
+from deepeyes_env.errors import DataError, RowError
 
 
 def jpeg(color: int = 0) -> bytes:

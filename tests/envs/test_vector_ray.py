@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from deepeyes_env import BBox, Image, Rubric, Term, Tool, ToolContext, register_toolbox, tool
-from deepeyes_env.core import MissingExtraError
 from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.envs.vector.messages import Step
 from deepeyes_env.envs.vector.transport import pack, unpack
+from deepeyes_env.errors import MissingExtraError, UnknownNameError
 from tests.conftest import zoom_text
 from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, samples
 
@@ -159,7 +159,7 @@ def test_users_errors_come_as_they_are():
         RayVectorEnv("VisualToolbox-v2", 4, group_size=2, num_actors=3)
     with pytest.raises(TypeError, match="'judge' cannot be sent"):
         RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), judge=threading.Lock(), **EXTRA)
-    with pytest.raises(KeyError, match="no toolbox named"):
+    with pytest.raises(UnknownNameError, match="unknown toolbox"):
         RayVectorEnv("VisualToolbx-v2", 2, dataset=samples(), **EXTRA)
 
 

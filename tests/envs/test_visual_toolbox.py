@@ -10,6 +10,7 @@ import pytest
 
 import deepeyes_env
 from deepeyes_env import Image, Rubric, Sample, Term, Tool, ToolCall, ViewBudget, register_toolbox, tool
+from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.images.store import ImageStore
 from tests.conftest import pattern, zoom_text
@@ -258,8 +259,8 @@ def test_reset_options(sample):
         ({"max_turns": 0}, ValueError, "max_turns=0"),
         ({"dataset": []}, ValueError, "no samples"),
         ({"dataset": "missing.parquet"}, (OSError, ValueError), "missing.parquet"),
-        ({"rubric": "deepeye"}, (KeyError, ValueError), "deepeyes"),
-        ({"toolbox": "VisualToolbox-v22"}, KeyError, "VisualToolbox-v2"),
+        ({"rubric": "deepeye"}, UnknownNameError, "deepeyes"),
+        ({"toolbox": "VisualToolbox-v22"}, UnknownNameError, "VisualToolbox-v2"),
         ({"render_mode": "human"}, ValueError, "rgb_array"),
     ],
 )
@@ -331,7 +332,7 @@ def test_rows_choose_their_toolbox_and_ordinary_rows_have_none(sample):
     _, reward, terminated, _, info = env.step("<think>6 + 6</think> \\boxed{12}")
     assert terminated
     assert reward == pytest.approx(1.2)
-    with pytest.raises(KeyError, match="flying"):
+    with pytest.raises(UnknownNameError, match="flying"):
         env.reset(options={"sample": replace(sample, env_name="flying")})
 
 
@@ -355,7 +356,7 @@ def test_own_rubric(sample):
 def test_toolboxes_are_checked_at_registration():
     with pytest.raises(ValueError, match="unique"):
         register_toolbox("Twice-v0", tools=["image_zoom_in_tool", "image_zoom_in_tool"])
-    with pytest.raises(KeyError, match="image_zoom_in_tool"):
+    with pytest.raises(UnknownNameError, match="image_zoom_in_tool"):
         register_toolbox("Typo-v0", tools=["image_zoom_tool"])
 
 

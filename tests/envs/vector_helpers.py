@@ -78,7 +78,7 @@ def facts(infos):
 
 
 def equal(first, second):
-    """Whether two records of :func:`play` are equal, images to the byte."""
+    """Whether two records of ``play`` are equal, images to the byte."""
     return len(first) == len(second) and all(
         same(a[0], b[0]) and a[1:] == b[1:] for a, b in zip(first, second, strict=True)
     )

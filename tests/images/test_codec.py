@@ -12,7 +12,8 @@ import skimage.data
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from deepeyes_env.images import ImageError, codec
+from deepeyes_env.errors import ImageError
+from deepeyes_env.images import codec
 
 PHOTO = skimage.data.chelsea()  # 300 x 451
 GREY = np.add.outer(np.arange(20), np.arange(30) * 8).astype(np.uint8)

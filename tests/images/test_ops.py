@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from deepeyes_env.core import MissingExtraError
+from deepeyes_env.errors import MissingExtraError
 from deepeyes_env.images import ops
 
 torch = pytest.importorskip("torch")

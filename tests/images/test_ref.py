@@ -7,7 +7,8 @@ import pytest
 import skimage.data
 from PIL import Image as PILImage
 
-from deepeyes_env.images import ImageError, ImageRef, Renderable, codec
+from deepeyes_env.errors import ImageError
+from deepeyes_env.images import ImageRef, Renderable, codec
 
 PHOTO = skimage.data.astronaut()[100:240, 150:350]  # 140 x 200
 PNG = codec.encode(PHOTO)

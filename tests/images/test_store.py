@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deepeyes_env.images import ImageError, ImageRef, ImageStore, ViewBudget, codec, ops, shared_store
+from deepeyes_env.errors import ImageError
+from deepeyes_env.images import ImageRef, ImageStore, ViewBudget, codec, ops, shared_store
 
 PHOTO = skimage.data.chelsea()  # 300 x 451
 PNG = codec.encode(PHOTO)

@@ -3,8 +3,9 @@ import math
 import pytest
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import JudgeError
 from deepeyes_env.images import ImageRef
-from deepeyes_env.judges import ChainJudge, Judge, JudgeError, MathJudge, RuleJudge, Verdict
+from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge, Verdict
 
 SAMPLE = Sample("s", "Which?", "tan", (ImageRef(b"never decoded", digest="0" * 64),))
 

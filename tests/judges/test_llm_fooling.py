@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from deepeyes_env.judges import MAX_ANSWER_LENGTH, ChainJudge, JudgeError, LLMJudge, MathJudge, RuleJudge, Verdict
+from deepeyes_env.errors import JudgeError
+from deepeyes_env.judges import MAX_ANSWER_LENGTH, ChainJudge, LLMJudge, MathJudge, RuleJudge, Verdict
 from deepeyes_env.judges.llm_prompts import OPEN
 from tests.judges.judging_model import CASE, Request, case_of, honest, question
 from tests.servers.faulty import FaultyServer

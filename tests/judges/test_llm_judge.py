@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deepeyes_env.judges import ChainJudge, Judge, JudgeError, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
-from deepeyes_env.judges.llm_endpoint import UnreadableReplyError, _content, on_this_machine
+from deepeyes_env.errors import JudgeError, UnreadableReplyError
+from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
+from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer

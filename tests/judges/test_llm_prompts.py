@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepeyes_env.judges.llm_prompts import MATH, OPEN, Case, UnreadableReplyError, one_line, read_judgement
+from deepeyes_env.errors import UnreadableReplyError
+from deepeyes_env.judges.llm_prompts import MATH, OPEN, Case, one_line, read_judgement
 from tests.judges.judging_model import CASE, question
 
 HOSTILE = st.lists(

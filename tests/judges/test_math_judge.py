@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepeyes_env.core import MissingExtraError, Sample
+from deepeyes_env.core import Sample
+from deepeyes_env.errors import MissingExtraError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import MathJudge, maths
 

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -5,7 +9,7 @@ from hypothesis import strategies as st
 from deepeyes_env.core import Message, Sample, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import RuleJudge
-from deepeyes_env.rewards import Rubric, Term, get_rubric, presets, register_rubric
+from deepeyes_env.rewards import Rubric, Term, get_rubric, register_rubric
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 RIGHT, WRONG, BROKEN = (
@@ -111,8 +115,7 @@ def test_any_text_gives_a_reward_within_bounds_and_the_same_terms(
         assert scored.reward == pytest.approx(sum(term.weighted for term in scored.reward_terms.values()))
 
 
-def test_a_rubric_by_name_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "_registered", {})
+def test_a_rubric_by_name_or_as_it_is() -> None:
     mine = Rubric([Term("one", lambda e: 1.0)])
     assert get_rubric(mine) is mine
     assert get_rubric("deepeyes") is get_rubric("deepeyes")
@@ -128,14 +131,17 @@ def test_a_rubric_by_name_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         register_rubric("deepeyes", mine)
 
 
-def test_without_the_extra_rules_judge_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "math_verify_installed", lambda: False)
-    presets._math_judge.cache_clear()
-    presets._presets.cache_clear()
-    try:
-        scored = get_rubric("deepeyes")(play(r"<think>a</think>\boxed{left}", source="xince"))
-        assert scored.reward == pytest.approx(1.2)
-        assert presets._math_judge() == RuleJudge()
-    finally:
-        presets._math_judge.cache_clear()
-        presets._presets.cache_clear()
+WITHOUT_MATH_VERIFY = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "math_verify" else found(name, package)
+from tests.rewards.test_presets import RIGHT, play
+from deepeyes_env.rewards import get_rubric
+print(get_rubric("deepeyes")(play(r"<think>a</think>\\boxed{left}", source="xince")).reward)
+"""
+
+
+def test_without_the_extra_rules_judge_the_box() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MATH_VERIFY], capture_output=True, text=True, cwd=root)
+    assert done.stdout.strip() == "1.2", done.stderr

@@ -53,7 +53,7 @@ class FaultyServer:
     Stop strings are honoured as OpenAI does: the text ends before them.
 
     Attributes:
-        asked: How often each conversation state was asked for (see :func:`state_of`).
+        asked: How often each conversation state was asked for (see ``state_of``).
         answered: How often it was answered in full.
         given: How many faults of each kind were given.
         requests: Bodies of all requests, in order of arrival.

@@ -10,10 +10,11 @@ pytest.importorskip("openai")
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import agents
-from agents.agent import AgentError
-from agents.openai import OpenAIAgent
+from deepeyes_env import agents
+from deepeyes_env.agents.agent import AgentError
+from deepeyes_env.agents.openai import OpenAIAgent
 from deepeyes_env.data import load
+from deepeyes_env.trainers.tiny import BASE
 from tests.servers.real_servers import TRANSFORMERS_SERVE, environment, served, settings_of
 from tests.servers.tiny_vlm import NATIVE, TEXT
 from tests.servers.whole_episodes import (
@@ -21,7 +22,6 @@ from tests.servers.whole_episodes import (
     assert_looked_and_answered,
     played,
 )
-from trainers.tiny import BASE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

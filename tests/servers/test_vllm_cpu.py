@@ -13,11 +13,11 @@ pytest.importorskip("openai")
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.agent import AgentError  # noqa: E402
-from agents.openai import OpenAIAgent  # noqa: E402
-from agents.transformers.attention import MaskedAttention  # noqa: E402
-from agents.transformers.kv import own_attention  # noqa: E402
-from agents.transformers.policy import VisionPolicy  # noqa: E402
+from deepeyes_env.agents.agent import AgentError  # noqa: E402
+from deepeyes_env.agents.openai import OpenAIAgent  # noqa: E402
+from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
 from tests.servers.real_servers import VLLM, environment, served, settings_of  # noqa: E402
 from tests.servers.tiny_vlm import NATIVE, TEXT  # noqa: E402

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from agents.openai.requests import RETURNED, Place
-from agents.transformers.attention import MaskedAttention
-from agents.transformers.kv import own_attention
-from agents.transformers.policy import VisionPolicy
-from agents.transformers.positions import rotary_positions
 from deepeyes_env import VisualToolboxEnv
+from deepeyes_env.agents.openai.requests import RETURNED, Place
+from deepeyes_env.agents.transformers.attention import MaskedAttention
+from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.ref import ImageRef

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 def main(model: str, number: int) -> None:
     from dataclasses import replace
 
-    from agents.transformers.generator import Sampling
-    from agents.vllm_agent import VLLMAgent
     from deepeyes_env import VisualToolboxEnv
+    from deepeyes_env.agents.transformers.generator import Sampling
+    from deepeyes_env.agents.vllm_agent import VLLMAgent
     from deepeyes_env.data.visual_search import pattern_search
     from deepeyes_env.images.views import ViewBudget
 

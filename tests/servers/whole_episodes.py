@@ -7,13 +7,13 @@ import urllib.request
 from dataclasses import replace
 from typing import Any
 
-from agents import Episode
-from agents.agent import AsyncAgent
-from agents.budget import Budget
-from agents.frames import family_of
-from agents.openai.requests import messages_of
-from agents.play_async import play_async
-from agents.upkeep import keep_up
+from deepeyes_env.agents import Episode
+from deepeyes_env.agents.agent import AsyncAgent
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.context import keep_up
+from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.openai.requests import messages_of
+from deepeyes_env.agents.play_async import play_async
 from deepeyes_env.core import Trajectory
 from tests.servers.tiny_vlm import ANSWER, BOX, TEXT, environment
 
@@ -62,8 +62,8 @@ def assert_ledger_counts_what_the_server_reads(base_url: str, model: str, folder
 
 
 def _prompt_tokens(base_url: str, model: str, episode: Trajectory) -> int:
-    from agents.openai.data_urls import DataUrls
-    from agents.openai.requests import body_of
+    from deepeyes_env.agents.openai.data_urls import DataUrls
+    from deepeyes_env.agents.openai.requests import body_of
 
     settings = {"model": model, "max_tokens": 200, "temperature": 0}
     body = bytes(body_of(settings, messages_of(episode), DataUrls("png", 95)))

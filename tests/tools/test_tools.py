@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from deepeyes_env import BBox, Image, ImageRef, Tool, ToolContext, ToolOutput, tool
+from deepeyes_env.errors import ArgumentError, ToolError, UnknownNameError
 from deepeyes_env.images.store import ImageStore
-from deepeyes_env.tools import ArgumentError, RotateTool, ToolBaseTool, ToolError, ZoomTool, get_tool, register_tool
+from deepeyes_env.tools import RotateTool, ToolBaseTool, ZoomTool, get_tool, register_tool
 from deepeyes_env.tools.zoom import ImagePathZoomTool, enlarge
 from tests.conftest import pattern
 
@@ -230,7 +231,7 @@ def test_registry():
     register_tool(flip)
     assert get_tool("flip") is flip
     assert get_tool(ZoomTool) is ZoomTool
-    with pytest.raises(KeyError, match="image_zoom_in_tool"):
+    with pytest.raises(UnknownNameError, match="image_zoom_in_tool"):
         get_tool("image_zoom_tool")
     with pytest.raises(TypeError, match="@tool"):
         get_tool(lambda image: image)

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from trainers.grpo.config import load_config
-from trainers.grpo.run import run
+from deepeyes_env.trainers.grpo.config import load_config
+from deepeyes_env.trainers.grpo.run import run
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import agents
+from deepeyes_env import agents
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.trajectories import write_comparison
 

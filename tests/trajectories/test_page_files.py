@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError, Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.core import Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.errors import DataError
 from deepeyes_env.trajectories import TrajectoryWriter, write_page
 from deepeyes_env.trajectories.page_data import MAX_TEXT
 

@@ -12,18 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from deepeyes_env.core import (
-    DataError,
-    Message,
-    PolicyTokens,
-    RewardTerm,
-    Sample,
-    ToolCall,
-    ToolResult,
-    Trajectory,
-    Turn,
-)
-from deepeyes_env.images import ImageError
+from deepeyes_env.core import Message, PolicyTokens, RewardTerm, Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 

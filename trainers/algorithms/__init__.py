@@ -1,18 +1,24 @@
 """Advantages, policy losses, their aggregation, and KL estimates: plain functions on tensors.
 
-Users add their own with :func:`register_advantage` and :func:`register_policy_loss`.
+Users add their own with ``register_advantage`` and ``register_policy_loss``.
 """
 
-from trainers.algorithms.advantages import (
+from deepeyes_env.trainers.algorithms.advantages import (
     AdvantageInputs,
     get_advantage,
     needs_baselines,
     needs_values,
     register_advantage,
 )
-from trainers.algorithms.aggregation import Aggregation, Totals, aggregate
-from trainers.algorithms.kl import KLEstimator, kl_divergence
-from trainers.algorithms.losses import LossSettings, PolicyLoss, get_policy_loss, register_policy_loss, value_loss
+from deepeyes_env.trainers.algorithms.aggregation import Aggregation, Totals, aggregate
+from deepeyes_env.trainers.algorithms.kl import KLEstimator, kl_divergence
+from deepeyes_env.trainers.algorithms.losses import (
+    LossSettings,
+    PolicyLoss,
+    get_policy_loss,
+    register_policy_loss,
+    value_loss,
+)
 
 __all__ = [
     "AdvantageInputs",

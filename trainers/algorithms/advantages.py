@@ -1,6 +1,6 @@
 """Advantage estimators: how much better than expected each token of an episode was.
 
-All take :class:`AdvantageInputs` and return ``(advantages, returns)``, both ``(B, L)`` and 0 outside the mask. L counts
+All take ``AdvantageInputs`` and return ``(advantages, returns)``, both ``(B, L)`` and 0 outside the mask. L counts
 policy tokens only; where a table has observation tokens in between, the mask leaves them out.
 
 =========================  ==========================================================================================
@@ -23,8 +23,9 @@ from typing import TypeAlias
 
 import torch
 
-from trainers.algorithms.masked import masked_sum, masked_whiten
-from trainers.algorithms.registry import Registry
+from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import Registry
+from deepeyes_env.trainers.algorithms.masked import masked_sum, masked_whiten
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class AdvantageInputs:
 
 Advantage: TypeAlias = Callable[[AdvantageInputs], tuple[torch.Tensor, torch.Tensor]]
 
-_registry: Registry[Advantage] = Registry("advantage estimator")
-register_advantage = _registry.register
-get_advantage = _registry.get
+ADVANTAGES: Registry[Advantage] = Registry("advantage estimator")
+register_advantage = ADVANTAGES.register
+get_advantage = ADVANTAGES.get
 
 EPSILON = 1e-6
 
@@ -117,7 +118,7 @@ def remax(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
         ValueError: There are no baselines.
     """
     if inputs.baselines is None:
-        raise ValueError("remax needs the reward of a greedy episode for each group: baselines")
+        raise UsageError("remax needs the reward of a greedy episode for each group: baselines")
     kept = torch.where(inputs.mask.bool(), inputs.rewards, 0.0)
     returns = torch.where(inputs.mask.bool(), kept.flip(1).cumsum(1).flip(1), 0.0)
     return torch.where(inputs.mask.bool(), returns - inputs.baselines[:, None], 0.0), returns
@@ -131,7 +132,7 @@ def gae(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
         ValueError: There are no values.
     """
     if inputs.values is None:
-        raise ValueError("gae needs the values of a value head")
+        raise UsageError("gae needs the values of a value head")
     advantages = torch.zeros_like(inputs.rewards)
     following = last = torch.zeros_like(inputs.rewards[:, 0])
     for token in reversed(range(inputs.rewards.shape[1])):
@@ -159,3 +160,6 @@ def _group_means(scores: torch.Tensor, groups: torch.Tensor) -> tuple[torch.Tens
 def _on_tokens(scores: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     spread = torch.where(mask.bool(), scores[:, None], 0.0)
     return spread, spread
+
+
+ADVANTAGES.protect()

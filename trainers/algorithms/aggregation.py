@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from trainers.algorithms.masked import masked_sum
+from deepeyes_env.errors import UsageError
+from deepeyes_env.trainers.algorithms.masked import masked_sum
 
 Aggregation: TypeAlias = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 """``token-mean``: every token of the batch weighs the same (DAPO, arXiv 2503.14476). ``seq-mean-token-sum``: sum over
@@ -46,7 +47,7 @@ def aggregate(losses: torch.Tensor, mask: torch.Tensor, mode: Aggregation, total
     Args:
         losses: ``(b, L)``.
         mask: ``(b, L)`` ``bool``.
-        mode: See :data:`Aggregation`.
+        mode: See ``Aggregation``.
         totals: Counts of the whole batch.
 
     Raises:
@@ -62,4 +63,4 @@ def aggregate(losses: torch.Tensor, mask: torch.Tensor, mode: Aggregation, total
         return (of_sequence / mask.sum(1).clamp(min=1)).sum() / sequences
     if mode == "seq-mean-token-sum-norm":
         return of_sequence.sum() / sequences / totals.length
-    raise ValueError(f"unknown aggregation {mode!r}; known: {', '.join(get_args(Aggregation))}")
+    raise UsageError(f"unknown aggregation {mode!r}; known: {', '.join(get_args(Aggregation))}")

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
+from deepeyes_env.errors import UsageError
+
 KLEstimator: TypeAlias = Literal["k1", "k2", "k3", "abs"]
 """``k1``: the log ratio, unbiased. ``k2``: half its square. ``k3``: unbiased and never negative. ``abs``: its size."""
 
@@ -16,7 +18,7 @@ def kl_divergence(logprobs: torch.Tensor, reference: torch.Tensor, estimator: KL
     Args:
         logprobs: Of the policy, any shape.
         reference: Of the reference policy, the same shape.
-        estimator: See :data:`KLEstimator`.
+        estimator: See ``KLEstimator``.
 
     Raises:
         ValueError: The estimator is unknown.
@@ -32,4 +34,4 @@ def kl_divergence(logprobs: torch.Tensor, reference: torch.Tensor, estimator: KL
         case "k3":
             back = (-ratio).clamp(-20, 20)
             return (back.exp() - back - 1).clamp(-10, 10)
-    raise ValueError(f"unknown KL estimator {estimator!r}; known: {', '.join(get_args(KLEstimator))}")
+    raise UsageError(f"unknown KL estimator {estimator!r}; known: {', '.join(get_args(KLEstimator))}")

@@ -1,4 +1,4 @@
-"""Policy losses, token by token: how they become one number is :mod:`trainers.algorithms.aggregation`'s.
+"""Policy losses, token by token: how they become one number is ``deepeyes_env.trainers.algorithms.aggregation``'s.
 
 =================  ==================================================================================================
 ``ppo``            clipped ratio (PPO, arXiv 1707.06347), with bounds of their own below and above (clip-higher: DAPO,
@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import torch
 
-from trainers.algorithms.masked import masked_mean, masked_sum
-from trainers.algorithms.registry import Registry
+from deepeyes_env.registry import Registry
+from deepeyes_env.trainers.algorithms.masked import masked_mean, masked_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ PolicyLossFunction: TypeAlias = Callable[
 ]
 """Takes old log-probabilities, log-probabilities, advantages and mask, all ``(B, L)``, and the settings."""
 
-_registry: Registry[PolicyLossFunction] = Registry("policy loss")
-register_policy_loss = _registry.register
-get_policy_loss = _registry.get
+POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss")
+register_policy_loss = POLICY_LOSSES.register
+get_policy_loss = POLICY_LOSSES.get
 
 _LARGEST = 20.0
 
@@ -130,3 +130,6 @@ def _metrics(
             "dual_clip_fraction": float(masked_mean(dual.float(), mask)),
             "old_kl": float(masked_mean(-difference, mask)),
         }
+
+
+POLICY_LOSSES.protect()

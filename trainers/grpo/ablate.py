@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from deepeyes_env.data.files import replacing
-from trainers.grpo.checkpoint import Checkpoints
-from trainers.grpo.config import Config
-from trainers.grpo.run import METRICS, SETTINGS, check_same, run
-from trainers.grpo.trainer import AFTER
-from trainers.sight import read_metrics
-from trainers.sight.curves import plot_bands
+from deepeyes_env.errors import UsageError
+from deepeyes_env.files import replacing
+from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
+from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.run import METRICS, SETTINGS, check_same, run
+from deepeyes_env.trainers.grpo.trainer import AFTER
+from deepeyes_env.trainers.tracking import read_metrics
+from deepeyes_env.trainers.tracking.curves import plot_bands
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         KeyboardInterrupt: A run was interrupted; the same call goes on from there.
     """
     if config.evaluation.samples == 0:
-        raise ValueError("evaluation.samples=0: arms are compared by held-out questions; ask for some")
+        raise UsageError("evaluation.samples=0: arms are compared by held-out questions; ask for some")
     if config.env.rubric != Config().env.rubric:
-        raise ValueError(f"env.rubric={config.env.rubric!r}: every arm has a rubric of its own; leave it out")
+        raise UsageError(f"env.rubric={config.env.rubric!r}: every arm has a rubric of its own; leave it out")
     out = Path(config.out)
     done: dict[str, list[Path]] = {}
     for arm in arms:

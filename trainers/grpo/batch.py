@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepeyes_env.errors import DeepEyesError
+
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step_(\d{6,})")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(DeepEyesError, RuntimeError):
     """A checkpoint could not be written or read; the message says what is still there."""
 
 
-class MisfitError(ValueError):
+class MisfitError(DeepEyesError, ValueError):
     """A checkpoint is whole, and of a run with other settings."""
 
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from deepeyes_env.core import DataError
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
-from deepeyes_env.data.files import replacing
-from deepeyes_env.names import did_you_mean
-from trainers.algorithms import Aggregation, KLEstimator
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.files import replacing
+from deepeyes_env.registry import did_you_mean
+from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 
 class Scenes(Section):
-    """The built-in task; see :class:`deepeyes_env.data.visual_search.VisualSearch` for what the settings mean.
+    """The built-in task; see ``deepeyes_env.data.visual_search.VisualSearch`` for what the settings mean.
 
     Attributes:
         size: ``(width, height)`` of a scene in native pixels.
@@ -97,7 +97,7 @@ class Rollout(Section):
 
 
 class Algorithm(Section):
-    """What is optimised; see :mod:`trainers.algorithms`.
+    """What is optimised; see ``deepeyes_env.trainers.algorithms``.
 
     Attributes:
         advantage: Name of the advantage estimator.
@@ -250,14 +250,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
         if self.optim.minibatches > self.rollout.prompts:
-            raise ValueError(
+            raise UsageError(
                 f"optim.minibatches={self.optim.minibatches} is more than rollout.prompts={self.rollout.prompts}: "
                 "a minibatch holds whole groups"
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
-            raise ValueError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+            raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
         if self.evaluation.data and self.data == VISUAL_SEARCH:
-            raise ValueError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
+            raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
 
     def save(self, path: Path) -> None:
@@ -291,7 +291,7 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "settings"
-        raise ValueError(f"{name}={first['input']!r}: {first['msg']}" if first["loc"] else first["msg"]) from None
+        raise UsageError(f"{name}={first['input']!r}: {first['msg']}" if first["loc"] else first["msg"]) from None
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -312,7 +312,7 @@ def _read(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise ValueError(
+        raise UsageError(
             f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
         ) from error
     except yaml.YAMLError as error:
@@ -327,11 +327,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _parsed(override: str) -> dict[str, Any]:
     name, equals, value = override.partition("=")
     if not equals or not name:
-        raise ValueError(f"{override!r} is not key=value; for example rollout.prompts=16")
+        raise UsageError(f"{override!r} is not key=value; for example rollout.prompts=16")
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ValueError(f"{override!r}: the value is not YAML: {error}") from error
+        raise UsageError(f"{override!r}: the value is not YAML: {error}") from error
     for part in reversed(name.split(".")):
         nested = {part: nested}
     return dict(nested)
@@ -348,7 +348,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _check_names(settings: Mapping[str, Any], section: type[BaseModel], prefix: str = "") -> None:
     for name, value in settings.items():
         if name not in section.model_fields:
-            raise ValueError(f"unknown setting {prefix}{name}{_nearest(f'{prefix}{name}')}")
+            raise UsageError(f"unknown setting {prefix}{name}{_nearest(f'{prefix}{name}')}")
         kind = section.model_fields[name].annotation
         if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
             _check_names(value, kind, f"{prefix}{name}.")

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.transformers.attention import attended
-from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence, buckets
+from deepeyes_env.agents.transformers.attention import attended
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.sequence import TokenSequence, buckets
 from deepeyes_env.images.ref import ImageRef
-from trainers.grpo.packing import Pack
+from deepeyes_env.trainers.grpo.packing import Pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Packs with prompts of like length; an :class:`~agents.transformers.attention.Attention` over their ``T`` places.
+    """Packs with prompts of like length; an ``Attention`` over their ``T`` places.
 
     Attributes:
         ids: ``(T,)`` ``int64`` token ids.
@@ -73,7 +73,7 @@ class Layout:
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layer: int, final: bool
     ) -> torch.Tensor:
-        """See :class:`~agents.transformers.attention.Attention`."""
+        """See ``Attention``."""
         number, width = self.prompts
         sizes = [number * width, *(len(block.rows) * block.width for block in self.blocks)]
         (keys, *own_keys), (values, *own_values) = key.split(sizes), value.split(sizes)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.transformers.policy import VisionPolicy
-from trainers.algorithms import (
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.trainers.algorithms import (
     AdvantageInputs,
     LossSettings,
     Totals,
@@ -25,14 +26,14 @@ from trainers.algorithms import (
     needs_values,
     value_loss,
 )
-from trainers.grpo.batch import Batch
-from trainers.grpo.checkpoint import MisfitError
-from trainers.grpo.config import Algorithm, Optim
-from trainers.grpo.layout import layouts
-from trainers.grpo.packing import Pack, microbatches, pack
+from deepeyes_env.trainers.grpo.batch import Batch
+from deepeyes_env.trainers.grpo.checkpoint import MisfitError
+from deepeyes_env.trainers.grpo.config import Algorithm, Optim
+from deepeyes_env.trainers.grpo.layout import layouts
+from deepeyes_env.trainers.grpo.packing import Pack, microbatches, pack
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(DeepEyesError, RuntimeError):
     """A loss or gradient was not a finite number; the weights are as they were before."""
 
 
@@ -127,7 +128,7 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self._steps, "value_head": head}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to what :meth:`state` returned; settings of the optimizer stay as they are now.
+        """Go back to what ``state`` returned; settings of the optimizer stay as they are now.
 
         Raises:
             MisfitError: It is of a learner with a value head, and this one has none, or the other way round.

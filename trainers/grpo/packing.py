@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.transformers.policy import VisionPolicy
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.images.ref import ImageRef
 
 

@@ -12,9 +12,10 @@ from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.data.visual_search import VisualSearch
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
-from trainers.grpo.config import Config
-from trainers.grpo.rollouts import Start
+from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.rollouts import Start
 
 ENDLESS = 1_000_000
 """Number of scenes of the built-in task: more than a run plays."""
@@ -55,7 +56,7 @@ class Questions:
         other = load(config.evaluation.data) if config.evaluation.data else None
         self._size = len(source) - (0 if other else number)
         if self._size < 1:
-            raise ValueError(
+            raise UsageError(
                 f"data {config.data!r} has {len(source)} questions, and evaluation.samples={number} of them are held "
                 "out: lower it, or name other questions by evaluation.data"
             )

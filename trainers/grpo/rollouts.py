@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from agents.transformers.generator import Conversation, Generator
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.generator import Conversation, Generator
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Sample, Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
+from deepeyes_env.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class _Opening:
 class Rollouts:
     """Plays one batch of episodes at a time.
 
-    Environments work in the background: between :meth:`begin` and :meth:`play` the first observations are drawn, and
+    Environments work in the background: between ``begin`` and ``play`` the first observations are drawn, and
     while a message is being written, others that are complete are acted on. A wave waits ``patience`` seconds for
     environments that are slower than the rest, then goes on without them: a slow tool delays its own episodes only.
 
@@ -121,9 +122,9 @@ class Rollouts:
             ValueError: Another batch was begun, or there are more episodes than environments.
         """
         if self.begun:
-            raise ValueError("a batch of episodes is under way; play it first")
+            raise UsageError("a batch of episodes is under way; play it first")
         if len(starts) > self.env.num_envs:
-            raise ValueError(f"{len(starts)} episodes do not fit into {self.env.num_envs} environments")
+            raise UsageError(f"{len(starts)} episodes do not fit into {self.env.num_envs} environments")
         self._episodes = {number: _Episode(start) for number, start in enumerate(starts)}
         self.env.send({number: start.command for number, start in enumerate(starts)})
 

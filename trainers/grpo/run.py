@@ -9,16 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from deepeyes_env.core import import_extra
-from deepeyes_env.data.files import refuse_file
+from deepeyes_env.errors import UsageError
+from deepeyes_env.extras import import_extra
+from deepeyes_env.files import refuse_file
+from deepeyes_env.trainers.grpo.config import Config, differences, load_config
+from deepeyes_env.trainers.grpo.stopping import undisturbed
+from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
+from deepeyes_env.trainers.tracking import MetricsFile, Recorder, TensorBoard, WandB
+from deepeyes_env.trainers.tracking.board import LoggingBoard
+from deepeyes_env.trainers.tracking.curves import plot_curves
+from deepeyes_env.trainers.tracking.live import Live
 from deepeyes_env.trajectories import read_trajectories, write_comparison
-from trainers.grpo.config import Config, differences, load_config
-from trainers.grpo.stopping import undisturbed
-from trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
-from trainers.sight import MetricsFile, Recorder, TensorBoard, WandB
-from trainers.sight.board import LoggingBoard
-from trainers.sight.curves import plot_curves
-from trainers.sight.live import Live
 
 FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
@@ -127,4 +128,4 @@ def check_same(config: Config, matters: Callable[[str], bool]) -> None:
     changed = {name: pair for name, pair in differences(load_config((), path), config).items() if matters(name)}
     if changed:
         said = ", ".join(f"{name} was {before!r} and now is {now!r}" for name, (before, now) in changed.items())
-        raise ValueError(f"{config.out}: {said}; go on with the settings as they were, or give another out=")
+        raise UsageError(f"{config.out}: {said}; go on with the settings as they were, or give another out=")

@@ -16,26 +16,27 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from agents.transformers.generator import Generator, Sampling
-from agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.generator import Generator, Sampling
+from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.toolbox import registered_kwargs
 from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.store import ImageStore
+from deepeyes_env.registry import load_plugins
 from deepeyes_env.rewards import get_rubric
+from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
+from deepeyes_env.trainers.grpo.batch import Batch
+from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
+from deepeyes_env.trainers.grpo.config import TINY, Config
+from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError
+from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
+from deepeyes_env.trainers.grpo.questions import Questions
+from deepeyes_env.trainers.grpo.rollouts import Rollout, Rollouts, Timers, by_error
+from deepeyes_env.trainers.grpo.stopping import Stopper
+from deepeyes_env.trainers.tracking import Recorder
+from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trajectories import TrajectoryWriter
-from trainers.algorithms import get_policy_loss, needs_baselines, needs_values
-from trainers.grpo.batch import Batch
-from trainers.grpo.checkpoint import Checkpoints, Progress, reading
-from trainers.grpo.config import TINY, Config
-from trainers.grpo.learner import Learner, NonFiniteError
-from trainers.grpo.metrics import memory_metrics, rollout_metrics
-from trainers.grpo.plugins import import_plugins
-from trainers.grpo.questions import Questions
-from trainers.grpo.rollouts import Rollout, Rollouts, Timers, by_error
-from trainers.grpo.stopping import Stopper
-from trainers.sight import Recorder
-from trainers.sight.board import LoggingBoard
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
-        import_plugins(config.env.plugins)
+        load_plugins(config.env.plugins)
         self.config = config
         self.out = Path(config.out)
         self._recorders = recorders
@@ -90,7 +91,7 @@ class Trainer:
         get_policy_loss(config.algorithm.loss)  # a wrong name is found before anything is made
         self._greedy_first = needs_baselines(config.algorithm.advantage)
         if self._greedy_first and config.rollout.group_size == 1:
-            raise ValueError(
+            raise UsageError(
                 f"algorithm.advantage={config.algorithm.advantage!r} wants a greedy episode beside others: raise "
                 "rollout.group_size above 1"
             )
@@ -285,13 +286,13 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
         ValueError: The model directory cannot be used, or the device is not there.
         CheckpointError: The checkpoint cannot be read.
     """
-    from trainers.tiny import BASE
+    from deepeyes_env.trainers.tiny import BASE
 
     optim = config.optim
     cuda = torch.cuda.is_available()
     device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
     if device.startswith("cuda") and not cuda:
-        raise ValueError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
+        raise UsageError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
     if device == "cpu":
         torch.set_num_threads(optim.threads)
     dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.transformers.policy import VisionPolicy
-from trainers.tiny.lessons import Lesson, Teacher
-from trainers.tiny.model import PROCESSOR, build_model
-from trainers.tiny.phrases import phrases
-from trainers.tiny.scenes import Picture, Study, draw_studies
-from trainers.tiny.study import LessonLoss, PictureLoss, gradient_step
-from trainers.tiny.tokenizer import build_tokenizer
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.trainers.tiny.lessons import Lesson, Teacher
+from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model
+from deepeyes_env.trainers.tiny.phrases import phrases
+from deepeyes_env.trainers.tiny.scenes import Picture, Study, draw_studies
+from deepeyes_env.trainers.tiny.study import LessonLoss, PictureLoss, gradient_step
+from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
 
 Report = Callable[[str, int, int], None]
 """Is told the stage, the step, and the number of steps."""

@@ -1,6 +1,6 @@
 """Lessons: conversations to imitate, and where in them it pays to look.
 
-A lesson is a :class:`~agents.transformers.sequence.TokenSequence` whose mask marks what is to be imitated, and
+A lesson is a ``TokenSequence`` whose mask marks what is to be imitated, and
 pointers: places where the colour of an object is named, with the image tokens that show it. Supervising attention there
 is what makes the policy bind a colour to a box: without it, the question was ignored as soon as there were two objects.
 """
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.transformers.chat import Chat
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import Message
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
-from trainers.tiny.phrases import Phrases, answer, box_of, locate, zoom
-from trainers.tiny.scenes import Picture, Study
+from deepeyes_env.trainers.tiny.phrases import Phrases, answer, box_of, locate, zoom
+from deepeyes_env.trainers.tiny.scenes import Picture, Study
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from agents.transformers.pixels import MEAN, STD
+from deepeyes_env.agents.transformers.pixels import MEAN, STD
 
 HIDDEN, LAYERS, HEADS = 96, 3, 3
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 2

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
 
-from agents.transformers.attention import MaskedAttention
-from agents.transformers.kv import own_attention
-from agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.attention import MaskedAttention
+from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
-from trainers.tiny.lessons import Lesson, images_of
-from trainers.tiny.phrases import SIDE
-from trainers.tiny.scenes import Picture
+from deepeyes_env.trainers.tiny.lessons import Lesson, images_of
+from deepeyes_env.trainers.tiny.phrases import SIDE
+from deepeyes_env.trainers.tiny.scenes import Picture
 
 WEIGHTS = {"pattern": 3.0, "number": 1.0, "colour": 0.5, "other": 0.3}
 """How much tokens weigh: the few that have to be found in an image the most."""

@@ -10,7 +10,7 @@ Read are:
 - VLMEvalKit's ``MathVista_MINI.tsv``: the same as columns, ``choices`` and ``skills`` as Python lists.
 
 The ``query`` with MathVista's own hints is not used, and what VLMEvalKit's questions hold of it is cut off: the options
-are shuffled and listed by the environment, and :data:`HINTS` says which kind of number is wanted. The test split has no
+are shuffled and listed by the environment, and ``HINTS`` says which kind of number is wanted. The test split has no
 answers and cannot be scored.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.benchmarks.records import (
     MappedDataset,
     Record,
@@ -37,6 +37,7 @@ from deepeyes_env.data.benchmarks.records import (
 )
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
 
 FORMAT = (

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.benchmarks.records import (
     MappedDataset,
     Record,
@@ -29,6 +29,7 @@ from deepeyes_env.data.benchmarks.records import (
 )
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
 
 FORMAT = (

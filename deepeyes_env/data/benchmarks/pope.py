@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.benchmarks.records import (
     MappedDataset,
     Record,
@@ -28,6 +28,7 @@ from deepeyes_env.data.benchmarks.records import (
 )
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
 
 FORMAT = (

@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from deepeyes_env.core import DataError, Sample, import_extra
+from deepeyes_env.core import Sample
 from deepeyes_env.data.rows import RowDataset
+from deepeyes_env.errors import DataError
+from deepeyes_env.extras import import_extra
 from deepeyes_env.images.ref import ImageRef
 
 CACHED_ROW_GROUPS = 2

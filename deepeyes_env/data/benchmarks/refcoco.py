@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.benchmarks.records import (
     MappedDataset,
     Record,
@@ -39,6 +39,7 @@ from deepeyes_env.data.benchmarks.records import (
 from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.frames import BBox, Size, to_native
 from deepeyes_env.images.ref import ImageRef
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
 from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN, Circular, Rotated, first_readable
 from deepeyes_env.data.dataset import BUILT_IN, PATTERN_SEARCH, VISUAL_SEARCH, Dataset, load
 from deepeyes_env.data.vlmevalkit import REQUIRED_COLUMNS, TSVDataset
 from deepeyes_env.data.vstar import VStarDataset
+from deepeyes_env.errors import DataError, UsageError
 
 Metric: TypeAlias = Literal["choice", "open", "yes_no", "box", "math"]
 """What an answer is, and so what is reported.
@@ -23,7 +24,7 @@ Metric: TypeAlias = Literal["choice", "open", "yes_no", "box", "math"]
 """
 
 StandardJudge: TypeAlias = Literal["rules", "math", "yes_no", "box"]
-"""Which judge decides unless another is asked for; :func:`deepeyes_env.judges.standard.standard_judge` makes it."""
+"""Which judge decides unless another is asked for; ``deepeyes_env.judges.standard.standard_judge`` makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Benchmark:
         name: Its name on the command line.
         title: Its name in reports.
         format: The files that are read.
-        metric: See :data:`Metric`.
-        judge: See :data:`StandardJudge`.
+        metric: See ``Metric``.
+        judge: See ``StandardJudge``.
         categories: Keys in ``Sample.metadata`` by which accuracy is broken down. A sample may lack some; where the
             value is a list (MathVista's skills), the sample counts under each item.
         tools: Tools that the prompt must describe for the benchmark to mean anything (``rotated``).
@@ -164,11 +165,11 @@ def open_benchmark(
     """Open a benchmark's files.
 
     Args:
-        name: One of :func:`benchmarks`; case and ``-``, ``_`` or spaces do not matter.
+        name: One of ``benchmarks``; case and ``-``, ``_`` or spaces do not matter.
         data: The file or folder, or samples already made; for the built-in tasks, which read no files, ``None``.
-        rotated: Turn each image by an angle drawn from ``seed`` and the sample's id; see :class:`Rotated`.
+        rotated: Turn each image by an angle drawn from ``seed`` and the sample's id; see ``Rotated``.
         circular: Ask each question once for each option, with the options cycled, in a fixed order; see
-            :class:`Circular`.
+            ``Circular``.
         seed: Seeds the angles.
 
     Raises:
@@ -187,7 +188,7 @@ def open_benchmark(
     if circular:
         dataset, benchmark = Circular(dataset), replace(benchmark, grouped=True)
         if not dataset.cycles:
-            raise ValueError(f"circular: {benchmark.title} has no options to cycle; leave it out")
+            raise UsageError(f"circular: {benchmark.title} has no options to cycle; leave it out")
     if rotated:
         dataset, benchmark = Rotated(dataset, seed), replace(benchmark, tools=("image_rotate_tool",))
     return benchmark, dataset
@@ -200,7 +201,7 @@ def _entry(name: str) -> _Entry:
             return entry
     near = difflib.get_close_matches(wanted, map(_key, _ENTRIES), n=1)
     hint = next((f"; did you mean {known}?" for known in _ENTRIES if _key(known) in near), ";")
-    raise ValueError(f"unknown benchmark {name!r}{hint} Known benchmarks: {', '.join(_ENTRIES)}")
+    raise UsageError(f"unknown benchmark {name!r}{hint} Known benchmarks: {', '.join(_ENTRIES)}")
 
 
 def _key(name: str) -> str:
@@ -211,10 +212,10 @@ def _open(entry: _Entry, data: str | Path | None) -> Dataset:
     benchmark = entry.benchmark
     if benchmark.name in BUILT_IN:
         if data is not None:
-            raise ValueError(f"{benchmark.title} is built in and reads no data; leave out {str(data)!r}")
+            raise UsageError(f"{benchmark.title} is built in and reads no data; leave out {str(data)!r}")
         return load(benchmark.name, split="test")
     if data is None:
-        raise ValueError(f"{benchmark.title} needs its data: {benchmark.format}")
+        raise UsageError(f"{benchmark.title} needs its data: {benchmark.format}")
     path = Path(data).expanduser()
     if path.is_dir() and not entry.folder:
         raise DataError(f"{path}: is a folder{_inside(path, entry)} {benchmark.title} is read from {benchmark.format}")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data.dataset import Dataset
-from deepeyes_env.images import ImageError
+from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, Size
 from deepeyes_env.images.ops import rotate
@@ -29,7 +29,7 @@ CYCLE_COLUMN = "cycle_category"
 
 @dataclass(frozen=True)
 class Turned:
-    """The recipe of an image turned clockwise by quarter turns; a :class:`~deepeyes_env.images.Renderable`.
+    """The recipe of an image turned clockwise by quarter turns; a ``Renderable``.
 
     Attributes:
         image: The image as it is.
@@ -82,7 +82,7 @@ class Rotated:
     Quarter turns, because they lose nothing: no pixel changes, no corner is cut or blank, and a box stays a box, so
     that the test means the same for every benchmark. The angle of a sample depends on the seed and its id alone, or its
     ``metadata["group"]`` if it has one; all its images are turned alike, and ``metadata["angle"]`` says by how much.
-    Boxes turn with the image, and so does an answer that is the text of the first box (:func:`box_text`).
+    Boxes turn with the image, and so does an answer that is the text of the first box (``box_text``).
 
     Args:
         dataset: The samples.

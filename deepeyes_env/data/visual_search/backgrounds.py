@@ -14,7 +14,8 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from deepeyes_env.data.visual_search.shapes import capsule
-from deepeyes_env.images.codec import ImageError, to_rgb_array
+from deepeyes_env.errors import ImageError, UsageError
+from deepeyes_env.images.codec import to_rgb_array
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import Image
 
@@ -119,7 +120,7 @@ def find_photos(path: Path) -> list[Path]:
         ValueError: There is no such folder, or it holds no readable photo.
     """
     if not path.exists():
-        raise ValueError(f"folder of photos {str(path)!r} does not exist")
+        raise UsageError(f"folder of photos {str(path)!r} does not exist")
     photos = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -130,7 +131,7 @@ def find_photos(path: Path) -> list[Path]:
             else:
                 photos.append(file)
     if not photos:
-        raise ValueError(f"folder of photos {str(path)!r} holds no readable photo; it needs JPEG, PNG or WebP files")
+        raise UsageError(f"folder of photos {str(path)!r} holds no readable photo; it needs JPEG, PNG or WebP files")
     return photos
 
 

@@ -15,6 +15,7 @@ from deepeyes_env.data.visual_search.layout import capacity, looks, place
 from deepeyes_env.data.visual_search.questions import TASKS, Task, ask
 from deepeyes_env.data.visual_search.scene import COLOURS, Body, Item, Scene
 from deepeyes_env.data.visual_search.shapes import SHAPES
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
@@ -155,7 +156,7 @@ def _check_ranges(config: VisualSearch) -> None:
     )
     for name, values, allowed in known:
         if not values or not set(values) <= set(allowed):
-            raise ValueError(f"VisualSearch({name}={getattr(config, name)!r}): choose from {', '.join(allowed)}")
+            raise UsageError(f"VisualSearch({name}={getattr(config, name)!r}): choose from {', '.join(allowed)}")
     ranges = (
         ("length", config.length >= 0, "needs 0 or more"),
         ("easy", 0 <= config.easy <= 1, "needs a share from 0 to 1"),
@@ -166,14 +167,14 @@ def _check_ranges(config: VisualSearch) -> None:
     )
     for name, fits, need in ranges:
         if not fits:
-            raise ValueError(f"VisualSearch({name}={getattr(config, name)!r}): {need}")
+            raise UsageError(f"VisualSearch({name}={getattr(config, name)!r}): {need}")
     if "position" in config.tasks and config.objects[1] < 2:
-        raise ValueError(
+        raise UsageError(
             f"VisualSearch(objects={config.objects!r}): the position task compares two objects; allow two or more, or "
             "leave it out of tasks"
         )
     if config.objects[1] > (looks_known := len(config.shapes) * len(COLOURS)):
-        raise ValueError(
+        raise UsageError(
             f"VisualSearch(objects={config.objects!r}): {len(config.shapes)} shapes in {len(COLOURS)} colours give "
             f"only {looks_known} different objects; ask for fewer"
         )
@@ -183,20 +184,20 @@ def _check_sizes(config: VisualSearch) -> None:
     view, scale, hard = config.view.fit(config.size), config.scale, config.easy < 1
     where = f"VisualSearch(size={config.size!r}) seen at {view[0]}x{view[1]}"
     if hard and config.detail * scale < MIN_DETAIL:
-        raise ValueError(
+        raise UsageError(
             f"{where}: a detail of {config.detail:g} view pixels is {config.detail * scale:.2f} native pixels, and "
             f"{MIN_DETAIL} are needed to draw it; take larger scenes, a view with fewer max_pixels, or easy=1"
         )
     least, largest = config.object_side
     smallest = max(MIN_EASY_SIDE if config.easy > 0 else MIN_SIDE, MIN_BOX / scale)
     if least < smallest:
-        raise ValueError(
+        raise UsageError(
             f"{where}: object_side={config.object_side!r} is too small; objects need {smallest:.1f} view pixels "
             f"({'20 with easy questions, 12 without' if scale * smallest > MIN_BOX else f'{MIN_BOX} native pixels'})"
         )
     room = capacity(config.size, math.ceil(scale * largest), config._gap)
     if config.objects[1] > room:
-        raise ValueError(
+        raise UsageError(
             f"{where}: there is room for {room} objects of {largest:g} view pixels, not for {config.objects[1]}; "
             "take fewer objects, a smaller object_side, or a view with more max_pixels"
         )

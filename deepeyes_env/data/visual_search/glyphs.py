@@ -27,5 +27,5 @@ LETTERS = tuple(_ROWS)
 
 
 def glyph(letter: str) -> NDArray[np.bool_]:
-    """Return the bitmap of one of :data:`LETTERS`: ``(7, 5)``, true where there is ink."""
+    """Return the bitmap of one of ``LETTERS``: ``(7, 5)``, true where there is ink."""
     return np.array([[cell == "#" for cell in row] for row in _ROWS[letter].split()])

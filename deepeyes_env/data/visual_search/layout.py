@@ -24,7 +24,7 @@ def place(rng: random.Random, size: Size, sides: Sequence[int], gap: int, parity
     Args:
         rng: Source of chance.
         size: ``(width, height)`` of the scene in pixels.
-        sides: Sides of the squares in pixels; at most :func:`capacity` of them, counted with the largest.
+        sides: Sides of the squares in pixels; at most ``capacity`` of them, counted with the largest.
         gap: In pixels; at least 2.
         parity: Remainder by two of every left edge: layouts of different parity are never equal.
 

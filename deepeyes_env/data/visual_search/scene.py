@@ -40,7 +40,7 @@ class Body:
 
     Attributes:
         shape: One of ``shapes.SHAPES``.
-        colour: One of :data:`COLOURS`.
+        colour: One of ``COLOURS``.
         x: Left edge in native pixels.
         y: Top edge in native pixels.
         side: Width and height in native pixels.
@@ -72,7 +72,7 @@ class Item(Body):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that determines the pixels of a scene; a :class:`~deepeyes_env.images.ref.Renderable`.
+    """Everything that determines the pixels of a scene; a ``Renderable``.
 
     Attributes:
         size: ``(width, height)`` in native pixels.
@@ -99,7 +99,7 @@ class Scene:
         """Draw the scene: ``(H, W, 3)`` ``uint8``.
 
         Raises:
-            deepeyes_env.images.ImageError: The photograph behind it cannot be read.
+            ImageError: The photograph behind it cannot be read.
         """
         rng = np.random.default_rng(self.seed)
         scale = (self.size[0] / self.view[0], self.size[1] / self.view[1])

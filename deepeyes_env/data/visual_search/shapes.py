@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from deepeyes_env.errors import UsageError
+
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 PLATE_DIAMETER = 0.54
@@ -19,7 +21,7 @@ def coverage(shape: str, side: int, inset: float = 0.0) -> Mask:
     """Return how much of each pixel a shape covers, ``(side, side)`` in [0, 1].
 
     Args:
-        shape: One of :data:`SHAPES`.
+        shape: One of ``SHAPES``.
         side: Side of the square that the shape fills, in pixels.
         inset: How far the outline is moved inwards, in pixels.
     """
@@ -35,7 +37,7 @@ def coverage(shape: str, side: int, inset: float = 0.0) -> Mask:
         case "diamond":
             distance = (u + np.abs(v) - 0.5) / math.sqrt(2)
         case _:
-            raise ValueError(f"unknown shape {shape!r}; known shapes: {', '.join(SHAPES)}")
+            raise UsageError(f"unknown shape {shape!r}; known shapes: {', '.join(SHAPES)}")
     return np.clip(0.5 - inset - distance * side, 0.0, 1.0)
 
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from deepeyes_env.core import import_extra
 from deepeyes_env.envs.vector.messages import EnvDescription
 from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
+from deepeyes_env.extras import import_extra
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ class RayActor:
     Attributes:
         numbers: Numbers of the environments that live in it.
         handle: Ray's handle of the actor.
-        pid: Its process id; known once :meth:`wait` has returned.
+        pid: Its process id; known once ``wait`` has returned.
 
     Args:
         numbers: Numbers of the environments that live in it.
-        config: A reference to the :class:`WorkerConfig`.
+        config: A reference to the ``WorkerConfig``.
         options: Ray options of the actor.
     """
 

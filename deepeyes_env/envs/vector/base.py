@@ -21,16 +21,17 @@ from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, 
 from deepeyes_env.envs.vector.options import masked, per_env_options
 from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
 from deepeyes_env.envs.visual_toolbox import Observation
+from deepeyes_env.errors import UsageError
 
 PATIENCE = 0.2
-"""Seconds that a parcel of :meth:`BatchedVectorEnv.send` waits for its slowest environment before it leaves."""
+"""Seconds that a parcel of ``BatchedVectorEnv.send`` waits for its slowest environment before it leaves."""
 
 BatchedObservation = dict[str, tuple[Any, ...]]
 _Sent: TypeAlias = tuple[dict[int, Command], "Future[dict[int, Outcome]]"]
 
 
 class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]]):
-    """Many :class:`~deepeyes_env.envs.VisualToolboxEnv` with Gymnasium's vector interface.
+    """Many ``VisualToolboxEnv`` with Gymnasium's vector interface.
 
     Observation: ``{"text": tuple of str, "images": tuple of tuples of (H, W, 3) uint8 arrays}``, one entry for each
     environment, read-only and never overwritten. Actions: one for each environment, as ``VisualToolboxEnv`` takes them;
@@ -38,7 +39,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
     yet): its observation comes again with reward 0.
 
     Groups: environment i belongs to group ``i // group_size``. All members of a group play the same samples in the same
-    order, with the options of a question in the same order (GRPO). See :class:`SeedPlan`.
+    order, with the options of a question in the same order (GRPO). See ``SeedPlan``.
 
     Autoreset works as in Gymnasium: on the next step (default), in the same step, or not at all
     (``reset(options={"reset_mask": mask})``).
@@ -106,7 +107,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
         Args:
             seed: One seed for all, one for each environment, or none to go on to the next episodes; see
-                :class:`SeedPlan`. ``info["seed"]`` holds the seed that each episode got.
+                ``SeedPlan``. ``info["seed"]`` holds the seed that each episode got.
             options: ``{"reset_mask": (num_envs,) bool array}`` for some environments only; ``{"index": ...}`` or
                 ``{"sample": ...}`` as in ``VisualToolboxEnv``, one for all environments or a sequence with one for
                 each (``None``: drawn by seed).
@@ -195,11 +196,11 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         return frozenset(self._late).union(*(commands for commands, _ in self._sent))
 
     def send(self, commands: Mapping[int, Command]) -> None:
-        """Begin a command for each of some environments and return at once; :meth:`recv` gives what comes of it.
+        """Begin a command for each of some environments and return at once; ``recv`` gives what comes of it.
 
         For callers that have something else to do meanwhile, such as writing the next messages. Seeds are the caller's,
         and nothing is reset by itself. A tool that takes long delays its own environment; others by no more than
-        :data:`PATIENCE`.
+        ``PATIENCE``.
 
         Args:
             commands: ``Reset(seed, options)`` or ``Step(action)`` by number of the environment.
@@ -209,7 +210,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         """
         busy = sorted(self.outstanding.intersection(commands))
         if busy:
-            raise ValueError(f"send: environments {busy} are still busy; recv() first")
+            raise UsageError(f"send: environments {busy} are still busy; recv() first")
         self._submit(dict(commands))
 
     def recv(self, timeout: float | None = None, *, oldest: bool = False) -> dict[int, Outcome]:
@@ -254,7 +255,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
     def _refuse_while_outstanding(self, method: str) -> None:
         if self.outstanding:
-            raise ValueError(f"{method}: environments {sorted(self.outstanding)} are still busy; recv() first")
+            raise UsageError(f"{method}: environments {sorted(self.outstanding)} are still busy; recv() first")
 
     # --- episodes ------------------------------------------------------------------------------------------------
 
@@ -314,7 +315,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             raise TypeError(f"step: got one {type(actions).__name__}; give a sequence of {self.num_envs} actions")
         listed = list(actions)
         if len(listed) != self.num_envs:
-            raise ValueError(f"step: got {len(listed)} actions for {self.num_envs} environments; give one for each")
+            raise UsageError(f"step: got {len(listed)} actions for {self.num_envs} environments; give one for each")
         if any(observation is None for observation in self._observations):
             raise gym.error.ResetNeeded("call reset() before step()")
         given = [i for i, action in enumerate(listed) if action is not None]
@@ -349,6 +350,6 @@ def check_groups(num_envs: int, group_size: int) -> None:
         ValueError: ``num_envs`` is no positive multiple of ``group_size``.
     """
     if group_size < 1 or num_envs < 1 or num_envs % group_size:
-        raise ValueError(
+        raise UsageError(
             f"num_envs={num_envs}, group_size={group_size}: num_envs must be a positive multiple of group_size"
         )

@@ -51,7 +51,7 @@ class LocalEnvs:
 
         Args:
             numbers: Their numbers in the vector environment.
-            kwargs: Keyword arguments of :class:`VisualToolboxEnv`.
+            kwargs: Keyword arguments of ``VisualToolboxEnv``.
             group_size: How many of them play the same sample.
             num_threads: How many threads run them.
         """

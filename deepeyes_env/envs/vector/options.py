@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import UsageError
 
 
 def masked(mask: Any, num_envs: int) -> list[int]:
@@ -23,7 +24,7 @@ def masked(mask: Any, num_envs: int) -> list[int]:
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         raise TypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
     if mask.shape != (num_envs,) or not mask.any():
-        raise ValueError(f"reset: options['reset_mask'] must have shape ({num_envs},) and a True in it, got {mask!r}")
+        raise UsageError(f"reset: options['reset_mask'] must have shape ({num_envs},) and a True in it, got {mask!r}")
     return [int(i) for i in np.flatnonzero(mask)]
 
 
@@ -37,17 +38,17 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
 
     Raises:
         ValueError: An option is unknown, or there is not one for each environment.
-        TypeError: An index is no integer, or a sample no :class:`Sample`.
+        TypeError: An index is no integer, or a sample no ``Sample``.
         IndexError: An index is outside the data set.
     """
     per_env: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for key, given in options.items():
         if key not in ("index", "sample"):
-            raise ValueError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
+            raise UsageError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
         each = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
         values = list(given) if each else [given] * num_envs
         if len(values) != num_envs:
-            raise ValueError(
+            raise UsageError(
                 f"reset: options[{key!r}] has {len(values)} entries for {num_envs} environments; give one for each, or "
                 "one for all"
             )

@@ -9,12 +9,13 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.envs.toolbox import Toolbox, registered_kwargs, registered_toolboxes
+from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox, registered_kwargs
 from deepeyes_env.envs.vector.actor import RayActor, deaths, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
 from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
+from deepeyes_env.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ CLOSE_SECONDS = 5
 
 
 class RayVectorEnv(BatchedVectorEnv):
-    """Many environments in Ray actors; see :class:`BatchedVectorEnv` for how they behave.
+    """Many environments in Ray actors; see ``BatchedVectorEnv`` for how they behave.
 
     Whole groups live in one actor, so that their image is decoded once. A vector step is one Ray call for each actor;
     its arrays come back in one object of Ray's shared memory, of which observations and trajectories are views: memory
@@ -37,19 +38,19 @@ class RayVectorEnv(BatchedVectorEnv):
     (if tools are deterministic). Should the new ones die of that command too, its environments are asked one by one:
     the episodes at which the actor dies have failed, and the others go on.
 
-    Ray is started on this machine if ``ray.init`` was not called; then :meth:`close` stops it.
+    Ray is started on this machine if ``ray.init`` was not called; then ``close`` stops it.
 
     Args:
         toolbox: An environment id (its registered keyword arguments apply), or a toolbox.
         num_envs: Number of environments.
-        group_size: How many consecutive environments play the same samples; see :class:`BatchedVectorEnv`.
+        group_size: How many consecutive environments play the same samples; see ``BatchedVectorEnv``.
         num_actors: Over how many actors the groups are spread; by default one for each free CPU of the cluster but the
             spare ones, and no more than there are groups.
         spare_cpus: How many CPUs are left to the caller, which Ray knows nothing of: a policy that computes on them.
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
         actor_options: Ray options of the actors, by default ``{"num_cpus": 1}``; each runs as many threads as it has
             CPUs.
-        **env_kwargs: Keyword arguments of :class:`~deepeyes_env.envs.VisualToolboxEnv`. They are sent to the actors:
+        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``. They are sent to the actors:
             give a data set by path where you can. A ``store`` gives each actor its own with the same byte budget.
 
     Raises:
@@ -74,11 +75,11 @@ class RayVectorEnv(BatchedVectorEnv):
         check_groups(num_envs, group_size)
         num_groups = num_envs // group_size
         if num_actors is not None and not 1 <= num_actors <= num_groups:
-            raise ValueError(f"num_actors={num_actors}: must be from 1 to the number of groups, {num_groups}")
+            raise UsageError(f"num_actors={num_actors}: must be from 1 to the number of groups, {num_groups}")
         options = {"num_cpus": 1, **(actor_options or {})}
         config = WorkerConfig(
             {**registered_kwargs(toolbox), **env_kwargs},
-            registered_toolboxes(),
+            TOOLBOXES.additions(),
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
         )
@@ -144,7 +145,7 @@ class RayVectorEnv(BatchedVectorEnv):
         """Call a method of several actors at once, replacing those that die.
 
         Args:
-            method: Method of :class:`Worker` that returns a parcel of values by environment.
+            method: Method of ``Worker`` that returns a parcel of values by environment.
             arguments: Its arguments for each actor.
             resets: Environments whose running episode need not be replayed.
         """

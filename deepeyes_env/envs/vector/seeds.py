@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from deepeyes_env.errors import UsageError
+
 Seeds: TypeAlias = int | Sequence[int | None] | None
 """One seed for all environments, one for each, or none."""
 
@@ -52,7 +54,7 @@ class SeedPlan:
                 self._align()
         elif isinstance(seeds, Sequence | np.ndarray):
             if len(seeds) != len(self._groups):
-                raise ValueError(
+                raise UsageError(
                     f"reset: got {len(seeds)} seeds for {len(self._groups)} environments; give one for each"
                 )
             self._restart({i: (_checked(seeds[i]),) for i in envs if seeds[i] is not None})
@@ -91,5 +93,5 @@ def _checked(seed: int | None) -> int:
     except TypeError:
         raise TypeError(f"reset: seed {seed!r} is not an integer") from None
     if value < 0:
-        raise ValueError(f"reset: seed {value} is negative; give a seed of 0 or more")
+        raise UsageError(f"reset: seed {value} is negative; give a seed of 0 or more")
     return value

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.local import LocalEnvs
 from deepeyes_env.envs.vector.messages import Command, Outcome
+from deepeyes_env.errors import UsageError
 
 
 class ThreadVectorEnv(BatchedVectorEnv):
@@ -18,14 +19,14 @@ class ThreadVectorEnv(BatchedVectorEnv):
 
     An image is decoded once, however many environments show it. Decoding and resizing run in parallel; everything else
     is Python and does not, so threads beyond the number of cores help only with tools or judges that wait for a
-    network. ``gym.make_vec(id, num_envs=n)`` makes one. See :class:`BatchedVectorEnv` for how it behaves.
+    network. ``gym.make_vec(id, num_envs=n)`` makes one. See ``BatchedVectorEnv`` for how it behaves.
 
     Args:
         num_envs: Number of environments.
-        group_size: How many consecutive environments play the same samples; see :class:`BatchedVectorEnv`.
+        group_size: How many consecutive environments play the same samples; see ``BatchedVectorEnv``.
         num_threads: How many environments run at a time; by default as many as there are cores.
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
-        **env_kwargs: Keyword arguments of :class:`~deepeyes_env.envs.VisualToolboxEnv`.
+        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
 
     Raises:
         ValueError: ``num_envs`` is no positive multiple of ``group_size``, or there is no thread.
@@ -43,7 +44,7 @@ class ThreadVectorEnv(BatchedVectorEnv):
         check_groups(num_envs, group_size)
         threads = (os.cpu_count() or 1) if num_threads is None else num_threads
         if threads < 1:
-            raise ValueError(f"num_threads={threads}: must be at least 1")
+            raise UsageError(f"num_threads={threads}: must be at least 1")
         self._envs = LocalEnvs.open(range(num_envs), env_kwargs, group_size=group_size, num_threads=threads)
         super().__init__(self._envs.describe(), num_envs, group_size, autoreset_mode)
 

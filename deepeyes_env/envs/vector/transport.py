@@ -98,7 +98,7 @@ def strip(outcome: Outcome) -> Outcome:
 
 
 def restore(outcome: Outcome, running: Running | None) -> Outcome:
-    """Undo :func:`strip`, given the episode before its last turn."""
+    """Undo ``strip``, given the episode before its last turn."""
     ending = outcome.info.get("trajectory")
     if not isinstance(ending, Ending) or running is None:
         return outcome

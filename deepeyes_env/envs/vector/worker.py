@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepeyes_env.envs.toolbox import Toolbox, add_toolbox
+from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox
 from deepeyes_env.envs.vector.local import LocalEnvs
 from deepeyes_env.envs.vector.messages import Command, EnvDescription
 from deepeyes_env.envs.vector.transport import Parcel, pack, strip
@@ -40,7 +40,7 @@ class Worker:
             The id of this process, and what the environments have in common.
         """
         for toolbox in config.toolboxes:
-            add_toolbox(toolbox)
+            TOOLBOXES.register(toolbox.name, toolbox)
         self._envs = LocalEnvs.open(
             numbers, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
         )

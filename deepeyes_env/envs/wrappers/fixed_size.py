@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import Image
 from deepeyes_env.images.ops import fit
 
@@ -16,7 +17,7 @@ class FixedSizeObservation(gym.ObservationWrapper[Image, Any, dict[str, Any]], g
 
     At the start that is the view of the first image, then whatever the last successful call brought back: a call that
     fails and an answer bring no image, and the picture stays. The image is stretched, not padded, so that the unit
-    coordinates of :class:`StructuredAction` are fractions of the picture that the policy sees.
+    coordinates of ``StructuredAction`` are fractions of the picture that the policy sees.
 
     The question is not part of the observation: use a data set that asks the same of every image, or read
     ``env.unwrapped.trajectory``.
@@ -36,7 +37,7 @@ class FixedSizeObservation(gym.ObservationWrapper[Image, Any, dict[str, Any]], g
         gym.ObservationWrapper.__init__(self, env)
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
         if min(self.size) < 1:
-            raise ValueError(f"FixedSizeObservation(size={size!r}): both sides must be at least 1 pixel")
+            raise UsageError(f"FixedSizeObservation(size={size!r}): both sides must be at least 1 pixel")
         self.observation_space = gym.spaces.Box(0, 255, (*self.size, 3), np.uint8)
         self._shown: Image = np.zeros((*self.size, 3), np.uint8)
 

@@ -8,6 +8,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from deepeyes_env.errors import UsageError
+
 _Part: TypeAlias = "gym.spaces.Box | gym.spaces.Discrete"
 
 
@@ -21,7 +23,7 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
     ``gymnasium.wrappers.DiscretizeAction(env, bins=11, multidiscrete=True)``.
 
     Args:
-        env: An environment with such an action space, for instance one in :class:`StructuredAction`.
+        env: An environment with such an action space, for instance one in ``StructuredAction``.
 
     Raises:
         TypeError: The action space is not a ``OneOf`` of bounded ``Box`` and ``Discrete`` spaces.
@@ -45,7 +47,7 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         """
         vector = np.asarray(action, np.float32)
         if vector.shape != self.action_space.shape or np.isnan(vector).any():
-            raise ValueError(f"action {action!r}: must be {self._ends[-1]} numbers from -1 to 1")
+            raise UsageError(f"action {action!r}: must be {self._ends[-1]} numbers from -1 to 1")
         scores, *parts = np.split(vector, self._ends[:-1])
         kind = int(scores.argmax())
         space, part = self._spaces[kind], parts[kind]

@@ -11,9 +11,10 @@ import gymnasium as gym
 import numpy as np
 
 from deepeyes_env.core import ToolCall, Trajectory
-from deepeyes_env.envs.opening import letter_options
+from deepeyes_env.envs.prompt import letter_options
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import PixelBox, Size, from_native
 from deepeyes_env.tools.context import MAX_BOX_RATIO
 
@@ -35,7 +36,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
 
     - zoom: ``Box(0, 1, (4,))``, ``(centre x, centre y, width, height)`` as fractions of the first image. Every such box
       is one that the tool accepts: rounded to whole native pixels, enlarged where a side is shorter than
-      :data:`MIN_BOX_SIDE` or than the tools allow beside the other, and moved inside the image.
+      ``MIN_BOX_SIDE`` or than the tools allow beside the other, and moved inside the image.
     - rotate: ``Discrete(3)``, by 90, 180 or 270 degrees clockwise.
     - answer: ``Discrete(max_options)``, the option in the order shown. One that the question does not have is a wrong
       answer; a question without options is answered with the letter.
@@ -44,11 +45,11 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
     ``angle``. A row of the data set that brings its own toolbox is played with that toolbox's names.
 
     Args:
-        env: A :class:`VisualToolboxEnv`, possibly wrapped.
+        env: A ``VisualToolboxEnv``, possibly wrapped.
         max_options: How many options there are to choose among.
 
     Raises:
-        TypeError: The environment inside is no :class:`VisualToolboxEnv`.
+        TypeError: The environment inside is no ``VisualToolboxEnv``.
         ValueError: ``max_options`` is less than 1.
     """
 
@@ -59,7 +60,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         if not isinstance(inner, VisualToolboxEnv):
             raise TypeError(f"StructuredAction wraps a VisualToolboxEnv, not {type(inner).__name__}")
         if max_options < 1:
-            raise ValueError(f"StructuredAction(max_options={max_options}): must be at least 1")
+            raise UsageError(f"StructuredAction(max_options={max_options}): must be at least 1")
         self._env = inner
         self._own = Dialect.of(inner.toolbox)
         self._dialects = {inner.toolbox.name: self._own}
@@ -82,10 +83,10 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         """
         index, value = int(action[0]), action[1]
         if not 0 <= index < len(self.kinds):
-            raise ValueError(f"action {action!r}: the kinds are numbered 0 to {len(self.kinds) - 1}: {self.kinds}")
+            raise UsageError(f"action {action!r}: the kinds are numbered 0 to {len(self.kinds) - 1}: {self.kinds}")
         kind, trajectory, space = self.kinds[index], self._env.trajectory, self._spaces[index]
         if isinstance(space, gym.spaces.Discrete) and not 0 <= int(value) < space.n:
-            raise ValueError(f"action {action!r}: the value of {kind} must be 0 to {space.n - 1}")
+            raise UsageError(f"action {action!r}: the value of {kind} must be 0 to {space.n - 1}")
         dialect = self._dialect(trajectory.toolbox)
         if kind == "answer":
             return dialect.format_answer(option_letter(trajectory.sample.options, int(value)))
@@ -124,7 +125,7 @@ class Dialect:
 
 
 def option_letter(options: tuple[str, ...], index: int) -> str:
-    """Return the letter of an option, or :data:`NO_SUCH_OPTION`; any letter is one where no options are known."""
+    """Return the letter of an option, or ``NO_SUCH_OPTION``; any letter is one where no options are known."""
     lettered = letter_options(options or ("",) * (index + 1))
     return lettered[index][0] if index < len(lettered) else NO_SUCH_OPTION
 
@@ -132,7 +133,7 @@ def option_letter(options: tuple[str, ...], index: int) -> str:
 def _box(values: Any, trajectory: Trajectory) -> list[float]:
     shares = np.asarray(values, np.float64)
     if shares.shape != (4,) or not np.isfinite(shares).all():
-        raise ValueError(f"zoom {values!r}: must be four finite numbers (centre x, centre y, width, height)")
+        raise UsageError(f"zoom {values!r}: must be four finite numbers (centre x, centre y, width, height)")
     native = valid_box(np.clip(shares, 0.0, 1.0).tolist(), trajectory.native_size)
     box = from_native(native, trajectory.frame, trajectory.native_size, trajectory.view_size)
     return [round(x, 6) for x in box]
@@ -141,7 +142,7 @@ def _box(values: Any, trajectory: Trajectory) -> list[float]:
 def valid_box(values: Sequence[float], size: Size) -> PixelBox:
     """Return the native box that ``(centre x, centre y, width, height)`` in unit coordinates stands for.
 
-    It lies inside the image; its sides are at least :data:`MIN_BOX_SIDE` pixels where the image has as many, and differ
+    It lies inside the image; its sides are at least ``MIN_BOX_SIDE`` pixels where the image has as many, and differ
     by a factor of less than 100.
 
     Args:

@@ -9,10 +9,12 @@ from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.errors import UnexportableError, UnknownNameError, UsageError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import NativeProtocol, TaggedProtocol
 from deepeyes_env.protocols.native import result_texts
-from deepeyes_env.protocols.scan import find_json_spans, plain
+from deepeyes_env.protocols.scan import find_json_spans
+from deepeyes_env.strict_json import plain
 
 Calls: TypeAlias = Literal["text", "native"]
 """How tool calls are written.
@@ -23,10 +25,6 @@ calls beside the text, with tool schemas, results in messages of their own; the 
 
 MEDIA_PLACEHOLDERS = (IMAGE_PLACEHOLDER, "<video>", "<audio>")
 """What trainers replace by media wherever it stands, so that it must not stand where there is none."""
-
-
-class UnexportableError(ValueError):
-    """An episode has no place in a format; the message is the reason, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def conversation_of(trajectory: Trajectory, calls: Calls | None = None) -> Conve
         UnexportableError: The episode has no messages or an empty one; a text holds a media placeholder where there is
             none; or a call that cannot be read would have to be written natively.
         ValueError: The toolbox's calls cannot be written this way; the message names one that can.
-        KeyError: The toolbox is not registered in this process and would have to be asked.
+        UnknownNameError: The toolbox is not registered in this process and would have to be asked.
     """
     if not trajectory.turns:
         raise UnexportableError("no messages")
@@ -106,7 +104,7 @@ def conversation_of(trajectory: Trajectory, calls: Calls | None = None) -> Conve
 def _toolbox(name: str, calls: Calls | None) -> Toolbox:
     try:
         return get_toolbox(name) if name else PLAIN
-    except KeyError:
+    except UnknownNameError:
         if calls == "text":  # what was said is all there is to write
             return PLAIN
         raise
@@ -114,7 +112,7 @@ def _toolbox(name: str, calls: Calls | None) -> Toolbox:
 
 def _text(trajectory: Trajectory, toolbox: Toolbox) -> Conversation:
     if isinstance(toolbox.protocol, NativeProtocol):
-        raise ValueError(
+        raise UsageError(
             f"calls='text': the tools of {toolbox.name} were handed to the model beside the messages, which do not "
             "explain them; use calls='native'"
         )
@@ -129,7 +127,7 @@ def _text(trajectory: Trajectory, toolbox: Toolbox) -> Conversation:
 def _native(trajectory: Trajectory, toolbox: Toolbox) -> Conversation:
     protocol = toolbox.protocol
     if not isinstance(protocol, TaggedProtocol) or protocol.style != "named":
-        raise ValueError(
+        raise UsageError(
             f"calls='native': the prompt of {toolbox.name} asks for calls in a format of its own; use calls='text'"
         )
     schemas = tuple(tool.schema for tool in toolbox.make_tools().values())

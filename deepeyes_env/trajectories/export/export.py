@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample, Trajectory
+from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.errors import DataError, UnexportableError, UsageError
 from deepeyes_env.trajectories.export import huggingface, openai_jsonl, openai_reader, sharegpt, vlmevalkit
-from deepeyes_env.trajectories.export.conversation import Calls, Conversation, UnexportableError, conversation_of
+from deepeyes_env.trajectories.export.conversation import Calls, Conversation, conversation_of
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
 
 
@@ -88,7 +89,7 @@ def export(
         trajectories: The episodes.
         path: The file: ``.jsonl`` for ``sharegpt`` and ``openai``, ``.parquet`` for ``huggingface``, ``.xlsx`` or
             ``.tsv`` for ``vlmevalkit``. ``sharegpt`` puts ``images/`` and ``dataset_info.json`` beside it.
-        format: One of :data:`FORMATS`.
+        format: One of ``FORMATS``.
         selection: Which episodes to keep; all by default.
         calls: How ``sharegpt`` and ``openai`` write tool calls; by default as they were made.
         dataset: The data set that was played; ``vlmevalkit`` needs it where samples have options.
@@ -114,7 +115,7 @@ def check(path: str | Path, format: str) -> Contents:
 
     Args:
         path: The file.
-        format: One of :data:`FORMATS`.
+        format: One of ``FORMATS``.
 
     Raises:
         DataError: The file is wrong; the message says where.
@@ -148,22 +149,22 @@ def _decode(image: Any, where: str) -> None:
 
 def _check_format(format: str) -> None:
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
 
 
 def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any, rows: Any) -> None:
     _check_format(format)
     suffixes = (".xlsx", ".tsv") if format == "vlmevalkit" else (CONVERSATIONS[format].suffix,)
     if path.suffix not in suffixes:
-        raise ValueError(f"{path}: a file of format {format} must end in {' or '.join(suffixes)}")
+        raise UsageError(f"{path}: a file of format {format} must end in {' or '.join(suffixes)}")
     if calls not in (None, "text", "native"):
-        raise ValueError(f"calls={calls!r}: must be 'text' or 'native'")
+        raise UsageError(f"calls={calls!r}: must be 'text' or 'native'")
     if calls is not None and format not in ("sharegpt", "openai"):
-        raise ValueError(f"calls={calls!r}: has no effect on format {format}; leave it out")
+        raise UsageError(f"calls={calls!r}: has no effect on format {format}; leave it out")
     if dataset is not None and format != "vlmevalkit":
-        raise ValueError(f"dataset: has no effect on format {format}; leave it out")
+        raise UsageError(f"dataset: has no effect on format {format}; leave it out")
     if rows is not None and dataset is None:
-        raise ValueError("rows: has no effect without dataset; leave it out")
+        raise UsageError("rows: has no effect without dataset; leave it out")
 
 
 def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.Question] | None:
@@ -203,10 +204,10 @@ class _Kept:
         for trajectory in self._selected(trajectories):
             id, number = trajectory.sample.id, int(trajectory.metadata.get("episode", len(rows)))
             if originals is not None and id not in originals:
-                raise ValueError(f"sample {id!r} is not in the data set; give the one that was played")
+                raise UsageError(f"sample {id!r} is not in the data set; give the one that was played")
             earlier = rows.get(id)
             if earlier and bool(earlier[1]) != bool(trajectory.toolbox):
-                raise ValueError(f"sample {id!r} was answered with tools and without; select tools 'on' or 'off'")
+                raise UsageError(f"sample {id!r} was answered with tools and without; select tools 'on' or 'off'")
             if earlier:
                 self.left_out["another answer to the same question"] += 1
             if not earlier or number < earlier[0]:

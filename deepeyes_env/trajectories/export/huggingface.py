@@ -16,13 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, import_extra
-from deepeyes_env.data.files import replacing
+from deepeyes_env.core import IMAGE_PLACEHOLDER
+from deepeyes_env.data.fields import from_json, read_tools
 from deepeyes_env.data.parquet import BLOCK_BYTES
+from deepeyes_env.errors import DataError
+from deepeyes_env.extras import import_extra
+from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.protocols.scan import plain
+from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation, utf8
-from deepeyes_env.trajectories.export.fields import from_json, read_tools
 from deepeyes_env.trajectories.export.pictures import portable
 from deepeyes_env.trajectories.summary import is_right
 
@@ -77,7 +79,7 @@ def write_huggingface(conversations: Iterable[Conversation], path: Path) -> None
     """Write the parquet file; one row group is in memory at a time.
 
     Raises:
-        deepeyes_env.images.ImageError: An image cannot be read.
+        ImageError: An image cannot be read.
         MissingExtraError: pyarrow is not installed.
     """
     pa = import_extra("pyarrow", "data")
@@ -144,7 +146,7 @@ def _parts(role: str, text: str) -> list[dict[str, str | None]]:
 
 
 def read_huggingface(path: Path) -> Iterator[Conversation]:
-    """Read what :func:`write_huggingface` wrote. Calls are part of the assistant's texts.
+    """Read what ``write_huggingface`` wrote. Calls are part of the assistant's texts.
 
     Raises:
         DataError: The file is no parquet, its schema is another, or a row is wrong; the message says where.

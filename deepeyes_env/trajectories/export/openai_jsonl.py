@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER
-from deepeyes_env.data.files import replacing
+from deepeyes_env.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols.native import RETURNED, without_images
-from deepeyes_env.protocols.scan import plain
+from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
 from deepeyes_env.trajectories.export.pictures import portable
 
@@ -53,7 +53,7 @@ def write_openai(conversations: Iterable[Conversation], path: Path) -> None:
     """Write a fine-tuning file. Images of more than 10 MB become JPEG.
 
     Raises:
-        deepeyes_env.images.ImageError: An image cannot be read.
+        ImageError: An image cannot be read.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         for conversation in conversations:

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from deepeyes_env.data.files import replacing
+from deepeyes_env.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.files import image_path
@@ -17,11 +17,11 @@ _EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 def portable(image: ImageRef) -> tuple[bytes, str]:
     """Return an image as encoded bytes with their file extension (``jpg``, ``png`` or ``webp``).
 
-    The original bytes where every decoder agrees on them (:func:`~deepeyes_env.images.codec.common_format`). Anything
+    The original bytes where every decoder agrees on them (``common_format``). Anything
     else (pixels, recipes, other formats, grey, CMYK, palettes, transparency, an EXIF orientation) becomes a PNG.
 
     Raises:
-        deepeyes_env.images.ImageError: The image cannot be read; the message names it.
+        ImageError: The image cannot be read; the message names it.
     """
     if image.is_encoded:
         data = image.encoded()
@@ -45,7 +45,7 @@ class PictureFolder:
         """Write an image unless it is there; return its path relative to the folder.
 
         Raises:
-            deepeyes_env.images.ImageError: The image cannot be read; the message names it.
+            ImageError: The image cannot be read; the message names it.
         """
         if image.digest not in self._names:
             self._names[image.digest] = self._write(image)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.errors import UsageError
 from deepeyes_env.trajectories.summary import is_right
 
 NOT_SCORED = "not scored"
@@ -34,7 +35,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.tools not in (None, "on", "off"):
-            raise ValueError(f"tools={self.tools!r}: must be 'on' or 'off'")
+            raise UsageError(f"tools={self.tools!r}: must be 'on' or 'off'")
 
     def objection(self, trajectory: Trajectory) -> str:
         """Return why an episode is left out, in a few words; empty if it is kept.
@@ -63,7 +64,7 @@ def _verdict(trajectory: Trajectory) -> bool:
     verdict = is_right(trajectory)
     if verdict is None:
         known = ", ".join(trajectory.reward_terms)
-        raise ValueError(
+        raise UsageError(
             f"the episode of sample {trajectory.sample.id!r} has no reward term 'acc' that says whether its answer is "
             f"right; it has {known}; select by the reward instead"
         )

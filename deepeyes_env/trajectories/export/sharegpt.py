@@ -17,12 +17,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, DataError, ToolCall
-from deepeyes_env.data.files import replacing
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
+from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
+from deepeyes_env.errors import DataError
+from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.protocols.scan import plain
+from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation
-from deepeyes_env.trajectories.export.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 INFO = "dataset_info.json"
@@ -53,7 +54,7 @@ def write_sharegpt(conversations: Iterable[Conversation], path: Path) -> None:
     Raises:
         DataError: There is a ``dataset_info.json`` that is none.
         ValueError: The name is that of another file's data set.
-        deepeyes_env.images.ImageError: An image cannot be read.
+        ImageError: An image cannot be read.
     """
     _entries_for(path)  # before the work is done
     pictures = PictureFolder(path.parent)
@@ -120,7 +121,7 @@ def _write_calls(message: ChatMessage) -> str:
 
 
 def read_sharegpt(path: Path) -> Iterator[Conversation]:
-    """Read what :func:`write_sharegpt` wrote, and check it as LLaMA-Factory would.
+    """Read what ``write_sharegpt`` wrote, and check it as LLaMA-Factory would.
 
     Native calls are named ``call_1``, ``call_2``, ...; a thought before them comes back as ``<think>...</think>``.
 

@@ -19,11 +19,13 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import DataError, Sample, Trajectory, import_extra
+from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
-from deepeyes_env.data.files import replacing
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.extras import import_extra
+from deepeyes_env.files import replacing
 from deepeyes_env.images.frames import to_native
 from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
@@ -37,7 +39,7 @@ MAX_CELL = 32_767
 """Characters that a cell of an Excel sheet can hold."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
     shown = trajectory.sample
     if original is None:
         if shown.options:
-            raise ValueError(
+            raise UsageError(
                 f"sample {shown.id!r} has options, which were shown in an order of their own; give the data set that "
                 "was played, so that predicted letters can be those of its rows"
             )
@@ -190,7 +192,7 @@ def _xlsx_cell(sheet: Any, value: str, index: str, column: str) -> Any:
     if not value:
         return None
     if len(value) > MAX_CELL:
-        _log.warning(
+        logger.warning(
             "index %s: %s cut to %d characters, an .xlsx cell's limit; a .tsv has none", index, column, MAX_CELL
         )
     cell = WriteOnlyCell(sheet, _CONTROL.sub("?", value)[:MAX_CELL])

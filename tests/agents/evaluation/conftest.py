@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.evaluation import report
+from deepeyes_env.agents.evaluation import report
 
 
 @pytest.fixture

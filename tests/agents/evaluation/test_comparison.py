@@ -9,12 +9,11 @@ from urllib.parse import unquote
 
 import pytest
 
-import agents
-from agents.evaluation import Scoring, compare, evaluate
-from agents.evaluation.comparison import label, markdown
-from deepeyes_env import Sample
-from deepeyes_env.core import DataError
+from deepeyes_env import Sample, agents
+from deepeyes_env.agents.evaluation import Scoring, compare, evaluate
+from deepeyes_env.agents.evaluation.comparison import label, markdown
 from deepeyes_env.data.benchmarks import Benchmark
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import RuleJudge
 from tests.conftest import pattern, zoom_text

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.evaluation import metrics
-from agents.evaluation.rows import Row
-from agents.evaluation.statistics import wilson
+from deepeyes_env.agents.evaluation import metrics
+from deepeyes_env.agents.evaluation.rows import Row
+from deepeyes_env.agents.evaluation.statistics import wilson
 from deepeyes_env.data.benchmarks import Benchmark
 
 CHOICE = Benchmark("mine", "Mine", "", "choice", "rules")

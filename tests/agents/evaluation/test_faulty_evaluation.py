@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the extra openai")
 
-from agents.evaluation import Scoring, evaluate
-from agents.openai import OpenAIAgent
+from deepeyes_env.agents.evaluation import Scoring, evaluate
+from deepeyes_env.agents.openai import OpenAIAgent
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.judges import RuleJudge
 from deepeyes_env.trajectories import read_trajectories

@@ -4,7 +4,7 @@ import gymnasium as gym
 import pytest
 
 import deepeyes_env  # noqa: F401 - registers the environments
-from agents.openai import servers
+from deepeyes_env.agents.openai import servers
 
 ZOOM = '<think>Closer.</think><tool_call>{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [10, 10, 200, 180]}}'
 

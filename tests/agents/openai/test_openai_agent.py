@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-import agents
-from agents.budget import Budget
-from agents.openai import OpenAIAgent
-from agents.openai.reading import stop_strings, with_stop
-from deepeyes_env import protocols
+from deepeyes_env import agents, protocols
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.openai import OpenAIAgent
+from deepeyes_env.agents.openai.reading import stop_strings, with_stop
 from deepeyes_env.core import PolicyTokens
 from tests.agents.openai.conftest import ZOOM
 from tests.servers.faulty import FaultyServer

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from agents.openai.data_urls import DataUrls
-from agents.openai.requests import body_of, messages_of, urls_of
 from deepeyes_env import BBox, ImageRef, Sample, ViewBudget, register_toolbox, tool
 from deepeyes_env import Image as Pixels
+from deepeyes_env.agents.openai.data_urls import DataUrls
+from deepeyes_env.agents.openai.requests import body_of, messages_of, urls_of
 from deepeyes_env.images.codec import chroma_of, decode
 from deepeyes_env.protocols import neutral
 from tests.conftest import pattern, zoom_text

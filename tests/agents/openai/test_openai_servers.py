@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.agent import AgentError
-from agents.openai import OpenAIAgent
-from agents.openai.connections import Connections
-from agents.openai.servers import RefusedError, _seconds
-from deepeyes_env.core import MissingExtraError
+from deepeyes_env.agents.agent import AgentError
+from deepeyes_env.agents.openai import OpenAIAgent
+from deepeyes_env.agents.openai.connections import Connections
+from deepeyes_env.agents.openai.servers import RefusedError, _seconds
+from deepeyes_env.errors import MissingExtraError
 from tests.servers.faulty import FaultyServer, state_of
 
 
@@ -208,7 +208,7 @@ def test_wrong_arguments_are_named_at_once(wrong):
 
 
 def test_the_package_is_asked_for_only_when_an_agent_is_made(monkeypatch):
-    code = "import sys, agents.openai; print('openai' in sys.modules)"
+    code = "import sys, deepeyes_env.agents.openai; print('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'deepeyes-env\[openai\]'"):

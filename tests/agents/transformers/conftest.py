@@ -67,7 +67,7 @@ def random_model(tokenizer, seed=0):
 
 @pytest.fixture(scope="session")
 def policy():
-    from agents.transformers.policy import VisionPolicy
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
 
     torch.set_num_threads(1)
     tokenizer = byte_tokenizer()

@@ -13,24 +13,24 @@ from gymnasium.vector import AutoresetMode
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents import Episode, OracleAgent, play  # noqa: E402
-from agents.agent import Agent, AgentError  # noqa: E402
-from agents.budget import Budget, Ledger  # noqa: E402
-from agents.transformers.agent import TransformersAgent  # noqa: E402
-from agents.transformers.attention import MaskedAttention  # noqa: E402
-from agents.transformers.generator import Sampling  # noqa: E402
-from agents.transformers.kv import own_attention  # noqa: E402
 from deepeyes_env import VisualToolboxEnv  # noqa: E402
+from deepeyes_env.agents import Episode, OracleAgent, play  # noqa: E402
+from deepeyes_env.agents.agent import Agent, AgentError  # noqa: E402
+from deepeyes_env.agents.budget import Budget, Ledger  # noqa: E402
+from deepeyes_env.agents.transformers.agent import TransformersAgent  # noqa: E402
+from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
+from deepeyes_env.agents.transformers.generator import Sampling  # noqa: E402
+from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
 from deepeyes_env.core import Turn  # noqa: E402
 from deepeyes_env.data.visual_search import pattern_search  # noqa: E402
-from trainers.tiny import BASE  # noqa: E402
+from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=64)
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    from agents.transformers.policy import VisionPolicy
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
 
     torch.set_num_threads(1)
     return VisionPolicy.load(BASE)

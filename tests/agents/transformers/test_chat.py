@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.chat import Chat  # noqa: E402
+from deepeyes_env.agents.transformers.chat import Chat  # noqa: E402
 from deepeyes_env.core import Message, PolicyTokens, Sample, Trajectory, Turn  # noqa: E402
 from deepeyes_env.images.ref import ImageRef  # noqa: E402
 

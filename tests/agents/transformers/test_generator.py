@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.attention import MaskedAttention  # noqa: E402
-from agents.transformers.generator import Conversation, Generator, Sampling  # noqa: E402
-from agents.transformers.kv import own_attention  # noqa: E402
-from agents.transformers.sequence import TokenSequence  # noqa: E402
+from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
+from deepeyes_env.agents.transformers.generator import Conversation, Generator, Sampling  # noqa: E402
+from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
 from deepeyes_env.core import Message  # noqa: E402
 from deepeyes_env.images.ref import ImageRef  # noqa: E402
 
@@ -79,7 +79,7 @@ def full_logprobs(policy, tokens):
 
 @torch.no_grad()
 def test_a_forward_pass_is_that_of_transformers(policy):
-    from agents.transformers.pixels import patches
+    from deepeyes_env.agents.transformers.pixels import patches
 
     tokens = play(policy, [1])[0]
     ids = torch.from_numpy(tokens.ids)[None]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from agents.transformers.kv import ROOM, KeyValues  # noqa: E402
+from deepeyes_env.agents.transformers.kv import ROOM, KeyValues  # noqa: E402
 
 HEADS, SIZE, LAYERS = 2, 3, 2
 

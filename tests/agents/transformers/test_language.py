@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers import language  # noqa: E402
-from agents.transformers.attention import MaskedAttention  # noqa: E402
-from agents.transformers.kv import KeyValues, own_attention  # noqa: E402
+from deepeyes_env.agents.transformers import language  # noqa: E402
+from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import KeyValues, own_attention  # noqa: E402
 
 LENGTH = 9
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.policy import VisionPolicy
 
 
 def test_what_a_server_needs_besides_comes_along(policy, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from agents.transformers.positions import rotary_positions  # noqa: E402
+from deepeyes_env.agents.transformers.positions import rotary_positions  # noqa: E402
 
 IMAGE = 261
 

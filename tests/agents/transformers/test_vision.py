@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from agents.transformers.pixels import patches  # noqa: E402
-from agents.transformers.vision import encode_images  # noqa: E402
+from deepeyes_env.agents.transformers.pixels import patches  # noqa: E402
+from deepeyes_env.agents.transformers.vision import encode_images  # noqa: E402
 
 SHAPES = [
     [(112, 112)] * 3,

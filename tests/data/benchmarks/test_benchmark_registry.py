@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from deepeyes_env import Sample
-from deepeyes_env.core import DataError
 from deepeyes_env.data import write_jsonl, write_tsv, write_vstar
 from deepeyes_env.data.benchmarks import benchmarks, open_benchmark
 from deepeyes_env.data.benchmarks.records import find_image, read_json, read_parquet
+from deepeyes_env.errors import DataError
 from deepeyes_env.judges.standard import standard_judge
 
 

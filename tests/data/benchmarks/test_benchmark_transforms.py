@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deepeyes_env import Sample
-from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.benchmarks.transforms import Turned, turned_box
+from deepeyes_env.errors import DataError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import iou
 from deepeyes_env.images.ref import Renderable

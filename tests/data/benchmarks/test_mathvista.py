@@ -1,7 +1,7 @@
 import pytest
 
-from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import open_benchmark
+from deepeyes_env.errors import DataError
 from deepeyes_env.judges.standard import standard_judge
 
 FLOAT = {

@@ -2,8 +2,8 @@ import pickle
 
 import pytest
 
-from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import open_benchmark
+from deepeyes_env.errors import DataError
 from deepeyes_env.judges.yes_no import YesNoJudge
 
 

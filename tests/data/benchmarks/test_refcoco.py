@@ -1,7 +1,7 @@
 import pytest
 
-from deepeyes_env.core import DataError
 from deepeyes_env.data.benchmarks import open_benchmark
+from deepeyes_env.errors import DataError
 from deepeyes_env.judges.boxes import BoxJudge, read_boxes
 
 IMAGE = "data/coco/train2014/COCO_train2014_000000000001.jpg"

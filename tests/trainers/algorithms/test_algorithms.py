@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from trainers import algorithms  # noqa: E402
-from trainers.algorithms import AdvantageInputs, LossSettings, Totals, aggregate  # noqa: E402
-from trainers.algorithms.masked import masked_whiten  # noqa: E402
+from deepeyes_env.trainers import algorithms  # noqa: E402
+from deepeyes_env.trainers.algorithms import AdvantageInputs, LossSettings, Totals, aggregate  # noqa: E402
+from deepeyes_env.trainers.algorithms.masked import masked_whiten  # noqa: E402
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "algorithms.json").read_text(encoding="utf-8"))
 MODES = ["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
@@ -197,5 +197,5 @@ def test_users_add_their_own():
         return inputs.rewards, inputs.rewards
 
     assert algorithms.get_advantage("test_only_mine") is mine
-    with pytest.raises(ValueError, match="'grpo' is taken"):
+    with pytest.raises(ValueError, match="'grpo' belongs to the package"):
         algorithms.register_advantage("grpo")(mine)

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainers import algorithms  # noqa: E402
-from trainers.algorithms import AdvantageInputs, LossSettings, Totals, aggregate  # noqa: E402
+from deepeyes_env.trainers import algorithms  # noqa: E402
+from deepeyes_env.trainers.algorithms import AdvantageInputs, LossSettings, Totals, aggregate  # noqa: E402
 
 pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -9,8 +9,8 @@ import pytest
 def policy():
     import torch
 
-    from agents.transformers.policy import VisionPolicy
-    from trainers.tiny import BASE
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
+    from deepeyes_env.trainers.tiny import BASE
 
     torch.set_num_threads(1)
     return VisionPolicy.load(BASE)

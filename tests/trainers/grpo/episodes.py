@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.transformers.sequence import TokenSequence
+from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.images.ref import ImageRef
 
 

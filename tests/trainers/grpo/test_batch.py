@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from agents.transformers.sequence import TokenSequence  # noqa: E402
-from trainers.grpo.batch import Batch  # noqa: E402
+from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
+from deepeyes_env.trainers.grpo.batch import Batch  # noqa: E402
 
 
 def episode(length, written):

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress  # noqa: E402
+from deepeyes_env.trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from trainers.grpo.config import Config, load_config
+from deepeyes_env.trainers.grpo.config import Config, load_config
 
 
 def test_defaults_are_the_tiny_preset():

@@ -8,12 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.attention import MaskedAttention  # noqa: E402
-from agents.transformers.kv import own_attention  # noqa: E402
-from agents.transformers.sequence import TokenSequence  # noqa: E402
+from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
+from deepeyes_env.trainers.grpo.layout import layouts  # noqa: E402
+from deepeyes_env.trainers.grpo.packing import pack  # noqa: E402
 from tests.trainers.grpo.episodes import group, said, written  # noqa: E402
-from trainers.grpo.layout import layouts  # noqa: E402
-from trainers.grpo.packing import pack  # noqa: E402
 
 
 def longer_prompt(policy, seed, words):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.sequence import TokenSequence, buckets
+from deepeyes_env.agents.transformers.sequence import TokenSequence, buckets
+from deepeyes_env.trainers.grpo.packing import Pack, microbatches, pack
 from tests.trainers.grpo.episodes import group
-from trainers.grpo.packing import Pack, microbatches, pack
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=3), st.integers(1, 200))

@@ -13,18 +13,18 @@ data = pytest.importorskip("skimage.data")
 from gymnasium.vector import AutoresetMode  # noqa: E402
 from PIL import Image as PILImage  # noqa: E402
 
-from agents.transformers.generator import Generator, Sampling  # noqa: E402
-from agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env import Sample  # noqa: E402
+from deepeyes_env.agents.transformers.generator import Generator, Sampling  # noqa: E402
+from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.data.photos import plant  # noqa: E402
 from deepeyes_env.envs.vector import ThreadVectorEnv  # noqa: E402
 from deepeyes_env.images.views import ViewBudget  # noqa: E402
-from trainers.grpo.config import load_config  # noqa: E402
-from trainers.grpo.rollouts import Rollouts, Start  # noqa: E402
-from trainers.grpo.run import run  # noqa: E402
-from trainers.grpo.trainer import make_batch  # noqa: E402
-from trainers.sight import read_metrics  # noqa: E402
-from trainers.tiny import BASE  # noqa: E402
+from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
+from deepeyes_env.trainers.grpo.rollouts import Rollouts, Start  # noqa: E402
+from deepeyes_env.trainers.grpo.run import run  # noqa: E402
+from deepeyes_env.trainers.grpo.trainer import make_batch  # noqa: E402
+from deepeyes_env.trainers.tiny import BASE  # noqa: E402
+from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
 
 VIEW = ViewBudget(112 * 112, 112 * 112)
 

@@ -17,15 +17,15 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env import register_toolbox  # noqa: E402
-from deepeyes_env.core import MissingExtraError  # noqa: E402
+from deepeyes_env.errors import MissingExtraError  # noqa: E402
+from deepeyes_env.trainers.grpo.checkpoint import CheckpointError  # noqa: E402
+from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
+from deepeyes_env.trainers.grpo.learner import NonFiniteError  # noqa: E402
+from deepeyes_env.trainers.grpo.run import run  # noqa: E402
+from deepeyes_env.trainers.grpo.stopping import undisturbed  # noqa: E402
+from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
+from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
-from trainers.grpo.checkpoint import CheckpointError  # noqa: E402
-from trainers.grpo.config import load_config  # noqa: E402
-from trainers.grpo.learner import NonFiniteError  # noqa: E402
-from trainers.grpo.run import run  # noqa: E402
-from trainers.grpo.stopping import undisturbed  # noqa: E402
-from trainers.grpo.trainer import Trainer  # noqa: E402
-from trainers.sight import read_metrics  # noqa: E402
 
 SMALL = (
     "rollout.backend=threads", "rollout.prompts=2", "rollout.group_size=3", "evaluation.samples=4",
@@ -105,7 +105,7 @@ def test_an_actor_that_is_killed_costs_nothing(tmp_path):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_steps(tmp_path):
     settings = ("steps=200", "rollout.prompts=8", "rollout.group_size=4", "evaluation.samples=0", "checkpoint.every=50")
-    code = "from trainers.grpo.config import load_config\nfrom trainers.grpo.run import run\n"
+    code = "from deepeyes_env.trainers.grpo.config import load_config\nfrom deepeyes_env.trainers.grpo.run import run\n"
     code += f"run(load_config({[*SMALL, *settings, f'out={tmp_path}/run']!r}), live=False)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=900)
     peaks = {row["step"]: row["memory/peak"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if row["step"]}
@@ -411,7 +411,7 @@ def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
     (tmp_path / "run" / "mine.txt").write_text("mine")
     with pytest.raises(MissingExtraError, match="wandb is not installed"):
         run(config(tmp_path / "run", "log.wandb=mine"), overwrite=True, live=False)
-    with pytest.raises(ValueError, match=r"env\.plugins: there is no module 'nope'; .* PYTHONPATH"):
+    with pytest.raises(ValueError, match=r"plugin 'nope': there is no module 'nope'; install it"):
         run(config(tmp_path / "run", "env.plugins=[nope]"), overwrite=True, live=False)
     assert (tmp_path / "run" / "mine.txt").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")

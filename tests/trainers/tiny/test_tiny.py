@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from agents.transformers.policy import VisionPolicy  # noqa: E402
+from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.data.visual_search import pattern_search  # noqa: E402
 from deepeyes_env.images import ops  # noqa: E402
-from trainers.grpo.config import Config, load_config  # noqa: E402
-from trainers.grpo.metrics import rollout_metrics  # noqa: E402
-from trainers.grpo.questions import scenes  # noqa: E402
-from trainers.grpo.trainer import Trainer  # noqa: E402
-from trainers.tiny import BASE  # noqa: E402
-from trainers.tiny.build import write  # noqa: E402
-from trainers.tiny.lessons import Teacher  # noqa: E402
-from trainers.tiny.model import PROCESSOR  # noqa: E402
-from trainers.tiny.phrases import phrases, zoom  # noqa: E402
-from trainers.tiny.scenes import SEED, VIEW, _studies  # noqa: E402
-from trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
+from deepeyes_env.trainers.grpo.config import Config, load_config  # noqa: E402
+from deepeyes_env.trainers.grpo.metrics import rollout_metrics  # noqa: E402
+from deepeyes_env.trainers.grpo.questions import scenes  # noqa: E402
+from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
+from deepeyes_env.trainers.tiny import BASE  # noqa: E402
+from deepeyes_env.trainers.tiny.build import write  # noqa: E402
+from deepeyes_env.trainers.tiny.lessons import Teacher  # noqa: E402
+from deepeyes_env.trainers.tiny.model import PROCESSOR  # noqa: E402
+from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
+from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, _studies  # noqa: E402
+from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_metrics_of_nothing_are_empty():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_it_can_be_rebuilt(tmp_path):
-    from trainers.tiny.build import build
+    from deepeyes_env.trainers.tiny.build import build
 
     assert build(tmp_path / "tiny") > 0
     settings = ["rollout.backend=threads", "evaluation.samples=128", f"out={tmp_path}", f"model={tmp_path}/tiny"]

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-import agents
-from agents.scripted import OracleAgent, zooming
+from deepeyes_env import agents
+from deepeyes_env.agents.scripted import OracleAgent, zooming
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import read_trajectories
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from deepeyes_env.core import Message, ToolCall, Turn
+from deepeyes_env.errors import UnexportableError, UnknownNameError
 from deepeyes_env.trajectories.export import conversation_of
-from deepeyes_env.trajectories.export.conversation import UnexportableError
 
 
 def test_as_text_it_is_the_episode_word_for_word(oracle):
@@ -116,5 +116,5 @@ def test_calls_that_cannot_be_written_name_the_other_way(oracle, native):
 def test_a_toolbox_of_another_process_is_needed_only_for_native_calls(oracle):
     elsewhere = replace(oracle[0], toolbox="Elsewhere-v0")
     assert conversation_of(elsewhere, "text").messages == conversation_of(oracle[0]).messages
-    with pytest.raises(KeyError, match="no toolbox named 'Elsewhere-v0'"):
+    with pytest.raises(UnknownNameError, match="unknown toolbox 'Elsewhere-v0'"):
         conversation_of(elsewhere)

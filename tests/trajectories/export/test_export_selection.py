@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.core import DataError
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.export import FORMATS, Selection, check, export
 from deepeyes_env.trajectories.export.pictures import PictureFolder, portable

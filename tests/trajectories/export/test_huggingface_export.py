@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepeyes_env.core import DataError
+from deepeyes_env.errors import DataError
 from deepeyes_env.trajectories.export import conversation_of, export
 from deepeyes_env.trajectories.export.huggingface import read_huggingface
 

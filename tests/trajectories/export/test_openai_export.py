@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.openai import requests
-from deepeyes_env.core import DataError, ToolCall
+from deepeyes_env.agents.openai import requests
+from deepeyes_env.core import ToolCall
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.export import conversation_of, export, openai_jsonl

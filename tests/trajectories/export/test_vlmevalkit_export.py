@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import agents
-from deepeyes_env.core import DataError, Sample, Turn
+from deepeyes_env import agents
+from deepeyes_env.core import Sample, Turn
 from deepeyes_env.data import load, tsv
 from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.data.vlmevalkit import write_tsv
+from deepeyes_env.errors import DataError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.trajectories.export import export
 from deepeyes_env.trajectories.export.vlmevalkit import Prediction, prediction_of, read_vlmevalkit, write_vlmevalkit

@@ -1,0 +1,1 @@
+"""The commands that let a policy play: ``rollout``, ``play``, ``eval``, ``compare``, ``view``."""

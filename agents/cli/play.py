@@ -1,0 +1,72 @@
+"""``deepeyes play``: play episodes yourself."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deepeyes_env.cli.table import summary_table
+from deepeyes_env.cli.views import view_budget
+
+
+def play(
+    env: Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")] = "VisualToolbox-v2",
+    data: Annotated[
+        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
+    ] = "visual_search",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of the run, those played earlier included.")] = 20,
+    out: Annotated[
+        Path, typer.Option(help="Folder to record the run in; a run of the same settings goes on where it stopped.")
+    ] = Path("play"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
+    rubric: Annotated[
+        str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")
+    ] = "auto",
+    frame: Annotated[
+        str, typer.Option(help="Coordinates that boxes are recorded in: view, norm1000, unit or native.")
+    ] = "view",
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
+    ] = None,
+    max_turns: Annotated[int, typer.Option(min=1, help="Most messages in an episode.")] = 6,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the web browser.")] = True,
+) -> None:
+    """Play episodes yourself in a web page: the policy's views, its tools, its reward. All of it is recorded."""
+    from deepeyes_env.agents.human import play_by_hand
+
+    env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns, "frame": frame}
+    if max_pixels is not None:
+        env_kwargs["view"] = view_budget(max_pixels)
+
+    def announce(url: str) -> None:
+        typer.echo(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command goes on")
+        if browser:
+            webbrowser.open(url)
+
+    try:
+        summary = play_by_hand(
+            env,
+            episodes=episodes,
+            out=out,
+            announce=announce,
+            seed=seed,
+            in_order=in_order,
+            overwrite=overwrite,
+            port=port,
+            rubric=None if rubric == "none" else rubric,
+            **env_kwargs,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the same command plays what {out} lacks", err=True)
+        raise typer.Exit(130) from None
+    Console().print(summary_table({f"human on {env}": summary}))

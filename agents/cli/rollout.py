@@ -1,0 +1,78 @@
+"""``deepeyes rollout``: let an agent play, and print how it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deepeyes_env.cli.table import summary_table
+from deepeyes_env.cli.views import view_budget
+
+
+def rollout(
+    env: Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")] = "VisualToolbox-v2",
+    agent: Annotated[str, typer.Option(help="Who plays: oracle, blind, noisy or random.")] = "oracle",
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 200,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to record the run in; look at it with `deepeyes view`.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
+    ] = "visual_search",
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
+    num_envs: Annotated[int, typer.Option(min=1, help="How many episodes run at once.")] = 8,
+    ray: Annotated[bool, typer.Option("--ray/--no-ray", help="Spread the environments over Ray actors.")] = False,
+    rubric: Annotated[
+        str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")
+    ] = "auto",
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
+    ] = None,
+    max_turns: Annotated[int, typer.Option(min=1, help="Most messages in an episode.")] = 6,
+    resume: Annotated[bool, typer.Option("--resume", help="Play only those episodes that OUT lacks.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
+) -> None:
+    """Let an agent play episodes; print accuracy, reward by term, tool calls and their errors."""
+    from deepeyes_env import agents
+
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other")
+    if (resume or overwrite) and out is None:
+        raise typer.BadParameter("--resume and --overwrite need --out")
+    env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns}
+    if max_pixels is not None:
+        env_kwargs["view"] = view_budget(max_pixels)
+    try:
+        run = agents.rollout(
+            env,
+            agents.make_agent(agent, seed=seed, max_turns=max_turns),
+            episodes=episodes,
+            seed=seed,
+            in_order=in_order,
+            num_envs=num_envs,
+            ray=ray,
+            out=out,
+            if_exists="resume" if resume else "overwrite" if overwrite else "error",
+            rubric=None if rubric == "none" else rubric,
+            **env_kwargs,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; --resume plays what {out} lacks" if out else "stopped; nothing was recorded", err=True)
+        raise typer.Exit(130) from None
+    Console().print(summary_table({f"{agent} on {env}": run.summary}))
+    if run.failures:
+        again = f"; {out}/failures.jsonl lists them, --resume plays them again" if out else ""
+        first = run.failures[0]
+        typer.echo(
+            f"{len(run.failures)} of {episodes} episodes failed{again}; "
+            f"the first one is episode {first.episode.number}: {first.error}",
+            err=True,
+        )
+        raise typer.Exit(1)

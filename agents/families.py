@@ -1,0 +1,153 @@
+"""Model families: in which coordinates a model writes boxes, and what an image costs it in tokens.
+
+Both follow from the family, which a model directory names as ``model_type`` in ``config.json``. Of a model behind an
+endpoint only the name is known: then the family is read off the name, or named by the user.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from deepeyes_env.errors import UsageError
+from deepeyes_env.images.frames import FRAMES, Frame, Size
+from deepeyes_env.images.views import ViewBudget
+
+TILE = 448
+"""Side in pixels of the tiles that InternVL cuts an image into."""
+
+TILE_TOKENS = 256
+MOST_TILES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of model.
+
+    Attributes:
+        model_type: What ``config.json`` calls it.
+        frame: Coordinate frame in which it writes boxes.
+        view: The sizes to which its image processor brings an image; with this as its view budget an environment shows
+            images that the processor leaves as they are. ``None`` for a processor that cuts tiles.
+    """
+
+    model_type: str
+    frame: Frame
+    view: ViewBudget | None = None
+
+    def visual_tokens(self, size: Size) -> int:
+        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted."""
+        if self.view is None:
+            return TILE_TOKENS * _tiles(size)
+        return self.view.visual_tokens(self.view.fit(size))
+
+
+_QWEN2 = ViewBudget(56 * 56, 16384 * 28 * 28, 28)
+_QWEN3 = ViewBudget(256 * 256, 4096 * 4096, 32)
+
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        # Qwen2-VL (arXiv 2409.12191, section 2.2) writes thousandths; Qwen2.5-VL (arXiv 2502.13923) pixels of what its
+        # processor made of the image; Qwen3-VL and InternVL thousandths again.
+        Family("qwen2_vl", "norm1000", _QWEN2),
+        Family("qwen2_5_vl", "view", _QWEN2),
+        Family("qwen3_vl", "norm1000", _QWEN3),
+        Family("qwen3_vl_moe", "norm1000", _QWEN3),
+        Family("internvl", "norm1000"),
+        Family("internvl_chat", "norm1000"),
+    )
+}
+"""Known families by ``model_type``; sizes are those of the models as they were published."""
+
+# By what is left of a name without punctuation; DeepEyes and DeepEyesV2 are Qwen2.5-VL.
+_NAMES = (
+    ("qwen25vl", "qwen2_5_vl"),
+    ("deepeyes", "qwen2_5_vl"),
+    ("qwen2vl", "qwen2_vl"),
+    ("qwen3vl", "qwen3_vl"),
+    ("internvl", "internvl"),
+)
+
+
+def family_of(model: str | Path, frame: Frame | None = None) -> Family:
+    """Return the family of a model.
+
+    Args:
+        model: A model directory, or the name of a model behind an endpoint.
+        frame: Coordinate frame that it writes boxes in, where that is not its family's: it was trained otherwise.
+
+    Raises:
+        ValueError: The family cannot be told, or ``frame`` is no frame.
+    """
+    if frame is not None and frame not in FRAMES:
+        raise UsageError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+    family = _of_directory(Path(model)) if (Path(model) / "config.json").is_file() else _of_name(str(model))
+    if family is None:
+        raise UsageError(
+            f"model {str(model)!r}: the coordinates in which it writes boxes are not known; say so by "
+            f"frame={'|'.join(FRAMES)} (known families: {', '.join(FAMILIES)})"
+        )
+    return family if frame is None else replace(family, frame=frame)
+
+
+def frame_of(model: str | Path, frame: Frame | None = None) -> Frame:
+    """Return the coordinate frame in which a model writes boxes: ``frame`` if given, else that of its family.
+
+    Raises:
+        ValueError: No frame is given, and the family cannot be told.
+    """
+    return frame if frame in FRAMES else family_of(model, frame).frame
+
+
+def _of_name(name: str) -> Family | None:
+    letters = re.sub("[^a-z0-9]", "", name.lower())
+    return next((FAMILIES[model_type] for part, model_type in _NAMES if part in letters), FAMILIES.get(name))
+
+
+def _of_directory(folder: Path) -> Family | None:
+    family = FAMILIES.get(str(_read(folder / "config.json").get("model_type")))
+    if family is None or family.view is None:
+        return family
+    processor = _read(folder / "processor_config.json").get("image_processor")  # as transformers 5 saves it
+    settings = _read(folder / "preprocessor_config.json") or (processor if isinstance(processor, dict) else {})
+    size = settings.get("size") or {}
+    least = settings.get("min_pixels") or size.get("shortest_edge") or family.view.min_pixels
+    most = settings.get("max_pixels") or size.get("longest_edge") or family.view.max_pixels
+    factor = settings.get("patch_size", 0) * settings.get("merge_size", 0) or family.view.factor
+    return replace(family, view=ViewBudget(least, most, factor))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+@lru_cache(maxsize=4096)
+def _tiles(size: Size) -> int:
+    """Return how many tiles InternVL cuts an image into (arXiv 2404.16821): the grid of the nearest side ratio.
+
+    Of equally near grids the later one is taken if the image fills more than half of it. An image of several tiles is
+    also shown as a whole.
+    """
+    width, height = size
+    best, nearest = (1, 1), float("inf")
+    for columns, rows in _grids():
+        distance = abs(width / height - columns / rows)
+        fills = width * height > 0.5 * TILE * TILE * columns * rows
+        if distance < nearest or (distance == nearest and fills):
+            best, nearest = (columns, rows), distance
+    tiles = best[0] * best[1]
+    return tiles + (tiles > 1)
+
+
+@lru_cache(maxsize=1)
+def _grids() -> tuple[tuple[int, int], ...]:
+    sides = range(1, MOST_TILES + 1)
+    grids = [(columns, rows) for columns in sides for rows in sides if columns * rows <= MOST_TILES]
+    by_size: Callable[[tuple[int, int]], int] = lambda grid: grid[0] * grid[1]  # noqa: E731
+    return tuple(sorted(grids, key=by_size))

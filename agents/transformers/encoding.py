@@ -1,0 +1,97 @@
+"""Hearing: a running episode as the tokens that a model is to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepeyes_env.agents.budget import Budget
+from deepeyes_env.agents.families import Family
+from deepeyes_env.agents.transformers.chat import Chat, written
+from deepeyes_env.agents.transformers.sequence import TokenSequence
+from deepeyes_env.core import Trajectory, Turn
+from deepeyes_env.errors import UsageError
+from deepeyes_env.images.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A conversation in which the agent is to speak next.
+
+    Attributes:
+        tokens: All of it, up to where the agent is to speak.
+        before: All up to the end of the agent's last message; ``None`` if it did not speak yet.
+        turn: Number of the next message, from 0.
+    """
+
+    tokens: TokenSequence
+    before: TokenSequence | None
+    turn: int
+
+
+def hear(chat: Chat, episode: Trajectory) -> Heard:
+    """Write a running episode as tokens.
+
+    What was sampled stays as it was sampled; a message of an agent that reports no tokens is encoded.
+    """
+    parts = [chat.prompt(episode)]
+    spoken = 0
+    for turn in episode.turns:
+        parts.append(_said(chat, turn))
+        spoken = len(parts)
+        if turn.observation is not None:
+            parts.append(chat.observation(turn.observation, int(parts[-1].ids[-1])))
+    before = TokenSequence.concatenated(parts[:spoken]) if spoken else None
+    return Heard(TokenSequence.concatenated(parts), before, len(episode.turns))
+
+
+def seeds_of(episode: Trajectory, seed: int) -> tuple[int, int, int]:
+    """Return what decides what is sampled in an episode: the agent's seed, the episode's, and the sample."""
+    sample = hashlib.sha256(episode.sample.id.encode("utf-8", "replace")).digest()
+    return (seed, int(episode.metadata.get("seed") or 0), int.from_bytes(sample[:8], "big"))
+
+
+def check_frame(episode: Trajectory, frame: Frame, name: str) -> None:
+    """Make sure that the environment reads boxes in the frame in which a model writes them.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if episode.toolbox and episode.frame != frame:
+        raise UsageError(
+            f"the episode of sample {episode.sample.id!r} takes boxes in frame={episode.frame!r}, and {name} writes "
+            f"them in {frame!r}; give the environment frame={frame!r}"
+        )
+
+
+def context_budget(tokenizer: Any, family: Family, context: int, longest: int) -> Budget:
+    """Return what a model's context holds beside the longest message; the oldest crops are left out of what exceeds it.
+
+    Args:
+        tokenizer: The model's.
+        family: The model's.
+        context: Most tokens that the model can read.
+        longest: Most tokens of a message.
+
+    Raises:
+        ValueError: Nothing is left.
+    """
+    if context <= longest:
+        raise UsageError(
+            f"sampling.max_new_tokens={longest}: must be less than the {context} tokens that the model can read"
+        )
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    return Budget(max_tokens=context - longest, policy="drop", family=family, count_tokens=count)
+
+
+def _said(chat: Chat, turn: Turn) -> TokenSequence:
+    if turn.tokens is not None and turn.tokens.ids:
+        return written(turn.tokens)
+    ids = chat.tokenizer(turn.action, add_special_tokens=False, split_special_tokens=True).input_ids
+    return TokenSequence.context(np.array([*ids, chat.end_of_turn], np.int64))

@@ -1,0 +1,202 @@
+"""One way to register and to look up anything by name, and the plugins that register more.
+
+Every kind of thing that has names has one ``Registry``. A plugin is a module that registers things when it is
+imported. It is named on the command line (``--plugin MODULE``), or it belongs to an installed package that declares it
+in the entry-point group ``ENTRY_POINT_GROUP``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+from deepeyes_env.errors import UnknownNameError, UsageError
+
+ENTRY_POINT_GROUP = "deepeyes_env.plugins"
+"""An installed package declares ``my_name = "my_package.my_module"`` in this group."""
+
+T = TypeVar("T")
+V = TypeVar("V")
+logger = logging.getLogger(__name__)
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name.
+
+    Args:
+        kind: What they are, in singular, for error messages.
+        spelling: Brings a name into the form in which two spellings of it are equal; by default a name is as it is.
+    """
+
+    def __init__(self, kind: str, *, spelling: Callable[[str], str] = str) -> None:
+        self.kind = kind
+        self._spelling = spelling
+        self._known: dict[str, tuple[str, T]] = {}
+        self._protected: set[str] = set()
+
+    @overload
+    def register(self, name: str) -> Callable[[V], V]: ...
+
+    @overload
+    def register(self, name: str, value: V) -> V: ...
+
+    def register(self, name: str, value: Any = None) -> Any:
+        """Make a thing known by a name; with the name alone, return a decorator that does.
+
+        Registering a name of one's own again replaces what it named, so that a notebook's cell can be run twice.
+
+        Raises:
+            UsageError: The name is one of the package's own.
+        """
+        if value is None:
+            return lambda decorated: self.register(name, decorated)
+        key = self._spelling(name)
+        if key in self._protected:
+            raise UsageError(f"the {self.kind} {name!r} belongs to the package; choose another name")
+        self._known[key] = (name, value)
+        return value
+
+    def protect(self) -> None:
+        """Keep the names known so far from being registered again: they are the package's own."""
+        self._protected.update(self._known)
+
+    def get(self, name: str) -> T:
+        """Return what a name stands for.
+
+        Raises:
+            UnknownNameError: Nothing; the message has the nearest name and all known ones.
+        """
+        found = self.find(name)
+        if found is None:
+            raise UnknownNameError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self.names())}")
+        return found
+
+    def find(self, name: str) -> T | None:
+        """Return what a name stands for, or ``None``."""
+        key = self._spelling(name)
+        if key not in self._known:
+            load_installed_plugins()
+        entry = self._known.get(key)
+        return None if entry is None else entry[1]
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names, in the order in which they were registered."""
+        load_installed_plugins()
+        return tuple(name for name, _ in self._known.values())
+
+    def values(self) -> tuple[T, ...]:
+        """Return what all names stand for, in the order in which they were registered."""
+        load_installed_plugins()
+        return tuple(value for _, value in self._known.values())
+
+    def additions(self) -> tuple[T, ...]:
+        """Return what others than the package registered: what another process has to be told."""
+        return tuple(entry[1] for key, entry in self._known.items() if key not in self._protected)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+
+def letters_and_digits(name: str) -> str:
+    """A spelling for ``Registry``: case, blanks and punctuation do not matter."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an error message: the nearest known name, if one is near, and all of them.
+
+    Args:
+        name: What was asked for.
+        known: The names that there are.
+    """
+    names = sorted(known)
+    by_letters = {letters_and_digits(known): known for known in names}
+    near = difflib.get_close_matches(letters_and_digits(name), by_letters, n=1)
+    return (f"did you mean {by_letters[near[0]]!r}? " if near else "") + f"known: {', '.join(names)}"
+
+
+_plugins: dict[str, None] = {}
+
+
+def load_plugins(names: Iterable[str]) -> None:
+    """Import plugins, each once.
+
+    Args:
+        names: Modules by name, looked for in the working directory too; or paths of ``.py`` files.
+
+    Raises:
+        UsageError: There is no such module or file.
+    """
+    for name in names:
+        if name in _plugins:
+            continue
+        if name.endswith(".py"):
+            _import_file(Path(name))
+        else:
+            _import_module(name)
+        _plugins[str(Path(name).absolute()) if name.endswith(".py") else name] = None
+
+
+def loaded_plugins() -> tuple[str, ...]:
+    """Return the plugins loaded so far, as another process on this machine can load them with ``load_plugins``."""
+    return tuple(_plugins)
+
+
+def _import_module(name: str) -> None:
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the plugin is there, and misses something itself
+        raise UsageError(
+            f"plugin {name!r}: there is no module {error.name!r}; install it, run from its folder, or give its file"
+        ) from error
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"plugin {str(path)!r}: there is no such file")
+    path = path.absolute()
+    before = sys.modules.get(path.stem)
+    if before is not None:
+        if getattr(before, "__file__", None) == str(path):
+            return
+        raise UsageError(f"plugin {str(path)!r}: a module {path.stem!r} is loaded already; rename the file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"plugin {str(path)!r}: is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+
+
+@cache
+def load_installed_plugins() -> None:
+    """Import what installed packages declare in ``ENTRY_POINT_GROUP``; one that fails is logged and left out."""
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            entry.load()
+        except Exception:
+            logger.warning("the plugin %s (%s) could not be loaded", entry.name, entry.value, exc_info=True)

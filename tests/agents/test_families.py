@@ -1,0 +1,80 @@
+"""Model families: frames and token counts, against the processors of transformers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepeyes_env.agents.families import FAMILIES, MOST_TILES, TILE, TILE_TOKENS, family_of, frame_of
+from deepeyes_env.images.views import MIN_SIDE, ViewBudget
+
+NAMES = {
+    "Qwen/Qwen2.5-VL-7B-Instruct": "qwen2_5_vl",
+    "qwen2_5_vl": "qwen2_5_vl",
+    "ChenShawn/DeepEyes-7B": "qwen2_5_vl",
+    "honglyhly/DeepEyesV2_7B_1031": "qwen2_5_vl",
+    "Qwen/Qwen2-VL-72B-Instruct-AWQ": "qwen2_vl",
+    "Qwen/Qwen3-VL-235B-A22B-Instruct": "qwen3_vl",
+    "OpenGVLab/InternVL3_5-8B": "internvl",
+}
+
+
+@pytest.mark.parametrize(("name", "model_type"), NAMES.items())
+def test_the_family_is_read_off_the_name(name, model_type):
+    assert family_of(name) == FAMILIES[model_type]
+
+
+def test_frames_are_those_that_the_models_were_trained_with():
+    assert frame_of("Qwen2.5-VL-7B") == "view"
+    assert frame_of("Qwen2-VL-7B") == frame_of("Qwen3-VL-8B") == frame_of("InternVL3-8B") == "norm1000"
+
+
+def test_the_user_knows_better():
+    assert frame_of("my-model", "unit") == "unit"
+    assert frame_of("Qwen2.5-VL-7B", "norm1000") == "norm1000"
+    assert family_of("Qwen2.5-VL-7B", "native").view == FAMILIES["qwen2_5_vl"].view
+
+
+def test_an_unknown_model_is_never_guessed():
+    with pytest.raises(ValueError, match=r"'gpt-9'.*frame=native\|view\|norm1000\|unit"):
+        frame_of("gpt-9")
+    with pytest.raises(ValueError, match="frame='pixels'"):
+        frame_of("Qwen3-VL-8B", "pixels")
+
+
+def test_a_directory_says_itself_what_it_is(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
+    processor = {"min_pixels": 3136, "max_pixels": 100352, "patch_size": 14, "merge_size": 2}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    family = family_of(tmp_path)
+    assert family.view == ViewBudget(3136, 100352, 28)
+    assert family.visual_tokens((4000, 3000)) <= 128
+    (tmp_path / "preprocessor_config.json").unlink()
+    settings = {"size": {"shortest_edge": 784, "longest_edge": 200704}, "patch_size": 14, "merge_size": 2}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    assert family_of(tmp_path).view == ViewBudget(784, 200704, 28)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    with pytest.raises(ValueError, match="known families: qwen2_vl"):
+        family_of(tmp_path)
+
+
+@given(st.integers(MIN_SIDE, 6000), st.integers(MIN_SIDE, 6000))
+def test_qwen_tokens_are_those_of_the_processor(width, height):
+    module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
+    if max(width, height) > 150 * min(width, height):
+        return  # needles: the processor raises, or its rule gives a size that it would itself change again
+    for name in ("qwen2_5_vl", "qwen3_vl"):
+        view = FAMILIES[name].view
+        rows, columns = module.smart_resize(height, width, view.factor, view.min_pixels, view.max_pixels)
+        assert FAMILIES[name].visual_tokens((width, height)) == rows * columns // view.factor**2
+
+
+@given(st.integers(1, 6000), st.integers(1, 6000))
+def test_internvl_tiles_are_those_of_the_processor(width, height):
+    module = pytest.importorskip("transformers.models.got_ocr2.image_processing_pil_got_ocr2")
+    columns, rows = module.get_optimal_tiled_canvas((height, width), (TILE, TILE), 1, MOST_TILES)
+    tiles = columns * rows + (columns * rows > 1)
+    assert FAMILIES["internvl"].visual_tokens((width, height)) == TILE_TOKENS * tiles

@@ -1,0 +1,128 @@
+"""``deepeyes train``, ``ablate`` and ``build-tiny``."""
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from deepeyes_env.cli.app import app
+
+SMALL = (
+    "rollout.backend=threads", "rollout.prompts=2", "rollout.group_size=2", "evaluation.samples=4", "steps=1",
+)  # fmt: skip
+
+
+def deepeyes(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_train_says_where_everything_is_then_goes_on_or_begins_anew(tmp_path):
+    out = f"out={tmp_path}/run"
+    first = deepeyes("train", *SMALL, out)
+    assert first.exit_code == 0, first.output
+    assert "curves.png" in first.output
+    again = deepeyes("train", *SMALL, out)
+    assert again.exit_code == 1
+    assert "--resume or --overwrite" in again.output
+    assert deepeyes("train", "--resume", *SMALL, "steps=2", out).exit_code == 0
+    assert (tmp_path / "run" / "checkpoints" / "step_000002" / "config.json").exists()
+
+
+def test_going_on_keeps_the_settings_of_the_run(tmp_path):
+    out = f"out={tmp_path}/run"
+    assert deepeyes("train", *SMALL, out, "seed=4").exit_code == 0
+    again = deepeyes("train", "--resume", "steps=2", out)
+    assert again.exit_code == 0, again.output
+    (tmp_path / "other.yaml").write_text("steps: 3\n", encoding="utf-8")
+    refused = deepeyes("train", "--resume", "--config", tmp_path / "other.yaml", out)
+    assert refused.exit_code == 2
+    assert "KEY=VALUE" in refused.output
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
+    assert (saved["seed"], saved["steps"], saved["rollout"]["prompts"]) == (4, 2, 2)
+
+
+def test_train_profile_says_where_the_time_went(tmp_path):
+    result = deepeyes("train", "--profile", *SMALL, f"out={tmp_path}/run")
+    assert result.exit_code == 0, result.output
+    assert "outside the model" in result.output
+
+
+def test_a_wrong_setting_is_one_line_with_the_nearest_name(tmp_path):
+    result = deepeyes("train", "rollout.prompt=2", f"out={tmp_path}/run")
+    assert result.exit_code == 1
+    assert "rollout.prompts" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
+    arguments = ("ablate", "--seeds", 1, "--first-seed", 3, *SMALL, f"out={tmp_path}/ablation")
+    result = deepeyes(*arguments)
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "ablation"
+    table = (folder / "ablation.md").read_text(encoding="utf-8").splitlines()
+    names = [line.split("|")[1].strip() for line in table[2:]]
+    assert names == [
+        "no bonus (before)",
+        "no bonus",
+        "no bonus, calls cost",
+        "unconditional bonus",
+        "conditional bonus",
+        "conditional, calls cost",
+        "then only calls cost",
+    ]
+    assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    weights = folder / "no_bonus" / "seed_3" / "checkpoints" / "step_000001" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert deepeyes(*arguments).exit_code == 0
+    assert weights.stat().st_mtime_ns == written
+
+
+def test_ablate_writes_where_the_file_says(tmp_path):
+    path = tmp_path / "ablation.yaml"
+    path.write_text(f"out: {tmp_path}/there\nsteps: 1\nevaluation: {{samples: 2}}\n", encoding="utf-8")
+    result = deepeyes("ablate", "--seeds", 1, "--config", path, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "there" / "ablation.md").exists()
+
+
+def test_ablate_wants_something_to_compare_by(tmp_path):
+    result = deepeyes("ablate", *SMALL, "evaluation.samples=0", f"out={tmp_path}/ablation")
+    assert result.exit_code == 1
+    assert "evaluation.samples=0" in result.output
+    assert not (tmp_path / "ablation").exists()
+
+
+def test_ablate_takes_no_runs_with_other_settings(tmp_path):
+    arguments = ("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+    assert "leave it out" in deepeyes(*arguments, "env.rubric=paper").output
+    assert deepeyes(*arguments).exit_code == 0
+    again = deepeyes(*arguments, "optim.lr=1e-5")
+    assert again.exit_code == 1
+    assert "optim.lr was 0.0003 and now is 1e-05" in again.output
+    longer = deepeyes(*arguments, "steps=2")
+    assert longer.exit_code == 1
+    assert "steps was 1 and now is 2" in longer.output
+    assert not list((tmp_path / "ablation").rglob("step_000002"))
+
+
+def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
+    from deepeyes_env.trainers.grpo import trainer
+
+    def interrupted(self, stopper):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
+    result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+    assert result.exit_code == 130
+    assert "goes on from there" in result.output
+    assert [path.name for path in (tmp_path / "ablation").iterdir()] == ["no_bonus"]
+
+
+def test_build_tiny_does_not_delete_a_folder_that_holds_no_model(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
+    result = deepeyes("build-tiny", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "holds no model" in result.output
+    assert (tmp_path / "thesis.tex").exists()

@@ -1,0 +1,1 @@
+"""The commands that train a policy: ``train``, ``ablate``, ``build-tiny``."""

@@ -1,0 +1,42 @@
+"""``deepeyes ablate``: the paper's comparison of rewards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from deepeyes_env.extras import needs_extra
+from deepeyes_env.trainers.cli.train import quiet_transformers
+
+
+def ablate(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as for deepeyes train; out=runs/ablation by default."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each arm is trained with.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+) -> None:
+    """Train with and without the tool bonus, conditional or not, and with a price on calls; compare.
+
+    Runs that are in the folder already are gone on with, or taken as they are if they are complete.
+    """
+    with needs_extra("train"):
+        from deepeyes_env.trainers.grpo.ablate import ablate as compare
+        from deepeyes_env.trainers.grpo.config import Config, load_config
+    quiet_transformers()
+    settings = load_config(overrides or (), config)
+    if settings.out == Config().out:
+        settings = settings.model_copy(update={"out": Path("runs/ablation")})
+    try:
+        path = compare(settings, range(first_seed, first_seed + seeds))
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    Console().print(Markdown(path.read_text(encoding="utf-8")))
+    typer.echo(f"{path}, {path.with_suffix('.png')}")

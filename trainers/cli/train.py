@@ -1,0 +1,100 @@
+"""``deepeyes train``: a policy learns in an environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deepeyes_env.extras import needs_extra
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, for example: steps=200 rollout.prompts=16"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset: tiny or qwen2_5_vl.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT, with its settings.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Print what the time was spent on.")] = False,
+) -> None:
+    """Train a policy with GRPO: by default the shipped tiny one on the built-in task, on a laptop."""
+    with needs_extra("train"):
+        from deepeyes_env.trainers.grpo.config import load_config
+        from deepeyes_env.trainers.grpo.run import COMPARISON, METRICS, SETTINGS, run
+        from deepeyes_env.trainers.tracking import read_metrics
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other")
+    if resume and config is not None:
+        raise typer.BadParameter("--resume goes on with the run's own settings; change some by KEY=VALUE, not --config")
+    quiet_transformers()
+    settings = load_config(overrides or (), config)
+    saved = Path(settings.out) / SETTINGS
+    if resume and saved.exists():
+        settings = load_config(overrides or (), saved)
+    outcome = run(settings, resume=resume, overwrite=overwrite)
+    console = Console()
+    rows = read_metrics(Path(settings.out) / METRICS)
+    timed = [row for row in rows if "time/step" in row]
+    if profile and timed:
+        console.print(_profile(timed))
+    if outcome.interrupted:
+        typer.echo(f"stopped after step {outcome.steps}; --resume goes on from there", err=True)
+        raise typer.Exit(130)
+    console.print(_before_and_after(rows))
+    compared = f", {settings.out}/{COMPARISON} (before and after)" if (Path(settings.out) / COMPARISON).exists() else ""
+    typer.echo(f"{settings.out}/curves.png{compared}")
+
+
+def quiet_transformers() -> None:
+    """Switch off the progress bars of loading and saving weights: they would tear the live view."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _before_and_after(rows: list[dict[str, float]]) -> Table:
+    """Return the held-out results of the first and the last evaluation; of the first only, if there is no other."""
+    evaluated = [row for row in rows if any(name.startswith("eval/") for name in row)]
+    shown = [evaluated[0], evaluated[-1]] if len(evaluated) > 1 else evaluated
+    table = Table("held-out questions", *("before", "after")[: len(shown)])
+    names = (
+        "accuracy/hard",
+        "accuracy/easy",
+        "accuracy",
+        "zoom/rate/hard",
+        "zoom/rate/easy",
+        "zoom/iou",
+        "reward/total",
+    )
+    for name in names:
+        values = [row.get(f"eval/{name}") for row in shown]
+        if any(value is not None for value in values):
+            table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
+    return table
+
+
+def _profile(rows: list[dict[str, float]]) -> Table:
+    """Return the mean seconds of a step by what they were spent on; evaluations and checkpoints are not counted."""
+
+    def mean(name: str) -> float:
+        return sum(row.get(f"time/{name}", 0.0) for row in rows) / max(1, len(rows))
+
+    total = mean("step")
+    model = {"writing messages": mean("generate"), "learning": mean("learn")}
+    around = {"waiting for environments": mean("wait"), "packing": mean("pack"), "recording": mean("record")}
+    around["everything else"] = total - sum(model.values()) - sum(around.values())
+    table = Table("what the time was spent on", "seconds a step", "share")
+    for label, seconds in {**model, **around}.items():
+        table.add_row(label, f"{seconds:.3f}", f"{seconds / total:.1%}")
+    table.add_section()
+    outside = sum(around.values())
+    table.add_row("outside the model", f"{outside:.3f}", f"{outside / total:.1%}")
+    table.add_row("a step", f"{total:.3f}", "100%")
+    return table

@@ -1,0 +1,1 @@
+"""GRPO and its relatives on one machine: rollouts through vector environments, one generator, one learner."""

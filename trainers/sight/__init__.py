@@ -1,5 +1,0 @@
-"""Sight of a training run: where its metrics go, and the pictures made of them."""
-
-from trainers.sight.recorders import MetricsFile, Recorder, TensorBoard, WandB, read_metrics
-
-__all__ = ["MetricsFile", "Recorder", "TensorBoard", "WandB", "read_metrics"]

@@ -1,0 +1,126 @@
+"""Curves: the course of a run, and of the arms of a comparison, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepeyes_env.files import replacing
+from deepeyes_env.trainers.tracking.recorders import read_metrics
+
+Rows = Sequence[Mapping[str, float]]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Told apart by the colour-blind (Okabe and Ito, 2008)."""
+
+SMOOTHED = 7
+"""Steps that a curve of training episodes is averaged over."""
+
+_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("Accuracy", (("accuracy/hard", "hard scenes"), ("accuracy/easy", "easy scenes"))),
+    ("Episodes that zoom", (("zoom/rate/hard", "hard scenes"), ("zoom/rate/easy", "easy scenes"))),
+    ("Overlap of the best zoom with the object (IoU)", (("zoom/iou", ""),)),
+    ("Tokens written in an episode", (("response/tokens", ""),)),
+    ("Tool calls in an episode", (("zoom/calls", ""),)),
+)
+
+
+def plot_curves(metrics: Path, out: Path) -> None:
+    """Draw accuracy, zooms, overlap, response length and reward of one run over its steps.
+
+    Lines are training episodes, averaged over a few steps; dots are held-out questions.
+
+    Args:
+        metrics: ``metrics.jsonl``.
+        out: The PNG; replaced only once it is complete.
+    """
+    rows = read_metrics(metrics)
+    figure, axes = _figure(len(_PANELS) + 1)
+    for axis, (title, curves) in zip(axes, _PANELS, strict=False):
+        shown = [(name, label) for name, label in curves if any(name in row for row in rows)]
+        shown = shown or [(curves[0][0].rsplit("/", 1)[0], "")]
+        for colour, (name, label) in zip(COLOURS, shown, strict=False):
+            _line(axis, rows, name, label, colour)
+            steps, values = _points(rows, f"eval/{name}")
+            axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white")
+        _finish(axis, title)
+    names = sorted({name for row in rows for name in row if name.startswith("reward/") and name != "reward/total"})
+    for colour, name in zip(COLOURS, ("reward/total", *names), strict=False):
+        _line(axes[-1], rows, name, name[7:], colour)
+    _finish(axes[-1], "Reward and its terms")
+    _write(figure, out)
+
+
+def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
+    """Draw several runs of each arm as a mean and a band from the lowest to the highest seed, on held-out questions.
+
+    Args:
+        arms: ``metrics.jsonl`` of each seed, by the name of the arm.
+        out: The PNG.
+    """
+    panels = (
+        ("Accuracy on hard scenes", "eval/accuracy/hard"),
+        ("Accuracy on easy scenes", "eval/accuracy/easy"),
+        ("Hard scenes that are zoomed", "eval/zoom/rate/hard"),
+        ("Easy scenes that are zoomed", "eval/zoom/rate/easy"),
+        ("Overlap of the best zoom (IoU)", "eval/zoom/iou"),
+        ("Tool calls in an episode", "eval/zoom/calls"),
+    )
+    figure, axes = _figure(len(panels))
+    for axis, (title, name) in zip(axes, panels, strict=True):
+        for colour, paths in zip(COLOURS, arms.values(), strict=False):
+            runs = [dict(zip(*_points(read_metrics(path), name), strict=True)) for path in paths]
+            steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
+            table = np.array([[run[step] for step in steps] for run in runs])
+            if steps:
+                axis.plot(steps, table.mean(0), color=colour, linewidth=1.8)
+                axis.fill_between(steps, table.min(0), table.max(0), color=colour, alpha=0.18, linewidth=0)
+        _finish(axis, title)
+    lines = [axes[0].plot([], [], color=colour, linewidth=1.8)[0] for colour in COLOURS[: len(arms)]]
+    figure.legend(lines, list(arms), loc="outside lower center", ncols=3, frameon=False)
+    _write(figure, out)
+
+
+def _figure(panels: int) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = -(-panels // 2)
+    figure = Figure(figsize=(9, 2.5 * rows), dpi=110, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = list(np.ravel(figure.subplots(rows, 2, sharex=True)))
+    for axis in axes[-2:]:
+        axis.set_xlabel("step")
+    return figure, axes[:panels]
+
+
+def _points(rows: Rows, name: str) -> tuple[list[float], list[float]]:
+    chosen = [row for row in rows if name in row]
+    return [row["step"] for row in chosen], [row[name] for row in chosen]
+
+
+def _line(axis: Any, rows: Rows, name: str, label: str, colour: str) -> None:
+    steps, values = _points(rows, name)
+    if len(steps) >= SMOOTHED:
+        weights = np.convolve(np.ones(len(values)), np.ones(SMOOTHED), "same")
+        smooth = np.convolve(values, np.ones(SMOOTHED), "same") / weights
+        axis.plot(steps, values, color=colour, linewidth=0.7, alpha=0.25)
+        axis.plot(steps, smooth, color=colour, linewidth=1.8, label=label or None)
+    else:
+        axis.plot(steps, values, color=colour, linewidth=1.8, label=label or None)
+
+
+def _finish(axis: Any, title: str) -> None:
+    axis.set_title(title, fontsize=10, loc="left")
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, frameon=False)
+
+
+def _write(figure: Any, out: Path) -> None:
+    with replacing(out) as beside:
+        figure.savefig(beside, format="png")
