@@ -5,6 +5,7 @@ All of them are frozen. A trajectory is the one currency between environments, a
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,35 @@ from deepeyes_env.images.ref import ImageLike, ImageRef
 
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
+
+LETTERS = string.ascii_uppercase
+"""The letters of the first 26 options; the next ones have two: AA, AB ..."""
+
+
+def option_letter(index: int) -> str:
+    """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
+
+    Raises:
+        ValueError: There is no letter for that index.
+    """
+    if not 0 <= index < len(LETTERS) * (len(LETTERS) + 1):
+        raise ValueError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
+    first, second = divmod(index, len(LETTERS))
+    return (LETTERS[first - 1] if first else "") + LETTERS[second]
+
+
+def option_index(letter: str) -> int | None:
+    """Return the index of the option with a letter, in either case; ``None`` for what is no letter of an option."""
+    if len(letter) not in (1, 2) or not (letter.isascii() and letter.isalpha()):
+        return None
+    places = [LETTERS.index(character) for character in letter.upper()]
+    return places[0] if len(places) == 1 else (places[0] + 1) * len(LETTERS) + places[1]
+
+
+def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair each option with its letter."""
+    return [(option_letter(index), option) for index, option in enumerate(options)]
+
 
 CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
 """What became of a tool call.

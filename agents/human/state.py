@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.agents.human.shown import Shown
-from deepeyes_env.agents.looking import toolbox_of
-from deepeyes_env.core import ToolResult, Trajectory, Turn
-from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.core import ToolResult, Trajectory, Turn, letter_options
+from deepeyes_env.envs.toolbox import Toolbox, toolbox_of
 from deepeyes_env.images.frames import BBox, frame_size, from_native
 from deepeyes_env.trajectories.summary import ACCURACY_TERM, best_iou, is_right
 
@@ -90,6 +89,7 @@ def scene_json(scene: Scene, max_turns: int) -> dict[str, Any]:
 
 def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dict[str, Any]:
     number = episode.metadata["episode"]
+    toolbox = toolbox_of(episode)
     return {
         "number": number,
         "question": episode.sample.question,
@@ -105,9 +105,9 @@ def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dic
             }
             for index, one in enumerate(shown)
         ],
-        "turns": [_turn(turn, episode) for turn in episode.turns],
+        "turns": [_turn(turn, episode, toolbox) for turn in episode.turns],
         "maxTurns": max_turns,
-        "tools": [tool.schema["function"] for tool in toolbox_of(episode).make_tools().values()],
+        "tools": [schema["function"] for schema in toolbox.schemas],
         "frame": episode.frame,
         "extent": frame_size(episode.frame, episode.native_size, episode.view_size),
         "decimals": decimals(episode),
@@ -121,8 +121,8 @@ def decimals(episode: Trajectory) -> int:
     return max(0, math.ceil(math.log10(pixels) - 1e-9))
 
 
-def _turn(turn: Turn, episode: Trajectory) -> dict[str, Any]:
-    thought = turn.action.partition("</think>")[0].removeprefix("<think>")
+def _turn(turn: Turn, episode: Trajectory, toolbox: Toolbox) -> dict[str, Any]:
+    thought = toolbox.protocol.thought_of(turn.action)
     return {"thought": thought, "answer": turn.answer, "calls": [_call(result, episode) for result in turn.results]}
 
 

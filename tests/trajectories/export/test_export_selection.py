@@ -8,9 +8,10 @@ import pytest
 from PIL import Image as PILImage
 
 from deepeyes_env.errors import DataError
+from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.export import FORMATS, Selection, check, export
-from deepeyes_env.trajectories.export.pictures import PictureFolder, portable
+from deepeyes_env.trajectories.export.pictures import PictureFolder
 from deepeyes_env.trajectories.summary import is_right
 
 SUFFIX = {"sharegpt": "jsonl", "openai": "jsonl", "huggingface": "parquet"}
@@ -146,7 +147,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("extension", PLAIN)
 def test_plain_images_keep_their_bytes(extension):
-    assert portable(ImageRef(PLAIN[extension])) == (PLAIN[extension], extension)
+    assert portable_image(ImageRef(PLAIN[extension])) == (PLAIN[extension], extension)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_plain_images_keep_their_bytes(extension):
 )
 def test_others_become_png_with_the_pixels_that_the_policy_saw(data):
     image = ImageRef(data)
-    written, extension = portable(image)
+    written, extension = portable_image(image)
     assert extension == "png"
     with PILImage.open(io.BytesIO(written)) as opened:
         assert opened.mode == "RGB"
