@@ -18,11 +18,9 @@ from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import BBox, Size, from_native
 from deepeyes_env.judges.text import key, polarity
-
-MIN_ZOOM_SIDE = 34
-"""Shortest side in native pixels that every variant accepts: ``VisualToolbox-v2`` demands 31; the rest is rounding."""
 
 MAX_ZOOM_RATIO = 50
 """A long side of this many short sides is well within the 100 that tools accept."""

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from deepeyes_env import Image, Sample, agents, register_toolbox, tool
 from deepeyes_env.agents.random_agent import random_argument
-from deepeyes_env.agents.scripted import MIN_ZOOM_SIDE, NoisyAgent, OracleAgent, guess, padded, right_answer
+from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, padded, right_answer
 from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.errors import UnknownNameError
+from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import FRAMES
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.tools import ZoomTool
