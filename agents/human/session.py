@@ -9,7 +9,7 @@ from typing import Any
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.agents.human.message import message_of
 from deepeyes_env.agents.human.shown import shown_images
-from deepeyes_env.agents.human.state import Scene, Score, scene_json
+from deepeyes_env.agents.human.state import RunningScore, Scene, scene_json
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import DeepEyesError, UsageError
@@ -49,7 +49,7 @@ class Session:
         self._done: str | None = None
         self._stopped = False
         self._max_turns = max_turns
-        self._score = Score(total)
+        self._score = RunningScore(total)
         for trajectory in earlier:
             self._score.add(trajectory)
 

@@ -11,7 +11,7 @@ from deepeyes_env.agents.human.shown import Shown
 from deepeyes_env.core import ToolResult, Trajectory, Turn, letter_options
 from deepeyes_env.envs.toolbox import Toolbox, toolbox_of
 from deepeyes_env.images.frames import BBox, frame_size, from_native
-from deepeyes_env.trajectories.summary import ACCURACY_TERM, best_iou, is_right
+from deepeyes_env.trajectories.summary import RunningSummary
 
 Phase: TypeAlias = Literal["working", "turn", "ended", "finished"]
 """The environment is at work, a message is awaited, an episode has ended, or there are no more."""
@@ -34,42 +34,38 @@ class Scene:
     error: str = ""
 
 
-@dataclass
-class Score:
+class RunningScore:
     """How it goes so far.
 
     Attributes:
         total: Episodes of the whole run.
-        played: Episodes that are recorded.
         failed: Episodes that could not be played to their end.
-        judged: Recorded episodes with an accuracy term.
-        accuracy: Sum of their raw accuracy terms.
-        reward: Sum of the rewards.
     """
 
-    total: int
-    played: int = 0
-    failed: int = 0
-    judged: int = 0
-    accuracy: float = 0.0
-    reward: float = 0.0
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.failed = 0
+        self._played = RunningSummary()
+
+    @property
+    def played(self) -> int:
+        """Episodes that are recorded."""
+        return self._played.summary.episodes
 
     def add(self, trajectory: Trajectory) -> None:
         """Count a recorded episode."""
-        self.played += 1
-        self.reward += trajectory.reward
-        if ACCURACY_TERM in trajectory.reward_terms:
-            self.judged += 1
-            self.accuracy += trajectory.reward_terms[ACCURACY_TERM].raw
+        self._played.add(trajectory)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for the page, with means instead of sums."""
+        """Return it for the page; without a judge there is neither accuracy nor reward."""
+        summary = self._played.summary
+        judged = summary.accuracy is not None
         return {
             "total": self.total,
-            "played": self.played,
+            "played": summary.episodes,
             "failed": self.failed,
-            "accuracy": _number(self.accuracy / self.judged) if self.judged else None,
-            "reward": _number(self.reward / self.played) if self.judged else None,
+            "accuracy": _number(summary.accuracy) if summary.accuracy is not None else None,
+            "reward": _number(summary.reward) if judged else None,
         }
 
 
@@ -144,13 +140,13 @@ def _outcome(episode: Trajectory) -> dict[str, Any]:
         "truth": sample.answer,
         "truths": [_written(box, episode) for box in sample.boxes],
         "answer": episode.answer,
-        "right": is_right(episode),
+        "right": episode.right,
         "reward": _number(episode.reward),
         "terms": [
             {"name": name, "raw": _number(term.raw), "weight": term.weight, "weighted": _number(term.weighted)}
             for name, term in episode.reward_terms.items()
         ],
-        "bestIou": best_iou(episode),
+        "bestIou": episode.best_iou,
         "stop": episode.stop_reason,
     }
 

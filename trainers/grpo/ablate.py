@@ -45,7 +45,7 @@ ARMS = (
 FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
 """Settings, or beginnings of their names, that runs may go on with changed."""
 
-COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
+COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "tool/calls")
 
 
 def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> Path:

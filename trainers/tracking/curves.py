@@ -24,7 +24,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Episodes that zoom", (("zoom/rate/hard", "hard scenes"), ("zoom/rate/easy", "easy scenes"))),
     ("Overlap of the best zoom with the object (IoU)", (("zoom/iou", ""),)),
     ("Tokens written in an episode", (("response/tokens", ""),)),
-    ("Tool calls in an episode", (("zoom/calls", ""),)),
+    ("Tool calls in an episode", (("tool/calls", ""),)),
 )
 
 
@@ -67,7 +67,7 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
         ("Hard scenes that are zoomed", "eval/zoom/rate/hard"),
         ("Easy scenes that are zoomed", "eval/zoom/rate/easy"),
         ("Overlap of the best zoom (IoU)", "eval/zoom/iou"),
-        ("Tool calls in an episode", "eval/zoom/calls"),
+        ("Tool calls in an episode", "eval/tool/calls"),
     )
     figure, axes = _figure(len(panels))
     for axis, (title, name) in zip(axes, panels, strict=True):

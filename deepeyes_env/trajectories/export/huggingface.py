@@ -27,7 +27,6 @@ from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
-from deepeyes_env.trajectories.summary import is_right
 
 if TYPE_CHECKING:
     import pyarrow
@@ -121,7 +120,7 @@ def _row(conversation: Conversation) -> dict[str, Any]:
         "tools": json.dumps(conversation.tools, default=plain) if conversation.tools else "",
         "options": [utf8(option) for option in sample.options],
         "reward": trajectory.reward,
-        "correct": is_right(trajectory),
+        "correct": trajectory.right,
         "question": utf8(sample.question),
         "answer": utf8(sample.answer),
         "prediction": None if trajectory.answer is None else utf8(trajectory.answer),

@@ -20,7 +20,7 @@ from deepeyes_env.trainers.tracking.live import Live, sparkline
 
 def row(step):
     metrics = {"accuracy/hard": 0.3 + step / 100, "reward/total": step / 50, "reward/acc": 0.1, "zoom/rate/hard": 0.5}
-    return {**metrics, **({"eval/accuracy/hard": step / 60, "eval/zoom/calls": 1.0} if step % 5 == 0 else {})}
+    return {**metrics, **({"eval/accuracy/hard": step / 60, "eval/tool/calls": 1.0} if step % 5 == 0 else {})}
 
 
 def written(path, steps=20):
