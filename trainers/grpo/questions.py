@@ -1,4 +1,4 @@
-"""Questions: what is asked, in an order that a seed and a position determine."""
+"""Questions of a run, in an order that the seed and a position determine."""
 
 from __future__ import annotations
 

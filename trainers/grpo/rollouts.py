@@ -45,7 +45,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class PlayedEpisode:
     """An episode that came to an end.
 
     Attributes:
@@ -108,7 +108,7 @@ class Rollouts:
     patience: float
     timers: Timers = field(default_factory=Timers)
     _episodes: dict[int, _Episode] = field(default_factory=dict)
-    _ended: dict[int, Rollout] = field(default_factory=dict)
+    _ended: dict[int, PlayedEpisode] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
@@ -128,7 +128,7 @@ class Rollouts:
         self._episodes = {number: _Episode(start) for number, start in enumerate(starts)}
         self.env.send({number: start.command for number, start in enumerate(starts)})
 
-    def play(self) -> list[Rollout]:
+    def play(self) -> list[PlayedEpisode]:
         """Play the episodes that were begun to their ends; returns them in the order of their starts."""
         openings: dict[int, _Opening] = {}
         while len(self._ended) < len(self._episodes):
@@ -181,7 +181,7 @@ class Rollouts:
                 prompt=episode.trajectory.prompt,
                 sample=episode.trajectory.sample,
             )
-            self._ended[number] = Rollout(episode.start, finished)
+            self._ended[number] = PlayedEpisode(episode.start, finished)
             return None
         assert episode.conversation is not None
         assert episode.said is not None
@@ -193,7 +193,9 @@ class Rollouts:
     def _failed(self, number: int, outcome: Outcome) -> None:
         episode = self._episodes[number]
         logger.warning("episode of %s failed: %s", episode.start.source, outcome.error)
-        self._ended[number] = Rollout(episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error)
+        self._ended[number] = PlayedEpisode(
+            episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error
+        )
 
     def _read(self, due: Sequence[int]) -> Sequence[int]:
         """Let the policy read what some environments said, while others are not done yet; returns who it was."""
@@ -235,7 +237,7 @@ class Rollouts:
         return time.perf_counter() - began
 
 
-def by_error(rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+def by_error(rollouts: Sequence[PlayedEpisode]) -> Mapping[str, int]:
     """Count failed episodes by their error."""
     counts: dict[str, int] = {}
     for rollout in rollouts:
