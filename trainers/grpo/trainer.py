@@ -185,8 +185,8 @@ class Trainer:
         if not self._rollouts.begun:
             rollout = self.config.rollout
             greedy = self._greedy_first
-            starts = self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
-            self._rollouts.begin(starts)
+            specs = self._questions.specs(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
+            self._rollouts.begin(specs)
 
     def _played(self) -> tuple[list[PlayedEpisode], int]:
         """Play the questions of a step; returns the episodes to learn from, and the position after them."""
@@ -199,11 +199,11 @@ class Trainer:
             position += rollout.prompts
             played += now
             chosen += _informative_groups(now) if rollout.dynamic_sampling else now
-            if len({each.start.group for each in chosen}) >= rollout.prompts:
+            if len({each.spec.group for each in chosen}) >= rollout.prompts:
                 break
         self._played_metrics = _played_metrics(played)
-        wanted = sorted({each.start.group for each in chosen})[: rollout.prompts]
-        return [each for each in chosen if each.start.group in wanted], position
+        wanted = sorted({each.spec.group for each in chosen})[: rollout.prompts]
+        return [each for each in chosen if each.spec.group in wanted], position
 
     def _learned(self, step: int, rollouts: Sequence[PlayedEpisode]) -> dict[str, float]:
         """Learn from the episodes that have a reward."""
@@ -241,15 +241,15 @@ class Trainer:
     def _evaluate(self, name: str | None) -> dict[str, float]:
         """Play the held-out questions; a name keeps the first of them on disk."""
         began = time.perf_counter()
-        starts = self._questions.held_out_starts()
+        specs = self._questions.held_out_specs()
         playing = Rollouts(
             self._env,
             Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
             self.config.rollout.patience,
         )
         played: list[PlayedEpisode] = []
-        for first in range(0, len(starts), self._env.num_envs):
-            playing.begin(starts[first : first + self._env.num_envs])
+        for first in range(0, len(specs), self._env.num_envs):
+            playing.begin(specs[first : first + self._env.num_envs])
             played += playing.play()
         finished = finished_of(played)
         if name:
@@ -343,14 +343,14 @@ def make_batch(
         greedy_first: The greedy episode of each group is its baseline and not learned from.
         ungrouped: Advantages do not compare the episodes of a group: a group of one counts too.
     """
-    usable = [(each.start, each.finished) for each in rollouts if each.finished is not None]
-    baselines = {start.group: trajectory.reward for start, trajectory in usable if start.greedy}
+    usable = [(each.spec, each.finished) for each in rollouts if each.finished is not None]
+    baselines = {spec.group: trajectory.reward for spec, trajectory in usable if spec.greedy}
     if greedy_first:
-        usable = [(start, each) for start, each in usable if not start.greedy and start.group in baselines]
-    sizes = Counter(start.group for start, _ in usable)
-    usable = [(start, each) for start, each in usable if sizes[start.group] > 1 or greedy_first or ungrouped]
+        usable = [(spec, each) for spec, each in usable if not spec.greedy and spec.group in baselines]
+    sizes = Counter(spec.group for spec, _ in usable)
+    usable = [(spec, each) for spec, each in usable if sizes[spec.group] > 1 or greedy_first or ungrouped]
     trajectories = [trajectory for _, trajectory in usable]
-    groups = np.array([start.group for start, _ in usable], np.int64)
+    groups = np.array([spec.group for spec, _ in usable], np.int64)
     return Batch(
         tuple(policy.chat.sequence(trajectory) for trajectory in trajectories),
         np.array([trajectory.reward for trajectory in trajectories], np.float32),
@@ -377,14 +377,14 @@ def _rewards(rollouts: Sequence[PlayedEpisode]) -> dict[int, set[float]]:
     rewards: dict[int, set[float]] = {}
     for each in rollouts:
         if each.finished is not None:
-            rewards.setdefault(each.start.group, set()).add(each.finished.reward)
+            rewards.setdefault(each.spec.group, set()).add(each.finished.reward)
     return rewards
 
 
 def _informative_groups(rollouts: Sequence[PlayedEpisode]) -> list[PlayedEpisode]:
     """Leave out groups of equal reward, whose advantages are all zero."""
     rewards = _rewards(rollouts)
-    return [each for each in rollouts if len(rewards.get(each.start.group, ())) > 1]
+    return [each for each in rollouts if len(rewards.get(each.spec.group, ())) > 1]
 
 
 def _played_metrics(rollouts: Sequence[PlayedEpisode]) -> dict[str, float]:
