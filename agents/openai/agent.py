@@ -13,8 +13,8 @@ from deepeyes_env.agents.context import keep_up, with_ledger
 from deepeyes_env.agents.openai.data_urls import DataUrls, ImageFormat
 from deepeyes_env.agents.openai.reading import read_reply
 from deepeyes_env.agents.openai.requests import (
-    Body,
     Place,
+    RequestBody,
     body_of,
     messages_for_server,
     urls_of,
@@ -49,7 +49,7 @@ class OpenAIAgent:
         api_key: By default ``OPENAI_API_KEY``, or a placeholder if that is not set.
         concurrency: Most requests in flight.
         temperature: Sampling temperature; ``None`` leaves it to the server.
-        max_tokens: Most tokens of one message; ``None`` leaves it to the server.
+        max_tokens: Max new tokens of one message; ``None`` leaves it to the server.
         seed: Sampling seed of episode 0; episode ``e`` is sampled with ``seed + e``. ``None`` sends none.
         stop: Stop strings; ``"auto"`` takes the closing marks of the environment's protocol.
         tokens: Ask for token ids and log-probabilities, which go into ``Reply.tokens``. vLLM gives both; a server that
@@ -181,7 +181,7 @@ class OpenAIAgent:
         self._place = "user"
         return choice
 
-    def _body(self, episode: Trajectory, place: Place) -> Body:
+    def _body(self, episode: Trajectory, place: Place) -> RequestBody:
         kept = keep_up(episode, self.budget, self._overhead(episode)).episode
         return body_of(self._fields(episode), messages_for_server(kept, place), urls_of(kept, self._urls))
 

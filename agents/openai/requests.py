@@ -49,7 +49,9 @@ def messages_for_server(episode: Trajectory, place: Place = "tool") -> list[Serv
     ]
 
 
-def body_of(settings: Mapping[str, Any], messages: Sequence[ServerMessage], url: Callable[[ImageRef], bytes]) -> Body:
+def body_of(
+    settings: Mapping[str, Any], messages: Sequence[ServerMessage], url: Callable[[ImageRef], bytes]
+) -> RequestBody:
     """Write a request as JSON.
 
     Args:
@@ -57,10 +59,10 @@ def body_of(settings: Mapping[str, Any], messages: Sequence[ServerMessage], url:
         messages: The messages.
         url: Writes an image as a URL.
     """
-    return Body(_joined(_json_of(settings, messages, url)))
+    return RequestBody(_joined(_json_of(settings, messages, url)))
 
 
-class Body:
+class RequestBody:
     """The body of a request in pieces, to be sent as often as need be.
 
     Attributes:

@@ -27,8 +27,8 @@ from deepeyes_env.trainers.algorithms import (
     value_loss,
 )
 from deepeyes_env.trainers.grpo.batch import Batch
-from deepeyes_env.trainers.grpo.checkpoint import MisfitError
-from deepeyes_env.trainers.grpo.config import Algorithm, Optim
+from deepeyes_env.trainers.grpo.checkpoint import CheckpointMismatchError
+from deepeyes_env.trainers.grpo.config import AlgorithmSettings, OptimSettings
 from deepeyes_env.trainers.grpo.layout import layouts
 from deepeyes_env.trainers.grpo.packing import Pack, microbatches, pack
 
@@ -96,8 +96,8 @@ class Learner:
     def __init__(
         self,
         policy: VisionPolicy,
-        algorithm: Algorithm,
-        optim: Optim,
+        algorithm: AlgorithmSettings,
+        optim: OptimSettings,
         temperature: float,
         reference: VisionPolicy | None = None,
         longest: int | None = None,
@@ -131,11 +131,11 @@ class Learner:
         """Go back to what ``state`` returned; settings of the optimizer stay as they are now.
 
         Raises:
-            MisfitError: It is of a learner with a value head, and this one has none, or the other way round.
+            CheckpointMismatchError: One of the two learners has a value head, and the other has none.
         """
         if (state["value_head"] is None) != (self.value_head is None):
             other = "without" if state["value_head"] is None else "with"
-            raise MisfitError(
+            raise CheckpointMismatchError(
                 f"algorithm.advantage={self._algorithm.advantage!r} does not fit the checkpoint, which was written by "
                 f"an estimator {other} a value head; name that one, or begin a new run"
             )

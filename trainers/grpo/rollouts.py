@@ -17,24 +17,24 @@ from deepeyes_env.errors import UsageError
 logger = logging.getLogger(__name__)
 
 FLUSH = 4
-"""Messages go to the environments in about this many parcels a wave, so that they work while others are written."""
+"""Messages go to the environments in about this many batches a wave, so that they work while others are written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class EpisodeSpec:
     """How an episode begins.
 
     Attributes:
         seed: Seed of the environment: decides the order of options.
         source: Index into the environment's data set, or a sample from elsewhere.
-        draw: Seed of what the policy samples.
+        sampling_seed: Seed of what the policy samples.
         group: Episodes of one group begin with the same prompt, which is read once.
         greedy: The policy takes the likeliest token.
     """
 
     seed: int
     source: int | Sample
-    draw: tuple[int, ...]
+    sampling_seed: tuple[int, ...]
     group: int
     greedy: bool = False
 
@@ -45,16 +45,16 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class PlayedEpisode:
     """An episode that came to an end.
 
     Attributes:
-        start: How it began.
+        spec: How it began.
         trajectory: What was played, with the policy's tokens; ``None`` if the environment failed before it began.
         error: Why the environment failed; empty if it did not. Such an episode has no reward.
     """
 
-    start: Start
+    spec: EpisodeSpec
     trajectory: Trajectory | None
     error: str = ""
 
@@ -74,7 +74,7 @@ class Timers:
 
 @dataclass(slots=True)
 class _Episode:
-    start: Start
+    spec: EpisodeSpec
     trajectory: Trajectory | None = None
     conversation: Conversation | None = None
     said: PolicyTokens | None = None
@@ -108,14 +108,14 @@ class Rollouts:
     patience: float
     timers: Timers = field(default_factory=Timers)
     _episodes: dict[int, _Episode] = field(default_factory=dict)
-    _ended: dict[int, Rollout] = field(default_factory=dict)
+    _ended: dict[int, PlayedEpisode] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
         """Whether a batch has begun that was not played yet."""
         return bool(self._episodes)
 
-    def begin(self, starts: Sequence[Start]) -> None:
+    def begin(self, specs: Sequence[EpisodeSpec]) -> None:
         """Begin a batch of episodes; returns at once.
 
         Raises:
@@ -123,13 +123,13 @@ class Rollouts:
         """
         if self.begun:
             raise UsageError("a batch of episodes is under way; play it first")
-        if len(starts) > self.env.num_envs:
-            raise UsageError(f"{len(starts)} episodes do not fit into {self.env.num_envs} environments")
-        self._episodes = {number: _Episode(start) for number, start in enumerate(starts)}
-        self.env.send({number: start.command for number, start in enumerate(starts)})
+        if len(specs) > self.env.num_envs:
+            raise UsageError(f"{len(specs)} episodes do not fit into {self.env.num_envs} environments")
+        self._episodes = {number: _Episode(spec) for number, spec in enumerate(specs)}
+        self.env.send({number: spec.command for number, spec in enumerate(specs)})
 
-    def play(self) -> list[Rollout]:
-        """Play the episodes that were begun to their ends; returns them in the order of their starts."""
+    def play(self) -> list[PlayedEpisode]:
+        """Play the episodes that were begun to their ends; returns them in the order of their specs."""
         openings: dict[int, _Opening] = {}
         while len(self._ended) < len(self._episodes):
             due: list[int] = []
@@ -140,14 +140,8 @@ class Rollouts:
         ended, self._ended, self._episodes = self._ended, {}, {}
         return [ended[number] for number in sorted(ended)]
 
-    def abandon(self) -> None:
-        """Forget the batch under way, waiting for what the environments are doing."""
-        while self.env.outstanding:
-            self.env.recv(None)
-        self._episodes, self._ended = {}, {}
-
     def _arriving(self) -> Iterator[dict[int, Outcome]]:
-        """Yield what environments say, parcel by parcel in the order sent, until all have, or one is late."""
+        """Yield what environments say, batch by batch in the order sent, until all have, or one is late."""
         until = time.monotonic() + self.patience
         arrived = False
         while self.env.outstanding and not (arrived and time.monotonic() >= until):
@@ -164,13 +158,15 @@ class Rollouts:
             self._failed(number, outcome)
             return None
         if episode.trajectory is None:
-            start, begun = episode.start, outcome.info["trajectory"]
+            spec, begun = episode.spec, outcome.info["trajectory"]
             # The same objects for all members of a group: an image is encoded once for each object.
-            if start.group not in openings:
-                openings[start.group] = _Opening(begun, self.generator.policy.chat.prompt(begun))
-            opening = openings[start.group]
+            if spec.group not in openings:
+                openings[spec.group] = _Opening(begun, self.generator.policy.chat.prompt(begun))
+            opening = openings[spec.group]
             episode.trajectory = replace(begun, prompt=opening.trajectory.prompt, sample=opening.trajectory.sample)
-            episode.conversation = Conversation(start.draw, opening.tokens, opening=start.group, greedy=start.greedy)
+            episode.conversation = Conversation(
+                spec.sampling_seed, opening.tokens, opening=spec.group, greedy=spec.greedy
+            )
             return number
         turn = replace(outcome.info["turn"], tokens=episode.said)
         episode.trajectory = episode.trajectory.extended(turn)
@@ -181,7 +177,7 @@ class Rollouts:
                 prompt=episode.trajectory.prompt,
                 sample=episode.trajectory.sample,
             )
-            self._ended[number] = Rollout(episode.start, finished)
+            self._ended[number] = PlayedEpisode(episode.spec, finished)
             return None
         assert episode.conversation is not None
         assert episode.said is not None
@@ -192,8 +188,10 @@ class Rollouts:
 
     def _failed(self, number: int, outcome: Outcome) -> None:
         episode = self._episodes[number]
-        logger.warning("episode of %s failed: %s", episode.start.source, outcome.error)
-        self._ended[number] = Rollout(episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error)
+        logger.warning("episode of %s failed: %s", episode.spec.source, outcome.error)
+        self._ended[number] = PlayedEpisode(
+            episode.spec, outcome.info.get("trajectory", episode.trajectory), outcome.error
+        )
 
     def _read(self, due: Sequence[int]) -> Sequence[int]:
         """Let the policy read what some environments said, while others are not done yet; returns who it was."""
@@ -235,7 +233,7 @@ class Rollouts:
         return time.perf_counter() - began
 
 
-def by_error(rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+def by_error(rollouts: Sequence[PlayedEpisode]) -> Mapping[str, int]:
     """Count failed episodes by their error."""
     counts: dict[str, int] = {}
     for rollout in rollouts:

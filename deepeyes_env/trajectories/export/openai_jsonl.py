@@ -33,7 +33,7 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the name of a function may be."""
 
 
-def objection(conversation: Conversation) -> str:
+def reason_to_skip(conversation: Conversation) -> str:
     """Return why a conversation has no place in the format; empty if it has."""
     if len(conversation.images) > MAX_IMAGES:
         return f"more than {MAX_IMAGES} images"
