@@ -41,7 +41,7 @@ def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]
     with ``tool_calls`` and one tool message for each.
 
     Args:
-        episode: The conversation; the agent is to speak next.
+        episode: The conversation; the next message is the agent's.
         place: Where the images of tool messages go.
     """
     messages: list[ChatMessage] = []
