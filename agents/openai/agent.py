@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.openai.data_urls import DataUrls, ImageFormat
 from deepeyes_env.agents.openai.reading import read_reply
 from deepeyes_env.agents.openai.requests import (
@@ -158,9 +158,9 @@ class OpenAIAgent:
         """
         _run(self._check())
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with what its requests held in ``metadata["ledger"]``."""
-        return with_ledger(trajectory, self.budget, self._overhead(trajectory))
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with what its requests held in ``metadata["context_log"]``."""
+        return with_context_log(trajectory, self.budget, self._overhead(trajectory))
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -182,8 +182,8 @@ class OpenAIAgent:
         return choice
 
     def _body(self, episode: Trajectory, place: Place) -> RequestBody:
-        kept = keep_up(episode, self.budget, self._overhead(episode)).episode
-        return body_of(self._fields(episode), messages_for_server(kept, place), urls_of(kept, self._urls))
+        fitted = fit_to_budget(episode, self.budget, self._overhead(episode)).episode
+        return body_of(self._fields(episode), messages_for_server(fitted, place), urls_of(fitted, self._urls))
 
     def _fields(self, episode: Trajectory) -> dict[str, Any]:
         """Return everything of a request but its messages."""

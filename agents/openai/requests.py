@@ -37,7 +37,7 @@ def messages_for_server(episode: Trajectory, place: Place = "tool") -> list[Serv
     shows them in their own size.
 
     Args:
-        episode: The conversation; the agent is to speak next.
+        episode: The conversation; the next message is the agent's.
         place: Where the images of tool messages go.
     """
     told = messages_of(replace(episode, prompt=_opening(episode)))

@@ -72,7 +72,7 @@ def test_a_local_folder_needs_no_server(mine, tmp_path):
     assert rows(result.stdout)["episodes"] == "4"
     played = list(read_trajectories(tmp_path / "run"))
     assert all(turn.tokens and turn.tokens.ids for trajectory in played for turn in trajectory.turns)
-    assert all(trajectory.metadata["ledger"] for trajectory in played)
+    assert all(trajectory.metadata["context_log"] for trajectory in played)
     other = ("eval", *mine, "--model", BASE, "--max-tokens", 8, "--limit", 1, "--out", tmp_path / "other")
     result = deepeyes(*other, "--frame", "native")
     assert result.exit_code == 0, result.output
