@@ -55,6 +55,21 @@ class Judge(Protocol):
         ...
 
 
+def checked(verdict: object, judge: object) -> Verdict | None:
+    """Return what a judge returned, if it is what judges return.
+
+    Raises:
+        UsageError: It is something else, ``True`` for instance.
+    """
+    if verdict is None or isinstance(verdict, Verdict):
+        return verdict
+    shown = repr(verdict)
+    raise UsageError(
+        f"judge {judge!r} returned {shown if len(shown) <= 80 else shown[:80] + '...'}, a {type(verdict).__name__}; "
+        'return Verdict(score, judge), for instance Verdict(1.0, "mine"), or None to abstain'
+    )
+
+
 class ChainJudge:
     """Asks judges one after another and takes the first verdict.
 
@@ -78,7 +93,7 @@ class ChainJudge:
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
         """Return the first verdict, or ``None`` if every judge abstained."""
         for judge in self.judges:
-            verdict = judge(prediction, sample)
+            verdict = checked(judge(prediction, sample), judge)
             if verdict is not None:
                 return verdict
         return None

@@ -42,14 +42,22 @@ class JudgementCache:
             ) from error
 
     def get(self, key: str) -> float | None:
-        """Return the score of a key, ``None`` if there is none."""
+        """Return the score of a key, ``None`` if there is none.
+
+        Anything but a number from 0 to 1 was not stored by this class: it is logged and removed, so that the question
+        is asked again.
+        """
         try:
             with self._open() as connection:
                 row = connection.execute("SELECT score FROM judgements WHERE key = ?", (key,)).fetchone()
+                if row is None or (isinstance(row[0], int | float) and 0 <= row[0] <= 1):
+                    return None if row is None else float(row[0])
+                connection.execute("DELETE FROM judgements WHERE key = ? AND score IS ?", (key, row[0]))
         except sqlite3.Error as error:
             logger.warning("%s cannot be read: %s", self.path, error)
             return None
-        return None if row is None else float(row[0])
+        logger.warning("%s holds %.80r as a score; it must be from 0 to 1, and is asked for again", self.path, row[0])
+        return None
 
     def put(self, key: str, score: float) -> None:
         """Store a score; the first one that was stored for a key stays."""

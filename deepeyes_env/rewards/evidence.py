@@ -5,6 +5,7 @@ from __future__ import annotations
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import JudgeError
 from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, Verdict
+from deepeyes_env.judges.base import checked
 from deepeyes_env.rewards.answers import AnswerRule
 
 
@@ -42,9 +43,10 @@ class Evidence:
 
         Raises:
             JudgeError: The judge could not be reached or understood, or it abstained.
+            UsageError: It returned something else than a ``Verdict``.
         """
         if self._verdict is None and self.prediction is not None:
-            self._verdict = self._judge(self.prediction, self.sample)
+            self._verdict = checked(self._judge(self.prediction, self.sample), self._judge)
             if self._verdict is None:
                 raise JudgeError(
                     f"sample {self.sample.id!r}: {self._judge!r} abstained; end a chain with a judge that always "

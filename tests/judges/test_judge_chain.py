@@ -3,7 +3,7 @@ import math
 import pytest
 
 from deepeyes_env.core import Sample
-from deepeyes_env.errors import JudgeError
+from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge, Verdict
 
@@ -60,3 +60,12 @@ def test_empty_chain_and_impossible_scores_are_refused() -> None:
 
 def test_all_are_judges() -> None:
     assert all(isinstance(judge, Judge) for judge in (RuleJudge(), MathJudge(), ChainJudge(RuleJudge())))
+
+
+@pytest.mark.parametrize("returned", [True, 1.0, "right", {"score": 1}])
+def test_a_judge_that_returns_something_else_is_told_what_to_return(returned) -> None:
+    def mine(prediction: str, sample: Sample) -> object:
+        return returned
+
+    with pytest.raises(UsageError, match=rf"mine.* a {type(returned).__name__}; return Verdict\(score, judge\)"):
+        ChainJudge(mine)("tan", SAMPLE)

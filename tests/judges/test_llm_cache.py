@@ -1,6 +1,8 @@
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -55,8 +57,6 @@ def test_another_kind_of_file_is_refused_and_left_alone(tmp_path, content) -> No
 
 
 def test_another_database_is_refused(tmp_path) -> None:
-    import sqlite3
-
     path = tmp_path / "other.sqlite3"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE judgements (id INTEGER)")
@@ -73,3 +73,17 @@ def test_a_cache_that_breaks_later_is_logged_and_forgets(tmp_path, caplog) -> No
     assert cache.get("a") is None
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "judgements.sqlite3 cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("damaged", [2.0, -0.1, "abc", b"1", float("inf")])
+def test_what_is_no_score_is_told_and_asked_for_again(tmp_path, caplog, damaged) -> None:
+    path = tmp_path / "judgements.sqlite3"
+    cache = JudgementCache(path)
+    cache.put("kept", 1.0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO judgements VALUES ('a', ?)", (damaged,))
+    assert cache.get("a") is None
+    assert "judgements.sqlite3 holds" in caplog.text
+    assert "must be from 0 to 1" in caplog.text
+    cache.put("a", 0.5)
+    assert (cache.get("a"), cache.get("kept")) == (0.5, 1.0)

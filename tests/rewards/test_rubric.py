@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from deepeyes_env.core import Message, RewardTerm, Sample, ToolCall, ToolResult, Trajectory, Turn
-from deepeyes_env.errors import JudgeError, ScoringError
+from deepeyes_env.errors import JudgeError, ScoringError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import RuleJudge, Verdict
 from deepeyes_env.rewards import Evidence, RoutedRubric, Rubric, Term, get_rubric, last_answer
@@ -91,6 +91,12 @@ def test_an_abstaining_judge_is_an_error_not_a_zero() -> None:
     rubric = Rubric([ACCURACY], judge=lambda prediction, sample: None)
     with pytest.raises(JudgeError, match=r"'s1'.*abstained.*RuleJudge"):
         rubric(episode("left", "s1"))
+
+
+def test_a_judge_that_returns_no_verdict_is_told_what_to_return() -> None:
+    rubric = Rubric([ACCURACY], judge=lambda prediction, sample: True)
+    with pytest.raises(UsageError, match=r"returned True, a bool; return Verdict\(score, judge\)"):
+        rubric(episode("left"))
 
 
 def test_an_unreachable_judge_is_an_error() -> None:
