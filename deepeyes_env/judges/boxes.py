@@ -9,30 +9,76 @@ from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import FRAMES, BBox, Frame, Size, iou, is_finite_box, to_native
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
+from deepeyes_env.judges.markup import without_tokens
 
 # Possessive throughout: what cannot be tried a second time cannot keep a judge busy. A gap is never empty and never
 # begins within a number, or "345" would be two and "2024-01-02-03" four.
 _NUMBER = r"[-+]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d{1,2}+)?+"
-_GAP = r"(?=[^-+.\w])\s*+[\])}>]*+\s*+[,;]?+\s*+[\[({<]*+\s*+"
+_GAP = r"(?=[^-+.\w])\s*+[\])}>]*+\s*+(?:[,;]|(?:to|and|[-~>]++)(?=[\s\[({<]))?+\s*+[\[({<]*+\s*+"
 _SEPARATOR = r"(?:\s*+[,;]\s*+|\s++)"
 _FOUR = re.compile(rf"[\[({{<]\s*+{_GAP.join([f'({_NUMBER})'] * 4)}\s*+[\])}}>]")
-_BARE = re.compile(rf"\s*+{_SEPARATOR.join([f'({_NUMBER})'] * 4)}\s*+\.?+\s*+")
+_BARE_FOUR = _SEPARATOR.join([f"({_NUMBER})"] * 4)
+_BARE = re.compile(rf"\s*+{_BARE_FOUR}\s*+\.?+\s*+")
+# Four bare numbers after "bounding box:" or "the box is", at the end of what is said.
+_LED = re.compile(
+    r"\b(?:(?:b|bounding[ _]?)?box(?:es)?(?:_2d)?|coordinates|coords|corners|answer|region|location|position)\b[\"']?"
+    rf"(?:\s*+[:=>]|\s++(?:is|are)\b)\s*+(?:(?:at|in)\b\s*+)?+{_BARE_FOUR}(?=\s*+[\"']?\.?+\s*+(?:$|\n|<))",
+    re.IGNORECASE,
+)
+# x1=64, "ymin": 96, right: 320 ...: what a number is, is said beside it.
+_NAME = r"(?P<name>x_?1|y_?1|x_?2|y_?2|x_?min|y_?min|x_?max|y_?max|left|top|right|bottom|width|height|x|y|w|h)"
+_NAMED = re.compile(
+    rf"(?<![\w]){_NAME}[\"']?\s*+[:=]\s*+(?P<number>{_NUMBER})(?=\s*+(?:$|[,;\])}}>.\n\"']|and\b|[a-z]))", re.IGNORECASE
+)
+_SIDES = {
+    **dict.fromkeys(("x1", "xmin", "left", "x"), 0),
+    **dict.fromkeys(("y1", "ymin", "top", "y"), 1),
+    **dict.fromkeys(("x2", "xmax", "right"), 2),
+    **dict.fromkeys(("y2", "ymax", "bottom"), 3),
+    **dict.fromkeys(("w", "width"), 4),
+    **dict.fromkeys(("h", "height"), 5),
+}
+_UNMEANT = re.compile(r"\*\*|(?<=\d) ?(?:px|pixels?)\b|\\(?:left|right)\b|(?<=\d)[\"']|[\"'](?=[-+.\d])", re.IGNORECASE)
+_POINT = re.compile(rf"[\[(]\s*+({_NUMBER}){_SEPARATOR}({_NUMBER})\s*+[\])]")
+_CORNERS = re.compile(r"\b(?:corner|top|upper|from|left)", re.IGNORECASE)
 _MAX_BOXES = 16
 
 
 def read_boxes(text: str) -> tuple[BBox, ...]:
     """Return the boxes that a text holds, as written: ``[x1, y1, x2, y2]`` in any brackets.
 
-    Also ``(x1, y1), (x2, y2)``, ``<box>(x1,y1),(x2,y2)</box>``, ``{"bbox_2d": [x1, y1, x2, y2]}``, and four bare
-    numbers that are the whole text. Corners given in another order are sorted. At most 16 boxes, of a text of less than
-    ``MAX_ANSWER_LENGTH`` characters.
+    Also ``(x1, y1), (x2, y2)`` and ``(x1, y1) to (x2, y2)``, two corners by name, ``<box>(x1,y1),(x2,y2)</box>``,
+    ``{"bbox_2d": [x1, y1, x2, y2]}``, ``x1=..., y1=..., x2=..., y2=...`` and other names of the sides, and four bare
+    numbers that are the whole text or end it after words such as "bounding box:". Numbers may be followed by ``px``.
+    Corners given in another order are sorted. At most 16 boxes, of a text of less than ``MAX_ANSWER_LENGTH``
+    characters.
     """
     if len(text) >= MAX_ANSWER_LENGTH:
         return ()
+    text = _UNMEANT.sub("", without_tokens(text))
     found = [match.groups() for match in _FOUR.finditer(text)]
-    if not found and (bare := _BARE.fullmatch(text)):
+    if not found and (bare := _BARE.fullmatch(text) or _LED.search(text)):
         found = [bare.groups()]
-    return tuple(_sorted(*map(float, numbers)) for numbers in found[:_MAX_BOXES])
+    if not found and _CORNERS.search(text) and len(points := _POINT.findall(text)) == 2:
+        found = [points[0] + points[1]]
+    boxes = [_sorted(*map(float, numbers)) for numbers in found] or _named_sides(text)
+    return tuple(boxes[:_MAX_BOXES])
+
+
+def _named_sides(text: str) -> list[BBox]:
+    """Read boxes whose numbers have names; of a width or height and a corner the other corner is computed."""
+    boxes: list[BBox] = []
+    sides: dict[int, float] = {}
+    for match in _NAMED.finditer(text):
+        side = _SIDES[match["name"].lower().replace("_", "")]
+        sides[side] = float(match["number"])
+        for corner, size in ((0, 4), (1, 5)):
+            if corner in sides and size in sides:
+                sides[corner + 2] = sides[corner] + sides.pop(size)
+        if sides.keys() >= {0, 1, 2, 3}:
+            boxes.append(_sorted(sides[0], sides[1], sides[2], sides[3]))
+            sides = {}
+    return boxes
 
 
 def _sorted(x1: float, y1: float, x2: float, y2: float) -> BBox:
