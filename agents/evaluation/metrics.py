@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.evaluation.statistics import (
@@ -308,8 +308,16 @@ def _yes_no(judged: Sequence[Row], benchmark: Benchmark) -> dict[str, YesNoMetri
 
 
 def _yes_no_of(rows: Sequence[Row]) -> YesNoMetrics:
-    truths = [truth for row in rows if (truth := says(row.truth))]
-    return yes_no_metrics([says(row.answer or "") for row in rows], truths)
+    known = [(row, truth) for row in rows if (truth := says(row.truth))]
+    return yes_no_metrics([_said(row, truth) for row, truth in known], [truth for _, truth in known])
+
+
+def _said(row: Row, truth: Literal["yes", "no"]) -> Literal["yes", "no"] | None:
+    """Return what an answer says; what is right is the judge's word, who knows the question."""
+    if (row.score or 0.0) > 0.5:
+        return truth
+    said = says(row.answer or "")
+    return None if said == truth else said
 
 
 def _mean(values: Iterable[float]) -> float:

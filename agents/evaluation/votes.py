@@ -35,7 +35,7 @@ def vote(prediction: str | None, sample: Sample) -> Hashable | None:
         return ("option", named.pop()) if len(named) == 1 else None
     if sample.boxes and read_boxes(prediction):
         return None
-    if polarity(key(sample.answer)) and (said := says(prediction)):
+    if polarity(key(sample.answer)) and (said := says(prediction, sample.question)):
         return ("text", said)
     text = without_lead(key(unboxed(prediction)))
     quantity = read_quantity(text)

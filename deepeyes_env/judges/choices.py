@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepeyes_env.core import LETTERS, Sample, option_index
+from deepeyes_env.judges.assertions import last_claim
+from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
+from deepeyes_env.judges.markup import plain
+from deepeyes_env.judges.mentions import listed_words, mentions
 from deepeyes_env.judges.quantities import read_quantity
 from deepeyes_env.judges.text import key, polarity, tidy, without_lead
+from deepeyes_env.judges.yes_no import content_words, says
 
 _LONE_LETTER = re.compile(r"[(\[{]?([a-z]{1,2})[)\]}.:]{0,2}")
 _LETTER_AND_TEXT = re.compile(r"(?:[(\[{]([a-z]{1,2})[)\]}][.:]?|([a-z]{1,2})[)\].:]{1,2}) ?(?=\S)|([a-z])(?: -)? ")
 _TEXT_AND_LETTER = re.compile(r"(.+) [(\[]([a-z]{1,2})[)\]]")
 _ANSWER_LETTER = re.compile(r"(?:\(([A-Z])\)|([A-Z])(?=[).:]|$))[).:]?(?: .*)?", re.DOTALL)
 _MARKER = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Z])\)|([A-Z])[).:](?=\s))[.:]?\s*")
-_CAPITAL = re.compile(r"(?<![\w'-])(?!A (?!or\b|and\b)[a-z]|I\b)([A-Z])(?![\w'-])")
-_NOT_WORD = re.compile(r"[\W_]+")
+_LONGEST = 5000  # characters of a question that are looked at for what it is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +92,33 @@ def options_in(question: str) -> tuple[str, ...]:
 
 
 def pick(prediction: str, choices: Choices, question: str) -> Pick | None:
-    """Return which options an answer names; ``None`` if it cannot be read as a choice.
+    """Return which options an answer names; ``None`` if it cannot be read as a choice, or is too long to be one.
 
     A lone letter is read as a letter even where it is the text of an option as well.
     """
+    if len(prediction) >= MAX_ANSWER_LENGTH:
+        return None
     raw = tidy(prediction)
     text = key(prediction)
     for form in dict.fromkeys((text, without_lead(text))):
         found = _read(form, raw, choices.texts, question)
         if found is not None:
             return found
-    mentioned = _mentioned(raw, choices.texts)
-    if len({choices.texts[i] or i for i in mentioned}) > 1:
-        return Pick(mentioned)
-    return None
+    said = plain(prediction)
+    claim = last_claim(said, mentions(said, choices.texts), question)
+    if claim is not None:
+        return Pick(claim.options, claim.plain)
+    return _by_statement(prediction, choices.texts, question)
+
+
+def _by_statement(prediction: str, texts: Sequence[str], question: str) -> Pick | None:
+    """Return the option yes or no, where there are such options, that a statement stands for."""
+    if not any(polarity(key(text)) for text in texts):
+        return None
+    asked, spoken_of = (content_words(listed_words(text[:_LONGEST])) for text in (question, prediction))
+    said = says(prediction, question) if asked & spoken_of else None
+    named = _by_text(said, said, texts, question) if said else None
+    return Pick(named, certain=False) if named else None
 
 
 def _read(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
@@ -114,7 +131,7 @@ def _read(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | No
         return Pick(by_text)
     if letter is not None and len(letter[1]) == 1:  # two letters without such an option are a word
         return Pick(frozenset())
-    return _read_letter_and_text(text, raw, texts, question)
+    return _read_letter_and_text(text, texts, question)
 
 
 def _index(letter: str, texts: Sequence[str]) -> int | None:
@@ -128,7 +145,7 @@ def _agreeing(index: int, named: frozenset[int]) -> Pick:
     return Pick(frozenset([index]) if index in named else named | {index})
 
 
-def _read_letter_and_text(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
+def _read_letter_and_text(text: str, texts: Sequence[str], question: str) -> Pick | None:
     after = _TEXT_AND_LETTER.fullmatch(text)
     index = _index(after[2], texts) if after is not None else None
     if after is not None and index is not None:
@@ -141,12 +158,7 @@ def _read_letter_and_text(text: str, raw: str, texts: Sequence[str], question: s
         return None
     tail = text[match.end() :]
     named = _by_text(without_lead(key(tail)), tail, texts, question)
-    if named:
-        return _agreeing(index, named)
-    if match[3]:
-        return None
-    mentioned = _mentioned(raw, texts) | {index}
-    return Pick(mentioned, certain=len(mentioned) > 1)
+    return _agreeing(index, named) if named else None
 
 
 def _by_text(text: str, raw: str, texts: Sequence[str], question: str) -> frozenset[int]:
@@ -162,19 +174,5 @@ def _by_text(text: str, raw: str, texts: Sequence[str], question: str) -> frozen
     if quantity is not None:
         read = [(i, read_quantity(key(option))) for i, option in options]
         return frozenset(i for i, other in read if other is not None and quantity.equals(other, question.casefold()))
-    said = polarity(text)
+    said = text if text in ("yes", "no") else ""
     return frozenset(i for i, option in options if said and polarity(key(option)) == said)
-
-
-def _mentioned(raw: str, texts: Sequence[str]) -> frozenset[int]:
-    """Return the options that a text mentions anywhere, by capital letter or by a text of two characters or more."""
-    letters = {LETTERS.index(letter) for letter in _CAPITAL.findall(raw)}
-    words = _words(raw)
-    named = {i: own for i, option in enumerate(texts) if len(option) > 1 and (own := _words(option)) in words}
-    # "dark red" does not mention "red".
-    whole = {i for i, own in named.items() if not any(own != other and own in other for other in named.values())}
-    return frozenset({i for i in letters if i < len(texts)} | whole)
-
-
-def _words(text: str) -> str:
-    return f" {_NOT_WORD.sub(' ', key(text)).strip()} "

@@ -18,6 +18,7 @@ from deepeyes_env.core import Sample
 from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.extras import missing_extra
 from deepeyes_env.judges.base import Verdict
+from deepeyes_env.judges.quantities import asks_percentage
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ _WITH_UNIT = re.compile(
 )
 _SCALE = re.compile(r"°\s*[A-Za-z]")
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
+_PERCENT = re.compile(r"([^%]*\d[^%]*?)\s*\\?%")
 _FUNCTIONS = {"sqrt", "frac"}
 _UNITS = {"mm", "cm", "km", "ft", "in", "inches", "feet", "meters", "kg", "units", "degrees", "square"}
 _ALIASES = {"meters": "m", "feet": "ft", "inches": "in", "^\\circ": "degrees", "\\%": "%"}
@@ -75,7 +77,7 @@ class MathJudge:
             MissingExtraError: math-verify is not installed.
             JudgeError: The process that runs math-verify cannot be started.
         """
-        texts = unboxed(prediction), unboxed(sample.answer)
+        texts = _same_percentage(unboxed(prediction), unboxed(sample.answer), sample.question)
         if any(map(_SCALE.search, texts)):  # 20 °C or 30° N: no angle
             return None
         given, expected = map(in_latex, texts)
@@ -109,6 +111,22 @@ def unboxed(text: str) -> str:
     r"""Return the content of a text that is one ``\boxed{...}``, any other text without the spaces around it."""
     text = text.strip()
     return text[len("\\boxed{") : -1] if text.startswith("\\boxed{") and text.endswith("}") else text
+
+
+def _same_percentage(prediction: str, answer: str, question: str) -> tuple[str, str]:
+    """Divide a percentage by 100 if the other text is none: for math-verify ``7%`` is both 7 and 0.07.
+
+    Where the question asks for a percentage, the sign is left out instead if both have the same figure.
+    """
+    texts = [prediction.strip(" $."), answer.strip(" $.")]
+    signed = [_PERCENT.fullmatch(text) for text in texts]
+    if (signed[0] is None) == (signed[1] is None) or any(_unit(in_latex(text)) not in ("", "%") for text in texts):
+        return prediction, answer
+    figures = [match[1].strip() if match else text for match, text in zip(signed, texts, strict=True)]
+    if asks_percentage(question.casefold()) and figures[0] == figures[1]:
+        return figures[0], figures[1]
+    given, expected = (f"({match[1]})/100" if match else text for match, text in zip(signed, texts, strict=True))
+    return given, expected
 
 
 def in_latex(text: str) -> str:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from deepeyes_env.judges.units import CURRENCIES, asked_unit, ratio, size_of
+
 _LONGEST = 80  # characters; a longer text is not a number, and its value could be expensive to compute
 
 _NUMBER = re.compile(
@@ -16,7 +18,7 @@ _NUMBER = re.compile(
     re.ASCII,
 )
 _LONG_WORD = re.compile(r"[^\W\d_]{2,}")
-_UNIT = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,2}")
+_UNIT = re.compile(r"[^\W\d_]+(?: [^\W\d_]+){0,2}(?:\^?[23])?")
 _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SMALL = {word: value for value, word in enumerate((*_ONES, *_TEENS))}
@@ -25,9 +27,14 @@ _TENS = {
     for value, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-_NUMBER_WORDS = {*_SMALL, *_TENS, *_SCALES, "hundred"}
-_NOT_UNITS = {*_NUMBER_WORDS, "or", "and", "not", "to", "π", "pi", "e", "i"}
-_CURRENCIES = "$€£¥"
+NUMBER_WORDS = {*_SMALL, *_TENS, *_SCALES, "hundred"}
+_NOT_UNITS = {*NUMBER_WORDS, "or", "and", "not", "to", "st", "nd", "rd", "th", "π", "pi", "e", "i"}
+
+
+def number_word(word: str) -> str:
+    """Return the figure of a number below a hundred that is one word, as ``7`` for ``seven``; ``""`` for others."""
+    value = _SMALL.get(word, _TENS.get(word))
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +53,39 @@ class Quantity:
         """Whether both say the same, as answers to ``question`` (lower case).
 
         A unit of two letters or more may be left out where the question names it ("How many dogs ...": ``12 dogs`` is
-        ``12``). A percentage equals its value (``50%`` is ``0.5``) and, where the question asks for a percentage, its
-        figure. A currency sign may always be left out.
+        ``12``), and the unit that the question asks for in any case; one that measures the same is converted. A
+        percentage equals its value (``50%`` is ``0.5``) and, where the question asks for a percentage, its figure. A
+        currency sign may be left out.
         """
         if self.unit == other.unit:
             return self.value == other.value
         if self.unit and other.unit:
-            return False
+            factor = ratio(self.unit, other.unit)
+            return factor is not None and factor > 0 and self.value * factor == other.value
         full, bare = (self, other) if self.unit else (other, self)
         if full.unit == "%":
-            asked = "%" in question or "percent" in question
-            return full.value / 100 == bare.value or (asked and full.value == bare.value)
+            return full.value / 100 == bare.value or (asks_percentage(question) and full.value == bare.value)
+        asked = asked_unit(question)
+        if asked and (factor := ratio(full.unit, asked)) is not None:
+            return full.value * factor == bare.value
         if full.value != bare.value:
             return False
         named = set(_LONG_WORD.findall(question.replace("°", " degrees ")))
-        return full.unit in _CURRENCIES or set(full.unit.split()) <= named
+        return full.unit in CURRENCIES or set(full.unit.split()) <= named
+
+    def contradicts(self, other: Quantity, question: str) -> bool:
+        """Whether the two are certainly not the same, as answers to ``question`` (lower case)."""
+        if self.equals(other, question):
+            return False
+        asked = asked_unit(question)
+        known = [unit for unit in (self.unit, other.unit) if unit]
+        measured = asked or len(known) > 1
+        return self.value != other.value or "%" in known or bool(measured and all(map(size_of, known)))
+
+
+def asks_percentage(question: str) -> bool:
+    """Whether a question (lower case) asks for a percentage."""
+    return "%" in question or "percent" in question
 
 
 def read_quantity(text: str) -> Quantity | None:

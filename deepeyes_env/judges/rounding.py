@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from fractions import Fraction
 
 from deepeyes_env.core import Sample
+from deepeyes_env.judges.assertions import COMMON
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
+from deepeyes_env.judges.markup import plain
 from deepeyes_env.judges.maths import unboxed
-from deepeyes_env.judges.quantities import read_quantity
+from deepeyes_env.judges.mentions import listed_words
+from deepeyes_env.judges.quantities import Quantity, asks_percentage, read_quantity
 from deepeyes_env.judges.text import key, without_lead
+from deepeyes_env.judges.units import asked_unit, ratio
+from deepeyes_env.judges.values import claimed_quantity
 
-_LIST = re.compile(r"[\[(](.*)[\])]")
 _MAX_DIGITS = 12
+_PI = re.compile(r"(\d+(?:\.\d+)?)? ?\\*? ?(?:π|\\?pi)(?: ?/ ?(\d+))?")
+_ITEM_ENDS = re.compile(r"[,;]|(?<=\d)\s*-\s*(?=\d)|\b(?:and|to|und|et|y|e)\b|[到和至与]")
+_LIST_WORDS = COMMON | {"between", "list", "years"}
+_BRACKETS = re.compile(r"[\[\](){}'\"]")
+_WORD = re.compile(r"[^\W\d_]+")
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,12 @@ class RoundingJudge:
     answer has). An answer to an ``integer`` question must be a whole number; ``12.0`` is. Lists are equal if they have
     the same numbers in the same order.
 
-    MathVista's own script cuts 3.7 down to 3 where a whole number is asked for; here 3.7 is not 3.
+    A number may stand in a sentence ("So the total is 7."), and "about 7" is 7. Its unit is converted to the one that
+    the question asks for; a unit that measures something else is wrong, and so is a percentage that is neither asked
+    for nor the value (``21%`` is 0.21).
+
+    Rounded is as MathVista's own script and lmms-eval do it, which is Python's ``round`` of a binary number: 2.675 is
+    2.67. That script cuts 3.7 down to 3 where a whole number is asked for; here 3.7 is not 3.
     """
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
@@ -35,13 +51,17 @@ class RoundingJudge:
         kind = sample.metadata.get("answer_type")
         if sample.options or kind not in ("integer", "float", "list") or len(prediction) >= MAX_ANSWER_LENGTH:
             return None
-        given, expected = _numbers(prediction, kind == "list"), _numbers(sample.answer, kind == "list")
-        if given is None or expected is None:
+        if kind == "list":
+            read = _list_of(prediction, sample.question)
+            given, expected = [read] if read is not None else [], _list_of(sample.answer, "")
+        else:
+            given = [(number,) for number in _numbers(prediction, sample)]
+            right_number = _number(read_quantity(key(unboxed(sample.answer))))
+            expected = None if right_number is None else (right_number,)
+        if not given or expected is None:
             return None
         places = _places(sample, kind)
-        right = len(given) == len(expected) and all(
-            _equal(one, other, places) for one, other in zip(given, expected, strict=True)
-        )
+        right = any(_equal(one, expected, places) for one in given)
         return Verdict(float(right), "rounding", "equal" if right else "another number")
 
 
@@ -52,30 +72,50 @@ def _places(sample: Sample, kind: str) -> int | None:
     return int(precision) if 0 <= precision <= _MAX_DIGITS else None
 
 
-def _equal(given: Decimal, expected: Decimal, places: int | None) -> bool:
-    """Whether a number equals the right one; ``places`` are the right one's own digits if not known."""
+def _equal(given: Sequence[Fraction], expected: Sequence[Fraction], places: int | None) -> bool:
+    """Whether numbers equal the right ones; ``places`` are the right ones' own digits if not known."""
+    if len(given) != len(expected):
+        return False
     if places is None:
-        return given == expected
-    unit = Decimal(1).scaleb(-places)
-    return given.quantize(unit, ROUND_HALF_EVEN) == expected.quantize(unit, ROUND_HALF_EVEN)
+        return all(one == other for one, other in zip(given, expected, strict=True))
+    return all(
+        round(float(one), places) == round(float(other), places) for one, other in zip(given, expected, strict=True)
+    )
 
 
-def _numbers(text: str, many: bool) -> tuple[Decimal, ...] | None:
-    bare = without_lead(key(unboxed(text)))
-    if not many:
-        number = _number(bare)
-        return None if number is None else (number,)
-    inside = _LIST.fullmatch(bare)
-    items = [_number(item.strip(" '\"")) for item in (inside[1] if inside else bare).split(",")]
-    return None if None in items else tuple(item for item in items if item is not None)
+def _numbers(prediction: str, sample: Sample) -> list[Fraction]:
+    """Return the number that an answer gives, in the unit that is asked for; two for a percentage, none for none."""
+    question = sample.question.casefold()
+    claimed = claimed_quantity(prediction, sample.question, approximate=True)
+    if claimed is None:
+        constant = _PI.fullmatch(key(plain(prediction)))
+        return [Fraction(math.pi) * Fraction(constant[1] or 1) / int(constant[2] or 1)] if constant else []
+    number, unit = _number(claimed.quantity), claimed.quantity.unit
+    if number is None:
+        return []
+    if unit == "%":
+        return [number / 100, number] if asks_percentage(question) else [number / 100]
+    factor = ratio(unit, str(sample.metadata.get("unit") or asked_unit(question)).casefold()) if unit else None
+    # A unit that measures something else: as wrong as any other number, and none is equal to infinity.
+    return [number if factor is None else number * factor] if factor != 0 else [Fraction(10) ** (2 * _MAX_DIGITS)]
 
 
-def _number(text: str) -> Decimal | None:
-    quantity = read_quantity(text)
-    if quantity is None or quantity.unit == "%":
-        return None
-    try:
-        number = Decimal(quantity.value.numerator) / Decimal(quantity.value.denominator)
-    except InvalidOperation:
-        return None
-    return number if abs(number) < Decimal(10) ** _MAX_DIGITS else None
+def _list_of(text: str, question: str) -> tuple[Fraction, ...] | None:
+    """Read a list: ``[1, 2]``, ``1; 2``, ``1-2`` or "between 1 and 2"; ``None`` if there is none, or more is said."""
+    said = _BRACKETS.sub(" ", without_lead(key(text)))
+    subject = set(listed_words(question))
+    items = [item for item in (_item(part, subject) for part in _ITEM_ENDS.split(said)) if item]
+    numbers = [_number(read_quantity(item)) for item in items]
+    found = tuple(number for number in numbers if number is not None)
+    return found if found and len(found) == len(numbers) else None
+
+
+def _item(text: str, subject: set[str]) -> str:
+    """Return one item of a list without the words around it that say nothing."""
+    if not _DIGIT.search(text):
+        return "" if all(word in _LIST_WORDS or word in subject for word in _WORD.findall(text)) else text
+    return " ".join(word for word in text.split() if not (word in _LIST_WORDS or word in subject)).strip(": =.")
+
+
+def _number(quantity: Quantity | None) -> Fraction | None:
+    return quantity.value if quantity is not None and abs(quantity.value) < 10**_MAX_DIGITS else None

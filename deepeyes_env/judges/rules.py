@@ -8,7 +8,9 @@ from deepeyes_env.core import Sample
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.choices import choices_of, pick
 from deepeyes_env.judges.quantities import read_quantity
-from deepeyes_env.judges.text import key, polarity, without_lead
+from deepeyes_env.judges.text import announced, key, polarity, without_lead
+from deepeyes_env.judges.values import claimed_quantity
+from deepeyes_env.judges.yes_no import says
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +18,14 @@ class RuleJudge:
     """Compares an answer with the right one as choices, numbers, yes or no, or text.
 
     - Multiple choice: options in the order shown are A, B, C, ...; where ``sample.options`` is empty, the options that
-      the question lists. ``B``, ``(b)``, ``B) red``, ``option B: red``, ``red`` and ``The answer is B`` name an option.
-      An answer that names several options, or a letter with another option's text, is wrong.
-    - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value; see ``.quantities.Quantity`` for units.
-    - Yes or no, alone or before a comma.
-    - Text: equal up to case, spaces, Unicode form (NFKC), articles, wrappers and trailing punctuation.
+      the question lists. ``B``, ``(b)``, ``B) red``, ``option B: red``, ``red`` and ``The answer is B`` name an option,
+      and so does the last assertion of a longer answer (``deepeyes_env.judges.assertions``). An answer that names
+      several options, leaves it open, or puts a letter beside another option's text, is wrong.
+    - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value, also in a sentence that says nothing else; see
+      ``.quantities.Quantity`` for units.
+    - Yes or no, as ``deepeyes_env.judges.yes_no.says`` reads it.
+    - Text: equal up to case, spaces, Unicode form (NFKC), articles, markup and trailing punctuation, alone or after
+      "the answer is".
 
     An empty answer, and one of ``MAX_ANSWER_LENGTH`` characters or more, is wrong.
 
@@ -52,7 +57,7 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
     if picked is None:
         return False, False, "names no option"
     if len({choices.texts[i] or i for i in picked.indices}) > 1:
-        return False, True, "names several options"
+        return False, picked.certain, "names several options"
     right = bool(picked.indices) and picked.indices <= choices.right
     return right, picked.certain, "the right option" if right else "another option"
 
@@ -60,14 +65,16 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
 def _judge_text(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
     text, answer = key(prediction), key(sample.answer)
     bare = without_lead(text)
-    if answer and answer in (text, bare):
+    if answer and answer in (text, bare, announced(prediction)):
         return True, True, "same text"
-    quantity, expected = read_quantity(bare), read_quantity(answer)
-    if quantity is not None and expected is not None:
-        if quantity.equals(expected, sample.question.casefold()):
+    expected = read_quantity(answer)
+    claimed = claimed_quantity(prediction, sample.question) if expected is not None else None
+    if claimed is not None and expected is not None:
+        question = sample.question.casefold()
+        if claimed.quantity.equals(expected, question):
             return True, True, "same number"
-        return False, quantity.value != expected.value, "another number or unit"
-    said = polarity(bare)
-    if said and (meant := polarity(answer)):
+        return False, claimed.plain and claimed.quantity.contradicts(expected, question), "another number or unit"
+    meant = polarity(answer)
+    if meant and (said := says(prediction, sample.question)):
         return said == meant, True, f"says {said}"
     return False, False, "another text"

@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-_SUPERSCRIPTS = {ord(char): f"^{digit}" for digit, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
-_FRACTIONS = {ord(char): f" {unicodedata.normalize('NFKC', char)}" for char in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
-# NFKC alone would read 10² as 102 and 1½ as 11/2.
-_BEFORE_NFKC = _SUPERSCRIPTS | _FRACTIONS
-_AFTER_NFKC = str.maketrans({"⁄": "/", "−": "-", "–": "-", "—": "-", "’": "'", "‘": "'", "“": '"', "”": '"'})
+from deepeyes_env.judges.markup import plain
+from deepeyes_env.judges.phrases import CONDITION, MAYBE, NOT
 
 _TRAILING = ".,;:?! "
 _WRAPPERS = "*_`\"' "
-_LATEX_WRAPPER = re.compile(r"\\(?:boxed|text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
 # In "A B" the A is no article, and neither in "A is right" or "A would be best".
 _ARTICLE = re.compile(r"\b(?:(?:the|an) (?=\w)|a (?!(?:is|would be)\b)(?=\w\w))")
 _WORD_HYPHEN = re.compile(r"(?<=[^\W\d]{2})-(?=[^\W\d])|(?<=[^\W\d])-(?=[^\W\d]{2})")  # not that of "2x-y"
 _COUNTED = re.compile(r"\d[^\W\d_]?$")
+_BE = r"(?:is|are|(?:should|would|must|has to|will) be|seems to be|appears to be)\b"
 _LEAD = re.compile(
     r"(?:(?:so|thus|hence|therefore)\b,? ?)?"
-    r"(?:(?:my |the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice|letter)\b(?: is\b| ?[:=])?[: ]*"
-    r"|(?:it|this|that|there|they|these) (?:is|are)\b[: ]*|it's )"
+    r"(?:i (?:think|believe|guess|would say|choose|pick|select)(?: that)? "
+    rf"|(?:my |the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice|letter)\b(?: {_BE}| ?[:=])?[: ]*"
+    rf"|(?:it|this|that|there|they|these) {_BE}[: ]*|it's )"
 )
 _TAIL = re.compile(r" (?:is|would be) (?:the )?(?:correct|right|best|answer)(?: answer| option| choice)?$")
 
+_ANNOUNCED = re.compile(rf"\banswer(?: to [\w ]{{1,60}}?)? ?(?:{_BE}|[:=])[: ]*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[\w)\]\"'])[.!](?=\s|$)|[?;]|\n")
+_REASON = re.compile(r",? (?:because|since|as|due to)\b", re.IGNORECASE)
+_EXPLAINS = re.compile(r"\s*(?:$|because|since|explanation|reason|rationale)", re.IGNORECASE)
+
 
 def tidy(text: str) -> str:
-    r"""Return ``text`` with Unicode forms (NFKC) and spaces unified, wrappers and trailing punctuation removed.
+    """Return ``text`` without markup (``plain``), spaces unified, wrappers and trailing punctuation removed.
 
-    Wrappers are quotes, Markdown emphasis, ``$...$`` and LaTeX's ``\boxed{}`` and ``\text{}``. Case is kept. A text
-    that is all punctuation comes back as it was, without the spaces around it.
+    Wrappers are quotes and what is left of Markdown. Case is kept. A text that is all punctuation comes back as it was,
+    without the spaces around it.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text.translate(_BEFORE_NFKC)).translate(_AFTER_NFKC)
-    spaced = text = " ".join(text.split())
+    spaced = text = " ".join(plain(text).split())
     for _ in range(3):
         before = text
         text = _strip_trailing(text.strip(_WRAPPERS)).strip(_WRAPPERS).lstrip(":;,")
-        if len(text) > 2 and text[0] == text[-1] == "$":
-            text = text[1:-1]
-        if text.startswith("\\") and (wrapped := _LATEX_WRAPPER.fullmatch(text)):
-            text = wrapped[1]
         if text == before:
             break
     return text.strip() or spaced
@@ -69,6 +65,24 @@ def without_lead(text: str) -> str:
             break
         text = text[lead.end() :]
     return _TAIL.sub("", text)
+
+
+def announced(text: str) -> str:
+    """Return the ``key`` of what follows the last "the answer is", if nothing but reasons follow it; else ``""``.
+
+    ``""`` too for what is denied or left open, as in "I don't think the answer is red".
+    """
+    said = plain(text)
+    announcements = list(_ANNOUNCED.finditer(said))
+    if not announcements:
+        return ""
+    found = announcements[-1]
+    before = _SENTENCE_END.split(said[: found.start()])[-1].casefold().split()
+    open_or_denied = any(word in NOT | MAYBE | CONDITION or word.endswith("n't") for word in before)
+    sentence, *rest = _SENTENCE_END.split(said[found.end() :].lstrip(), maxsplit=1)
+    if open_or_denied or not all(map(_EXPLAINS.match, rest)):
+        return ""
+    return key(_REASON.split(sentence, maxsplit=1)[0])
 
 
 def polarity(text: str) -> str:

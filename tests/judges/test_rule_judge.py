@@ -31,13 +31,14 @@ RIGHT_CHOICES = [
     "B) red", "(B) red", "B. Red", "B: red", "B - red", "B red", "red (B)", "option B", "Option B: red", "answer: B",
     "The answer is B", "The answer is (B) red.", "So the correct answer is B.", "B is correct", "the best choice is b",
     "red", "Red.", " RED ", "a red", "It is red.", "the answer is red", "B: it looks red to me", "B. The car is red",
+    "red, not blue", "B because A is blue",
 ]  # fmt: skip
 
 WRONG_CHOICES = [
     "A", "a", "(A) blue", "blue", "dark red", "C", "E", "Z", "", " ", "?", "purple",
     "A or B", "B or C", "A and B", "A, B", "A B C D", "ABCD", "a) b) c) d)", "red or blue", "blue red", "red, blue",
-    "red, not blue", "not B", "(A) red", "A: red", "red (A)", "B) blue", "(B) dark red", "B. Or rather A", "BB",
-    "B because A is blue", "The answer is B. No, C.", "blue, red, dark red, green",
+    "not B", "(A) red", "A: red", "red (A)", "B) blue", "(B) dark red", "B. Or rather A", "BB",
+    "B because the car is blue", "The answer is B. No, C.", "blue, red, dark red, green",
     "A. blue B. red C. dark red D. green", "all of them", "A) blue\nB) red\nC) dark red\nD) green",
     "reddish", "I am sure",
 ]  # fmt: skip
@@ -195,7 +196,7 @@ def test_degrees_are_degrees(one: str, other: str) -> None:
 
 def test_abstains_where_the_rules_do_not_settle_it() -> None:
     colours, free = sample("red", options=COLOURS), sample("tan")
-    for prediction, of in [("it might be crimson", colours), ("B: it looks red", colours), ("the top is tan", free)]:
+    for prediction, of in [("it might be crimson", colours), ("B: a wine of sorts", colours), ("the top is tan", free)]:
         assert unsure(prediction, of) is None
     settled = [("B", colours, 1), ("A B C D", colours, 0), ("A or B", colours, 0), ("", free, 0), ("tan", free, 1)]
     settled += [("x" * MAX_ANSWER_LENGTH, free, 0), ("13", sample("12"), 0), ("no", sample("yes"), 0)]
