@@ -124,6 +124,8 @@ class _Reader:
             self._weigh(said, corrects, any_of(clause.words, phrases.ALSO))
         elif said.aside:
             self._explained = True
+            if clause.words[0] == "and" and self._claims and self._claims[-1].strength is Strength.ECHO:
+                self._claims.append(_Said(said.aside, Strength.ECHO))
             self._aside |= said.aside if self._claims else _NOTHING
 
     def _take_words(self, clause: Clause) -> None:
@@ -258,7 +260,7 @@ def strength_of(listed: Sequence[str], place: int, named: dict[str, Mention], su
         return Strength.NONE  # a list of what there is to choose from
     rest = [word for i, word in enumerate(listed) if i != place]
     echoes = all(_says_nothing(word, subject) for word in rest)
-    ends_well = closed or echoes or (mention.by_letter and not any(map(is_sign, listed[end:])))
+    ends_well = closed or echoes or mention.by_letter
     if any_of(lead_in, phrases.ANSWER | phrases.CHOOSE) and ends_well:
         return Strength.ANNOUNCED
     if any_of(tail, phrases.RIGHT) and (alone or echoes):
@@ -274,5 +276,7 @@ def strength_of(listed: Sequence[str], place: int, named: dict[str, Mention], su
 
 def _says_nothing(word: str, subject: set[str]) -> bool:
     """Whether a word repeats the question or only describes how something is."""
+    if "-" in word:
+        return all(_says_nothing(part, subject) for part in word.split("-"))
     stem = word.removesuffix("'s").removesuffix("s")
     return word in COMMON or word.endswith(("ing", "ed", "ly")) or not subject.isdisjoint((word, stem, f"{stem}s"))

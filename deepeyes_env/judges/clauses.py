@@ -34,7 +34,8 @@ _JOINING_WORDS = "|".join(
 _OTHER_JOINING = "|".join(sorted((re.escape(w) for w in phrases.OR if not w.isascii()), key=len, reverse=True))
 _JOIN = (
     rf"(?:\s*[,/&+|]\s*(?:(?:{_JOINING_WORDS})\s+)?(?={_SIGN}(?!\s*(?:is|was|isn't|does|doesn't|has|shows|can|cannot|can't)\b)"
-    rf"|[a-z])|\s*(?:[,(]\s*)?\b(?:{_JOINING_WORDS})\s+|\s*(?:{_OTHER_JOINING})\s*|[ \t]+|\s*\(\s*)"
+    rf"|[a-z])|\s*(?:[,(]\s*)?\b(?:{_JOINING_WORDS})\s+|\s*(?:{_OTHER_JOINING})\s*|[ \t]+"
+    r"|\s*\(\s*|,? as well as |,? along with )"
     r"(?:(?:the|an?|option|maybe|perhaps|possibly|probably|even|also|answer:)\s+)*"
 )
 _LISTED = re.compile(rf"{_SIGN}(?:{_JOIN}{_SIGN})+")
@@ -87,6 +88,7 @@ def outline(text: str, mentions: Sequence[Mention] = ()) -> Outline:
         pieces += [text[place : mention.start].casefold(), sign]
         place = mention.end
     drawn = phrases.NO_DOUBT.sub("clearly", "".join([*pieces, text[place:].casefold()]))
+    drawn = phrases.ALL_BUT.sub("not", drawn)
     drawn = _WRAPPED.sub(lambda match: match[1] or match[2], drawn)
     drawn = _LISTED.sub(lambda match: _list_sign(match[0], named), drawn)
     return Outline(tuple(clause for clause in _divided(_TOKEN.findall(drawn)) if clause.words), named)
@@ -109,6 +111,8 @@ def _divided(tokens: Sequence[str]) -> Iterator[Clause]:
     sentence, clause, waiting = 0, Clause(), []
     for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
         before = clause.words[-1] if clause.words else ""
+        if token.isdecimal() and following in (".", ")"):
+            continue  # the number of a step
         if token in "\n.!?;":
             waiting.append(clause)
             for done in waiting:

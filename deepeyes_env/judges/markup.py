@@ -63,6 +63,7 @@ _BOLD = re.compile(r"(?<![\d*])\*{2,3}([^*\n]+)\*{2,3}(?![\d*])|(?<!\w)__([^_\n]
 _ITALIC = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])|(?<!\w)_([^_\n]+)_(?!\w)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _LATEX_SPACE = re.compile(r"\\[,;:! ]|~(?=\\)|\\(?:left|right|quad|qquad)(?![A-Za-z])")
+_DEGREES = re.compile(r"\s?\^\s?\{?\\circ\}?|\\degree(?![a-z])")
 _COMMAND = re.compile(
     r"\\(?P<name>[mf]?boxed|fbox|text(?:bf|it|rm|tt|sf)?|math(?:rm|bf|it|tt|sf)|mbox|emph|underline)\s*"
     r"\{(?P<content>[^{}]*)\}"
@@ -131,7 +132,7 @@ def _marked(opening: re.Pattern[str], text: str) -> str:
 def _without_latex(text: str) -> str:
     text = _MATHS.sub(_inside, text.replace("{,}", ","))
     if "\\" in text:
-        text = _LATEX_SPACE.sub(" ", text)
+        text = _DEGREES.sub("°", _LATEX_SPACE.sub(" ", text))
         for _ in range(_DEPTH):
             before = text
             text = _without_commands(before)

@@ -26,11 +26,11 @@ ANSWER = vocabulary(
 """Nouns that announce an answer."""
 
 CHOOSE = vocabulary(
-    "choose choosing chose chosen select selected selecting picked picking go going went opt opted opting vote",
-    "say conclude leaving leaves take mark circle tick settle points point leads lead corresponds correspond",
-    "matches match identify elijo escojo selecciono choisis sélectionne wähle nehme scelgo seleziono escolho kies",
-    "выбираю выберу обираю wybieram memilih pilih chọn seçiyorum väljer vælger velger valitsen 我选择 我选 我選擇",
-    "我選 故选 故選 应选 應選 选择 選擇 选 選 を選びます 選びます 선택",
+    "get gives yields obtain choose choosing chose chosen select selected selecting picked picking go going went",
+    "opt opted opting vote say conclude leaving leaves take mark circle tick settle points point leads lead",
+    "corresponds correspond matches match identify elijo escojo selecciono choisis sélectionne wähle nehme scelgo",
+    "seleziono escolho kies выбираю выберу обираю wybieram memilih pilih chọn seçiyorum väljer vælger velger",
+    "valitsen 我选择 我选 我選擇 我選 故选 故選 应选 應選 选择 選擇 选 選 を選びます 選びます 선택",
 )
 """Verbs that choose one."""
 
@@ -70,12 +70,12 @@ FILL = (
 """Words that may stand around the option that is asserted without saying anything else."""
 
 OFTEN_SAID = vocabulary(
-    "image picture photo photograph crop cropped zoomed zooming zoom shown visible seen see can based looking",
-    "look shows show from color colour into side part area region there has have having using located displayed",
-    "appear written read reads says per around about exactly total were called named only held count counted",
-    "counting sum equals equal value altogether overall amount gives get gets makes year approximately roughly",
-    "nearly cost costs weighs measures next people person man woman player players wear wears worn wore hold",
-    "holds carries rides points plays",
+    "degrees degree units unit image picture photo photograph crop cropped zoomed zooming zoom shown visible seen",
+    "see can based looking look shows show from color colour into side part area region there has have having",
+    "using located displayed appear written read reads says per around about exactly total were called named only",
+    "held count counted counting sum equals equal value altogether overall amount gives get gets makes year",
+    "approximately roughly nearly cost costs weighs measures next people person man woman player players wear",
+    "wears worn wore hold holds carries rides points plays",
 )
 """Words that often stand in a sentence that answers a question about an image and do not change the answer."""
 
@@ -156,6 +156,9 @@ NO_DOUBT = re.compile(
     re.IGNORECASE,
 )
 """Words that look like denial or doubt and are neither."""
+
+ALL_BUT = re.compile(r"\b(?:any|every|all)(?:thing|one|body)?(?: \w+)? (?:but|except(?: for)?)\b", re.IGNORECASE)
+"""Words that deny what follows."""
 
 _CANNOT = r"(?:\bcannot|\bcan ?not|\bcould ?not|n't|\bnot|\bunable to|\bimpossible to|\bhard to|\bdifficult to)"
 DOUBT = re.compile(

@@ -10,7 +10,10 @@ from deepeyes_env.judges.phrases import CONDITION, MAYBE, NOT
 _TRAILING = ".,;:?! "
 _WRAPPERS = "*_`\"' "
 # In "A B" the A is no article, and neither in "A is right" or "A would be best".
-_ARTICLE = re.compile(r"\b(?:(?:the|an) (?=\w)|a (?!(?:is|would be)\b)(?=\w\w))")
+# In "Answer: A or B" neither.
+_ARTICLE = re.compile(
+    r"\b(?:(?:[Tt]he|[Aa]n) (?=\w)|(?:a|A(?= [a-z])|(?<![\s\S])A) (?!(?:is|would be|answer|option|choice|or)\b)(?=\w\w))"
+)
 _WORD_HYPHEN = re.compile(r"(?<=[^\W\d]{2})-(?=[^\W\d])|(?<=[^\W\d])-(?=[^\W\d]{2})")  # not that of "2x-y"
 _COUNTED = re.compile(r"\d[^\W\d_]?$")
 _BE = r"(?:is|are|(?:should|would|must|has to|will) be|seems to be|appears to be)\b"
@@ -51,10 +54,9 @@ def _strip_trailing(text: str) -> str:
 
 def key(text: str) -> str:
     """Return the form in which two texts that say the same are equal: ``tidy``, lower case, without articles."""
-    folded = tidy(text).casefold()
-    if "-" in folded:
-        folded = _WORD_HYPHEN.sub(" ", folded)
-    return _ARTICLE.sub("", folded)
+    tidied = tidy(text)
+    tidied = tidied.casefold() if tidied.isupper() else tidied
+    return _ARTICLE.sub("", _WORD_HYPHEN.sub(" ", tidied) if "-" in tidied else tidied).casefold()
 
 
 def without_lead(text: str) -> str:

@@ -24,7 +24,7 @@ def said(text: str, question: str = DOGS, **rest: bool) -> str | None:
      "x = 7", "7.0",
      "3 + 4 = 7", "\\boxed{7}", "7<|im_end|>", '{"answer": 7}', "The number of dogs is 7.",
      "7, not 8", "It is not 8 but 7.",
-     "7 dogs and 2 cats", "At first I counted 6, but the answer is 7.",
+     "At first I counted 6, but the answer is 7.",
      "I zoomed in.\n\nAnswer: 7", "답: 7", "答案是7。"],
 )  # fmt: skip
 def test_the_number_in_a_sentence(text: str) -> None:
