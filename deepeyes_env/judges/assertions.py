@@ -22,6 +22,8 @@ _SKIPPED = phrases.FILL | phrases.CHOOSE | phrases.POINTING | _MARKS
 COMMON = _SKIPPED | phrases.OFTEN_SAID
 """Words that say nothing of their own where a question is answered in a sentence."""
 _AUXILIARY = phrases.vocabulary("is are was does do did could might would can")
+_PLACES = phrases.vocabulary("in on at near with by beside behind under next")
+_TELLING = 10  # characters of an option's text that no sentence holds by chance
 _OPENING = phrases.BUT | phrases.SO | phrases.CORRECTION | {"and"}
 _NOTHING: frozenset[int] = frozenset()
 
@@ -81,7 +83,7 @@ def last_claim(text: str, found: Sequence[Mention], question: str) -> Claim | No
     if not found:
         return None
     drawn = outline(text, found)
-    subject = set(listed_words(question[:_LONGEST_QUESTION]))
+    subject = set(map(stem, listed_words(question[:_LONGEST_QUESTION])))
     reader = _Reader()
     for clause in drawn.clauses:
         reader.take(clause, _said(clause, drawn.named, subject))
@@ -196,7 +198,11 @@ def _said(clause: Clause, named: dict[str, Mention], subject: set[str]) -> _Said
     )
     if left_open:
         return _Said(options, max(strongest, Strength.ECHO), True, denied)
-    if strongest is Strength.NONE or (relates and strongest is not Strength.ANNOUNCED):
+    if (
+        strongest is Strength.NONE
+        or clause.words[0] in phrases.CONCEDING
+        or (relates and strongest is not Strength.ANNOUNCED)
+    ):
         return _Said(denied=denied, aside=_in_words(signs, named))
     return _Said(options, strongest, False, denied, in_words=any(named[sign].by_text for sign in claimed))
 
@@ -267,9 +273,10 @@ def strength_of(listed: Sequence[str], place: int, named: dict[str, Mention], su
         return Strength.ANNOUNCED
     if closed and (alone or not _MARKS.isdisjoint(lead)):
         return Strength.BARE
-    if not echoes:
+    detailed = alone and any_of(tail[:1], _PLACES) and mention.end - mention.start >= _TELLING
+    if not echoes and not (detailed and lead):
         return Strength.NONE
-    if mention.by_letter and alone:
+    if mention.by_letter and alone and COMMON.issuperset(rest):
         return Strength.BARE
     return Strength.ECHO if mention.by_text else Strength.NONE
 
@@ -278,5 +285,12 @@ def _says_nothing(word: str, subject: set[str]) -> bool:
     """Whether a word repeats the question or only describes how something is."""
     if "-" in word:
         return all(_says_nothing(part, subject) for part in word.split("-"))
-    stem = word.removesuffix("'s").removesuffix("s")
-    return word in COMMON or word.endswith(("ing", "ed", "ly")) or not subject.isdisjoint((word, stem, f"{stem}s"))
+    return word in COMMON or word.endswith(("ing", "ed", "ly")) or stem(word) in subject
+
+
+def stem(word: str) -> str:
+    """Return a word without the ending of a plural or a possessive; the same for both, if not a word."""
+    word = word.removesuffix("'s")
+    if word.endswith("es"):
+        return word[:-2]
+    return (word if word.endswith(("ss", "us", "is")) else word.removesuffix("s")).removesuffix("e")

@@ -20,8 +20,8 @@ ANSWER = vocabulary(
     "response ans reply decision alternative respuesta opción opcion réponse reponse choix antwort lösung",
     "risposta opzione scelta resposta alternativa opção ответ вариант ответом відповідь варіант antwoord optie",
     "keuze odpowiedź odpověď svar svaret vastaus válasz răspuns răspunsul απάντηση cevap cevabı yanıt đáp_án",
-    "jawaban jawabannya उत्तर जवाब คำตอบ الإجابة الجواب الخيار תשובה התשובה پاسخ جواب ответа 正确答案 正確答案",
-    "答案 选项 選項 答え 正解 解答 回答 選択肢 정답 답",
+    "câu_trả_lời jawaban jawabannya उत्तर जवाब คำตอบ الإجابة الجواب الخيار תשובה התשובה پاسخ جواب ответа 正确答案",
+    "正確答案 答案 选项 選項 答え 正解 解答 回答 選択肢 정답 답",
 )
 """Nouns that announce an answer."""
 
@@ -70,12 +70,13 @@ FILL = (
 """Words that may stand around the option that is asserted without saying anything else."""
 
 OFTEN_SAID = vocabulary(
-    "degrees degree units unit image picture photo photograph crop cropped zoomed zooming zoom shown visible seen",
-    "see can based looking look shows show from color colour into side part area region there has have having",
-    "using located displayed appear written read reads says per around about exactly total were called named only",
-    "held count counted counting sum equals equal value altogether overall amount gives get gets makes year",
-    "approximately roughly nearly cost costs weighs measures next people person man woman player players wear",
-    "wears worn wore hold holds carries rides points plays",
+    "made hangs hang sits sit stands stand lies lie placed positioned degrees degree units unit image picture",
+    "photo photograph crop cropped zoomed zooming zoom shown visible seen see can based looking look shows show",
+    "from color colour into side part area region there has have having using located displayed appear written",
+    "read reads says per around about exactly total were called named only held count counted counting sum equals",
+    "equal value altogether overall amount gives get gets makes year approximately roughly nearly cost costs",
+    "weighs measures next people person man woman player players wear wears worn wore hold holds carries rides",
+    "points plays",
 )
 """Words that often stand in a sentence that answers a question about an image and do not change the answer."""
 
@@ -119,6 +120,9 @@ BUT = vocabulary(
     "sondern jedoch ma però bensì mas porém но однако а maar echter ale lecz men fakat ama tetapi tapi nhưng",
     "लेकिन แต่ لكن אבל اما 但是 但 不过 不過 然而 而是 しかし でも が、 하지만 그러나",
 )
+CONCEDING = vocabulary("though although while whereas obwohl aunque bien embora хотя 虽然 雖然 尽管 けれども 비록")
+"""Words that begin a clause which the rest of its sentence overrules."""
+
 SO = vocabulary(
     "so therefore thus hence consequently accordingly then donc entonces quindi dunque portanto logo итак поэтому",
     "значит следовательно dus więc alltså så yani jadi vậy इसलिए ดังนั้น لذلك לכן بنابراین 所以 因此 故 因而",

@@ -27,7 +27,8 @@ _TENS = {
     for value, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-NUMBER_WORDS = {*_SMALL, *_TENS, *_SCALES, "hundred"}
+_MULTIPLES = {"hundred": 100, "dozen": 12}
+NUMBER_WORDS = {*_SMALL, *_TENS, *_SCALES, *_MULTIPLES}
 _NOT_UNITS = {*NUMBER_WORDS, "or", "and", "not", "to", "st", "nd", "rd", "th", "π", "pi", "e", "i"}
 
 
@@ -150,8 +151,8 @@ def _read_words(text: str) -> Quantity | None:
             current += small
         elif word in _TENS and current % 100 == 0:
             current += _TENS[word]
-        elif word == "hundred" and (0 < current < 10 or used == 0):
-            current = max(1, current) * 100
+        elif word in _MULTIPLES and (0 < current < 10 or used == 0):
+            current = max(1, current) * _MULTIPLES[word]
         elif word in _SCALES and current > 0 and _SCALES[word] < ceiling:
             ceiling = _SCALES[word]
             total, current = total + current * ceiling, 0

@@ -12,7 +12,8 @@ _WRAPPERS = "*_`\"' "
 # In "A B" the A is no article, and neither in "A is right" or "A would be best".
 # In "Answer: A or B" neither.
 _ARTICLE = re.compile(
-    r"\b(?:(?:[Tt]he|[Aa]n) (?=\w)|(?:a|A(?= [a-z])|(?<![\s\S])A) (?!(?:is|would be|answer|option|choice|or)\b)(?=\w\w))"
+    r"\b(?:(?:[Tt]he|[Aa]n) (?=\w)"
+    r"|(?:a|A(?= [a-z])|(?<![\s\S])A) (?!(?:is|would be|answer|option|choice|or)\b)(?=\w\w))"
 )
 _WORD_HYPHEN = re.compile(r"(?<=[^\W\d]{2})-(?=[^\W\d])|(?<=[^\W\d])-(?=[^\W\d]{2})")  # not that of "2x-y"
 _COUNTED = re.compile(r"\d[^\W\d_]?$")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from deepeyes_env.core import Sample
 from deepeyes_env.judges import phrases
-from deepeyes_env.judges.assertions import COMMON, Strength, strength_of
+from deepeyes_env.judges.assertions import COMMON, Strength, stem, strength_of
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.clauses import Clause, any_of, is_sign, outline
 from deepeyes_env.judges.markup import plain
@@ -37,7 +37,8 @@ _DISAGREEING = phrases.vocabulary("false incorrect wrong none")
 _SAID_WITH = phrases.FILL | phrases.POINTING | {"statement", "claim"}
 
 _DENYING = phrases.vocabulary("no not none never neither nor cannot absent missing lack lacks lacking devoid nowhere")
-_COMPARING = phrases.vocabulary("rather instead unlike than except without nothing nobody hardly")
+_COMPARING = phrases.vocabulary("rather instead unlike than except without hardly")
+_NOBODY = phrases.vocabulary("nothing nobody")
 _ASKS_WHETHER = re.compile(
     r"(?:^|[.,:?!\n] ?)(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|isn't|aren't)\b[^?\n]*"
 )
@@ -58,7 +59,7 @@ _VERBS = phrases.vocabulary(
     "do does did find spot notice observe contain contains feature features depict depicts include",
     "includes present any some you clearly image's actually",
 )
-_EMPTY = COMMON | phrases.BECAUSE | phrases.BUT | phrases.SO | _DENYING | _INSTEAD_OF_IT | _VERBS
+_EMPTY = COMMON | _NOBODY | phrases.BECAUSE | phrases.BUT | phrases.SO | _DENYING | _INSTEAD_OF_IT | _VERBS
 
 
 def says(prediction: str, question: str = "") -> Literal["yes", "no"] | None:
@@ -137,8 +138,8 @@ def _is_doubt(clause: Clause) -> bool:
 
 
 def content_words(listed: Iterable[str]) -> set[str]:
-    """Return those of some words that say what is spoken of, in the singular."""
-    return {word.removesuffix("'s").removesuffix("s") for word in listed if word not in _EMPTY and not is_sign(word)}
+    """Return those of some words that say what is spoken of, by their stems."""
+    return {stem(word) for word in listed if word not in _EMPTY and not is_sign(word)}
 
 
 def _stated(sentence: Sequence[Clause], asked: set[str]) -> bool | None:
@@ -154,7 +155,9 @@ def _stated(sentence: Sequence[Clause], asked: set[str]) -> bool | None:
             if content & asked if asked and content else content or stands_for_it:
                 return False
         elif _EXISTS.search(text) if not asked else any_of(clause.words, phrases.BE) or _EXISTS.search(text):
-            if any_of(clause.words, _COMPARING):
+            if any_of(clause.words, _NOBODY) and content & asked:
+                return False
+            if any_of(clause.words, _COMPARING | _NOBODY):
                 continue
             missing = asked - content
             if not missing or (stands_for_it and not content - asked and len(missing) == 1 and len(asked) > 1):

@@ -81,6 +81,8 @@ def test_what_an_answer_says(text, said):
         ("The image shows a cat and a tree.", None),
         ("The animal is a cat rather than a dog.", None),
         ("The tree is not green.", None),
+        ("There is nothing that looks like a dog.", "no"),
+        ("There are several dogs.", "yes"),
         ("a dog", None),
     ],
 )
