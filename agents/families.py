@@ -16,7 +16,7 @@ from typing import Any
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size
-from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
 
 TILE = 448
 """Side in pixels of the tiles that InternVL cuts an image into."""
@@ -41,10 +41,14 @@ class Family:
     view: ViewBudget | None = None
 
     def visual_tokens(self, size: Size) -> int:
-        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted."""
+        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted.
+
+        That is what its processor makes of the image as it is sent. One that it refuses, with a side ratio above
+        200, is counted with its short side stretched to that ratio.
+        """
         if self.view is None:
             return TILE_TOKENS * _tiles(size)
-        return self.view.visual_tokens(self.view.fit(size))
+        return self.view.visual_tokens(self.view.resized(bound_aspect_ratio(size)))
 
 
 _QWEN2 = ViewBudget(56 * 56, 16384 * 28 * 28, 28)
