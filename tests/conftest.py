@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,38 @@ def sample():
         boxes=((100, 100, 300, 260),),
         data_source="vstar",
     )
+
+
+@pytest.fixture(scope="session")
+def ray_modules(tmp_path_factory):
+    """A folder from which the actors of ``shared_ray`` can import modules; Ray ends with the session."""
+    yield tmp_path_factory.mktemp("ray_modules")
+    stop_ray()
+
+
+@pytest.fixture
+def shared_ray(ray_modules):
+    """Ray, which the tests of a process share: starting it takes seconds. Returns the folder ``ray_modules``."""
+    start_ray(ray_modules)
+    return ray_modules
+
+
+@pytest.fixture
+def no_ray():
+    """For a test that starts Ray itself."""
+    pytest.importorskip("ray")
+    stop_ray()
+
+
+def start_ray(modules):
+    """Start Ray if it is not there; for fixtures that outlive a test."""
+    ray = pytest.importorskip("ray")
+    if not ray.is_initialized():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
+            ray.init(include_dashboard=False)
+
+
+def stop_ray():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()
