@@ -37,6 +37,7 @@ def config(out, *overrides):
     return load_config([*SMALL, f"out={out}", *overrides])
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_run_leaves_everything_behind(tmp_path):
     outcome = run(config(tmp_path / "run", "steps=2"), live=False)
     assert (outcome.steps, outcome.interrupted) == (2, False)
