@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from deepeyes_env.trainers.grpo import ablate, run  # noqa: E402
+from deepeyes_env.trainers.grpo import ablate, run
 
 
 @pytest.fixture
