@@ -63,7 +63,7 @@ def evaluate(
         out: Folder for everything.
         tools: With tools, without, or both.
         repeats: How often each sample is asked.
-        limit: Ask only the first so many samples.
+        limit: Ask the first N samples only.
         seed: Decides the order of options and the agent's draws; the same for every policy.
         env: Environment id: tools and protocol.
         num_envs: How many episodes run at once with an agent that is not asynchronous.

@@ -64,7 +64,7 @@ class Plan:
         samples: Size of the whole data set.
         tools: See ``Tools``.
         repeats: How often each sample is asked.
-        limit: Only the first so many samples are asked; ``None`` for all.
+        limit: The first N samples are asked; ``None`` for all.
         seed: Decides the order of options and the agent's own draws.
 
     Raises:

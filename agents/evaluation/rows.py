@@ -42,11 +42,11 @@ class Row:
         reason: What the judge said about it, or why it gave no verdict.
         vote: The answer in a form in which equal ones are equal.
         box_iou: Overlap of an answer that is a box with the ground truth; ``None`` for other answers.
-        iou: Overlap of the best box looked at with the ground truth.
+        iou: IoU of the best zoom box with the ground truth.
         calls: Number of tool calls, failed ones included.
         zoomed: Whether a call that took a box ran.
         failed: Status of each call that did not run.
-        turns: Messages of the policy.
+        turns: Turns: messages of the policy.
         written: Tokens that the policy wrote.
         counted: Whether those were counted by the policy's tokenizer rather than estimated.
         context: Tokens of the whole conversation, about.
@@ -85,7 +85,7 @@ def read_rows(run: Run) -> list[Row]:
     scores = last_scores(run.folder)
     rows = (_row(run, trajectory, scores) for trajectory in read_trajectories(run.folder))
     listed = sorted(rows, key=lambda row: row.episode)
-    return told_apart(listed, shared_ids(listed))
+    return disambiguated(listed, shared_ids(listed))
 
 
 def shared_ids(rows: Sequence[Row]) -> frozenset[str]:
@@ -96,7 +96,7 @@ def shared_ids(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(name for name, numbers in samples.items() if len(numbers) > 1)
 
 
-def told_apart(rows: Sequence[Row], shared: Container[str]) -> list[Row]:
+def disambiguated(rows: Sequence[Row], shared: Container[str]) -> list[Row]:
     """Tell samples whose ids are shared apart: they are several questions, whatever their file calls them."""
     return [
         replace(row, question=f"{row.question} (sample {row.sample})")

@@ -19,7 +19,7 @@ Phase: TypeAlias = Literal["working", "turn", "ended", "finished"]
 
 
 @dataclass(frozen=True)
-class Scene:
+class PageState:
     """What is on the page.
 
     Attributes:
@@ -36,7 +36,7 @@ class Scene:
 
 
 @dataclass
-class Score:
+class RunningScore:
     """How it goes so far.
 
     Attributes:
@@ -74,17 +74,17 @@ class Score:
         }
 
 
-def scene_json(scene: Scene, max_turns: int) -> dict[str, Any]:
-    """Return a scene for the page.
+def page_json(page: PageState, max_turns: int) -> dict[str, Any]:
+    """Return the state of the page as JSON.
 
     All boxes, those of images included, are in the policy's coordinate frame.
     """
-    episode = scene.episode
+    episode = page.episode
     return {
-        "phase": scene.phase,
-        "error": scene.error,
-        "episode": None if episode is None else _episode(episode, scene.shown, max_turns),
-        "outcome": _outcome(episode) if episode is not None and scene.phase == "ended" else None,
+        "phase": page.phase,
+        "error": page.error,
+        "episode": None if episode is None else _episode(episode, page.shown, max_turns),
+        "outcome": _outcome(episode) if episode is not None and page.phase == "ended" else None,
     }
 
 

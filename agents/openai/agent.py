@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.openai.data_urls import DataUrls, ImageFormat
 from deepeyes_env.agents.openai.reading import read_reply, stop_strings
 from deepeyes_env.agents.openai.requests import (
-    Body,
     Place,
+    RequestBody,
     body_of,
     is_native,
     messages_of,
@@ -51,7 +51,7 @@ class OpenAIAgent:
         api_key: By default ``OPENAI_API_KEY``, or a placeholder if that is not set.
         concurrency: Most requests in flight.
         temperature: Sampling temperature; ``None`` leaves it to the server.
-        max_tokens: Most tokens of one message; ``None`` leaves it to the server.
+        max_tokens: Max new tokens of one message; ``None`` leaves it to the server.
         seed: Sampling seed of episode 0; episode ``e`` is sampled with ``seed + e``. ``None`` sends none.
         stop: Stop strings; ``"auto"`` takes the closing marks of the environment's protocol.
         tokens: Ask for token ids and log-probabilities, which go into ``Reply.tokens``. vLLM gives both; a server that
@@ -160,9 +160,9 @@ class OpenAIAgent:
         """
         _run(self._check())
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with what its requests held in ``metadata["ledger"]``."""
-        return with_ledger(trajectory, self.budget, self._overhead(trajectory))
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with what its requests held in ``metadata["context_log"]``."""
+        return with_context_log(trajectory, self.budget, self._overhead(trajectory))
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -183,9 +183,9 @@ class OpenAIAgent:
         self._place = "user"
         return choice
 
-    def _body(self, episode: Trajectory, place: Place) -> Body:
-        kept = keep_up(episode, self.budget, self._overhead(episode)).episode
-        return body_of(self._fields(episode), messages_of(kept, place), urls_of(kept, self._urls))
+    def _body(self, episode: Trajectory, place: Place) -> RequestBody:
+        fitted = fit_to_budget(episode, self.budget, self._overhead(episode)).episode
+        return body_of(self._fields(episode), messages_of(fitted, place), urls_of(fitted, self._urls))
 
     def _fields(self, episode: Trajectory) -> dict[str, Any]:
         """Return everything of a request but its messages."""

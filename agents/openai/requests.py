@@ -41,7 +41,7 @@ def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]
     with ``tool_calls`` and one tool message for each.
 
     Args:
-        episode: The conversation; the agent is to speak next.
+        episode: The conversation; the next message is the agent's.
         place: Where the images of tool messages go.
     """
     messages: list[ChatMessage] = []
@@ -59,7 +59,9 @@ def messages_of(episode: Trajectory, place: Place = "tool") -> list[ChatMessage]
     return messages
 
 
-def body_of(settings: Mapping[str, Any], messages: Sequence[ChatMessage], url: Callable[[ImageRef], bytes]) -> Body:
+def body_of(
+    settings: Mapping[str, Any], messages: Sequence[ChatMessage], url: Callable[[ImageRef], bytes]
+) -> RequestBody:
     """Write a request as JSON.
 
     Args:
@@ -67,10 +69,10 @@ def body_of(settings: Mapping[str, Any], messages: Sequence[ChatMessage], url: C
         messages: The messages.
         url: Writes an image as a URL.
     """
-    return Body(_joined(_json_of(settings, messages, url)))
+    return RequestBody(_joined(_json_of(settings, messages, url)))
 
 
-class Body:
+class RequestBody:
     """The body of a request in pieces, to be sent as often as need be.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Phrases: what is said in the task, by the environment and by the policy."""
+"""Phrases: the texts of the task, of the environment and of the policy."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Phrases:
         lines = self.opening.prompt.text.split("\n")
         lines[1] = f"Which pattern is on the {colour} square?"
         lines[2:6] = [f"({letter}) {option}" for letter, option in zip("ABCD", options, strict=True)]
-        asked = Sample("lesson", lines[1], options[0], (view,), tuple(options), data_source=sample.data_source)
+        asked = Sample("example", lines[1], options[0], (view,), tuple(options), data_source=sample.data_source)
         return Trajectory(asked, Message("\n".join(lines), (view,)), self.opening.system_prompt)
 
     def told_to_locate(self, colour: str, view: ImageRef) -> Trajectory:
         """Return a conversation that begins with the request to give the box of a square."""
-        asked = Sample("lesson", "Locate", "", (view,))
+        asked = Sample("example", "Locate", "", (view,))
         return Trajectory(asked, Message(f"{IMAGE_PLACEHOLDER}\n{locate(colour)}", (view,)), self.opening.system_prompt)
 
     def fragments(self) -> list[str]:
@@ -64,7 +64,7 @@ class Phrases:
 
 @cache
 def phrases() -> Phrases:
-    """Play a zoom in the environment and take down what it says."""
+    """Play a zoom in the environment and keep the texts of its observations."""
     env = gym.make("VisualToolbox-v2", dataset=pattern_search(length=1, easy=0))
     _, info = env.reset(seed=0)
     opening: Trajectory = info["trajectory"]

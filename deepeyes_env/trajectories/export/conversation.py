@@ -37,7 +37,7 @@ class ChatMessage:
         images: The images, as the policy saw them.
         calls: The assistant's native calls.
         call_id: The call that a tool's message answers.
-        learn: Whether to train on it: not on a message whose call failed, nor on one with neither call nor answer.
+        trainable: Whether to train on it: not on a message whose call failed, nor on one with neither call nor answer.
         written: The assistant's message as it was written, calls included.
     """
 
@@ -46,7 +46,7 @@ class ChatMessage:
     images: tuple[ImageRef, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
-    learn: bool = True
+    trainable: bool = True
     written: str = field(default="", compare=False)
 
 
@@ -167,8 +167,8 @@ def _opening(trajectory: Trajectory) -> ChatMessage:
 
 def _assistant(turn: Turn, said: str, calls: tuple[ToolCall, ...] = ()) -> ChatMessage:
     meant = turn.answer is not None or bool(turn.results)
-    learn = meant and all(result.ok for result in turn.results)
-    return ChatMessage("assistant", utf8(said), calls=calls, learn=learn, written=utf8(turn.action))
+    trainable = meant and all(result.ok for result in turn.results)
+    return ChatMessage("assistant", utf8(said), calls=calls, trainable=trainable, written=utf8(turn.action))
 
 
 def _conversation(

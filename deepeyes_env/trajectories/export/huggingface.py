@@ -38,7 +38,7 @@ _TEXTS = ("question", "answer", "prediction", "data_source", "toolbox", "frame",
 _IMAGE = {"_type": "Image"}
 
 
-def objection(conversation: Conversation) -> str:
+def reason_to_skip(conversation: Conversation) -> str:
     """Return why a conversation has no place in the format: every one has."""
     return ""
 

@@ -37,11 +37,11 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
-def objection(conversation: Conversation) -> str:
+def reason_to_skip(conversation: Conversation) -> str:
     """Return why a conversation has no place in the format; empty if it has."""
     if len(conversation.images) > MAX_IMAGES:
         return f"more than {MAX_IMAGES} images"
-    if not any(message.learn for message in conversation.messages if message.role == "assistant"):
+    if not any(message.trainable for message in conversation.messages if message.role == "assistant"):
         return "no message to learn from"
     for message in conversation.messages:
         if not all(NAME.fullmatch(call.name) for call in message.calls):
@@ -103,7 +103,7 @@ def _assistant(message: ChatMessage) -> dict[str, Any]:
             }
             for call in message.calls
         ]
-    return {**said, "weight": int(message.learn)}
+    return {**said, "weight": int(message.trainable)}
 
 
 def _parts(message: ChatMessage) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ class _Reader:
     def _check_end(self) -> None:
         if not self._messages or self._messages[-1].role != "assistant":
             raise ValueError("messages must end with one of the assistant")
-        if not any(message.learn for message in self._messages if message.role == "assistant"):
+        if not any(message.trainable for message in self._messages if message.role == "assistant"):
             raise ValueError("messages holds no assistant message of weight 1")
         images = sum(len(message.images) for message in self._messages)
         if images > MAX_IMAGES:
@@ -87,7 +87,7 @@ class _Reader:
         if weight not in (0, 1):
             raise ValueError(f"{where}.weight must be 0 or 1, not {weight!r}")
         self._open = [call.id for call in calls]
-        self._messages.append(ChatMessage("assistant", text, calls=calls, learn=bool(weight)))
+        self._messages.append(ChatMessage("assistant", text, calls=calls, trainable=bool(weight)))
 
     def _call(self, call: Any, where: str) -> ToolCall:
         if get(call, "type", str, where) != "function":

@@ -37,7 +37,7 @@ class Selection:
         if self.tools not in (None, "on", "off"):
             raise UsageError(f"tools={self.tools!r}: must be 'on' or 'off'")
 
-    def objection(self, trajectory: Trajectory) -> str:
+    def reason_to_skip(self, trajectory: Trajectory) -> str:
         """Return why an episode is left out, in a few words; empty if it is kept.
 
         Raises:

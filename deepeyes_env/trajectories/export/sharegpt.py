@@ -36,7 +36,7 @@ _ASKING = ("human", "observation")
 _SAYING = ("gpt", "function_call")
 
 
-def objection(conversation: Conversation) -> str:
+def reason_to_skip(conversation: Conversation) -> str:
     """Return why a conversation has no place in the format; empty if it has."""
     for message in conversation.messages:
         if message.calls and any(mark in message.text + _json(message.calls) for mark in (_OPEN, _CLOSE)):

@@ -60,7 +60,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BenchmarkQuestion:
     """A sample as the benchmark has it, options in their own order, without its images.
 
     Attributes:
@@ -78,12 +78,14 @@ class Question:
     metadata: Mapping[str, Any]
 
     @classmethod
-    def of(cls, sample: Sample) -> Question:
+    def of(cls, sample: Sample) -> BenchmarkQuestion:
         """Take from a sample what a sheet needs."""
         return cls(sample.id, sample.question, sample.answer, sample.options, sample.metadata)
 
 
-def prediction_of(trajectory: Trajectory, original: Question | None = None, row: Question | None = None) -> Prediction:
+def prediction_of(
+    trajectory: Trajectory, original: BenchmarkQuestion | None = None, row: BenchmarkQuestion | None = None
+) -> Prediction:
     """Make a row of an episode.
 
     Args:
@@ -101,7 +103,7 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
                 f"sample {shown.id!r} has options, which were shown in an order of their own; give the data set that "
                 "was played, so that predicted letters can be those of its rows"
             )
-        original = Question.of(shown)
+        original = BenchmarkQuestion.of(shown)
     if original.question != shown.question or sorted(original.options) != sorted(shown.options):
         raise ValueError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
     row = row or original
@@ -114,13 +116,13 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
     return Prediction(row.id, row.question, _predicted(trajectory, original, letters), others)
 
 
-def _letters(question: Question) -> str:
+def _letters(question: BenchmarkQuestion) -> str:
     letters = str(question.metadata.get(OPTION_LETTERS, ""))
     usual = ascii_uppercase[: len(question.options)]
     return letters if len(set(letters)) == len(usual) and set(letters) <= set(ascii_uppercase) else usual
 
 
-def _predicted(trajectory: Trajectory, original: Question, letters: str) -> str:
+def _predicted(trajectory: Trajectory, original: BenchmarkQuestion, letters: str) -> str:
     answer = (trajectory.answer or "").strip()
     if not answer:
         return NO_ANSWER

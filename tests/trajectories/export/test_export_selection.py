@@ -18,7 +18,7 @@ SUFFIX = {"sharegpt": "jsonl", "openai": "jsonl", "huggingface": "parquet"}
 
 def kept(trajectories, **conditions):
     selection = Selection(**conditions)
-    return [trajectory for trajectory in trajectories if not selection.objection(trajectory)]
+    return [trajectory for trajectory in trajectories if not selection.reason_to_skip(trajectory)]
 
 
 def test_conditions_select(noisy):
@@ -36,19 +36,19 @@ def test_conditions_select(noisy):
 
 def test_an_episode_that_ran_out_of_turns_is_not_clean(oracle):
     cut = replace(oracle[0], stop_reason="max_turns", terminated=False, truncated=True)
-    assert Selection(clean=True).objection(cut) == "no answer"
+    assert Selection(clean=True).reason_to_skip(cut) == "no answer"
 
 
 def test_a_run_that_was_not_scored_cannot_be_selected_by_score(oracle, tmp_path):
     unscored = replace(oracle[0], reward_terms={})
     for selection in (Selection(right=True), Selection(min_reward=0.0)):
-        assert selection.objection(unscored) == "not scored"
+        assert selection.reason_to_skip(unscored) == "not scored"
     with pytest.raises(DataError, match=r"\(not scored 1\); nothing was written; play with a rubric, or judge the run"):
         export([unscored], tmp_path / "a.jsonl", "sharegpt", selection=Selection(right=True))
     no_verdict = replace(oracle[0], reward_terms={"format": oracle[0].reward_terms["format"]})
     with pytest.raises(ValueError, match="no reward term 'acc' .* it has format"):
-        Selection(right=True).objection(no_verdict)
-    assert Selection(min_reward=1.0).objection(no_verdict) == ""
+        Selection(right=True).reason_to_skip(no_verdict)
+    assert Selection(min_reward=1.0).reason_to_skip(no_verdict) == ""
 
 
 def test_with_tools_or_without(oracle):

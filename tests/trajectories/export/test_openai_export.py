@@ -106,11 +106,11 @@ def test_what_the_service_would_refuse_is_left_out(oracle):
     asking = made.messages[1]
     many = replace(made.messages[0], text="<image>" * 11, images=made.images[:1] * 11)
     odd = replace(asking, calls=(ToolCall("zoom in!", {}, "call_1"),))
-    unlearned = [replace(message, learn=False) for message in made.messages]
-    assert openai_jsonl.objection(made) == ""
-    assert openai_jsonl.objection(replace(made, messages=(many, asking))) == "more than 10 images"
-    assert "name" in openai_jsonl.objection(replace(made, messages=(made.messages[0], odd)))
-    assert openai_jsonl.objection(replace(made, messages=tuple(unlearned))) == "no message to learn from"
+    unlearned = [replace(message, trainable=False) for message in made.messages]
+    assert openai_jsonl.reason_to_skip(made) == ""
+    assert openai_jsonl.reason_to_skip(replace(made, messages=(many, asking))) == "more than 10 images"
+    assert "name" in openai_jsonl.reason_to_skip(replace(made, messages=(made.messages[0], odd)))
+    assert openai_jsonl.reason_to_skip(replace(made, messages=tuple(unlearned))) == "no message to learn from"
 
 
 def change(number, **fields):
