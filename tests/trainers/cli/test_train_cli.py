@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from deepeyes_env.cli.app import app
 from deepeyes_env.trainers.grpo import ablate
+from deepeyes_env.trainers.grpo.trainer import Trainer
 from deepeyes_env.trainers.tracking.curves import plot_bands
 from tests.trainers.conftest import leave_plots_out
 
@@ -114,12 +115,10 @@ def test_ablate_takes_no_runs_with_other_settings(ablation):
 
 
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
-    from deepeyes_env.trainers.grpo import trainer
-
-    def interrupted(self, stop):
+    def interrupted(self, name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
     result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
     assert result.exit_code == 130
     assert "run the same command again to resume" in result.output

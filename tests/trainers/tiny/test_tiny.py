@@ -128,7 +128,7 @@ def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
     settings = ["rollout.backend=threads", "rollout.prompts=8", "evaluation.samples=128", f"out={tmp_path}"]
     trainer = Trainer(load_config(settings))
     try:
-        metrics = trainer._evaluate(None)
+        metrics = trainer.evaluate()
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
@@ -150,7 +150,7 @@ def test_it_can_be_rebuilt(tmp_path):
     settings = ["rollout.backend=threads", "evaluation.samples=128", f"out={tmp_path}", f"model={tmp_path}/tiny"]
     trainer = Trainer(load_config([*settings, "data=visual_search"], Path("tiny")))
     try:
-        metrics = trainer._evaluate(None)
+        metrics = trainer.evaluate()
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
