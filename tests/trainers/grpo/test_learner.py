@@ -18,7 +18,7 @@ from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError  # noqa: 
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from tests.trainers.grpo.episodes import group, states_alone  # noqa: E402
-from tests.trainers.grpo.small_runs import Kept, config, trained  # noqa: E402
+from tests.trainers.grpo.small_runs import Kept, trained  # noqa: E402
 
 
 @register_advantage("test_every_other_row")
