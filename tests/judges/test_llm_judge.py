@@ -11,7 +11,7 @@ import pytest
 
 from deepeyes_env.errors import JudgeError, UnreadableReplyError
 from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
-from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
+from deepeyes_env.judges.llm_endpoint import content_of, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer
@@ -81,7 +81,7 @@ def test_a_message_that_cannot_be_a_judgement_says_why(choice, told) -> None:
 
 def test_json_too_deep_to_read_is_no_judgement() -> None:
     with pytest.raises(UnreadableReplyError, match="no chat completion"):
-        _content('{"choices": ' + "[" * 200_000)
+        content_of('{"choices": ' + "[" * 200_000)
 
 
 def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(monkeypatch) -> None:

@@ -137,8 +137,7 @@ def test_an_expression_without_end_is_given_up_and_the_next_one_judged(bomb: str
 
 def test_a_process_that_died_is_replaced(judge: MathJudge) -> None:
     assert score(judge, "1", "1") == 1
-    assert judge._worker is not None
-    os.kill(judge._worker._process.pid, signal.SIGKILL)
+    os.kill(judge.worker_pid, signal.SIGKILL)
     assert score(judge, "1", "1") is None
     assert score(judge, "1", "1") == 1
 
@@ -147,7 +146,7 @@ def test_pickles_without_its_process(judge: MathJudge) -> None:
     assert score(judge, "1", "1") == 1
     copy = pickle.loads(pickle.dumps(judge))
     assert copy.seconds == judge.seconds
-    assert copy._worker is None
+    assert copy.worker_pid is None
 
 
 def test_its_process_ends_with_it_and_nothing_is_imported_here() -> None:
@@ -158,7 +157,7 @@ from deepeyes_env.judges import MathJudge
 judge = MathJudge()
 judge("2/2", Sample("s", "?", "1", (b"x",)))
 assert not {"math_verify", "sympy", "antlr4"} & set(sys.modules)
-print(judge._worker._process.pid)
+print(judge.worker_pid)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with pytest.raises(ProcessLookupError):
@@ -174,10 +173,10 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
 def test_a_process_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "math_worker.py"
     broken.write_text("print('\"ImportError: antlr4 is too old\"')")
-    monkeypatch.setattr(maths, "_WORKER", broken)
+    monkeypatch.setattr(maths, "WORKER", broken)
     with pytest.raises(maths.JudgeError, match="antlr4 is too old"):
         MathJudge()("1", sample("1"))
-    monkeypatch.setattr(maths, "_WORKER", tmp_path / "missing.py")
+    monkeypatch.setattr(maths, "WORKER", tmp_path / "missing.py")
     with pytest.raises(maths.JudgeError, match="status 2"):
         MathJudge()("1", sample("1"))
 

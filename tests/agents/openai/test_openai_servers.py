@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from deepeyes_env.agents.agent import AgentError
 from deepeyes_env.agents.openai import OpenAIAgent
-from deepeyes_env.agents.openai.connections import Connections
-from deepeyes_env.agents.openai.servers import RefusedError, _seconds
+from deepeyes_env.agents.openai.servers import RefusedError, retry_after_seconds
 from deepeyes_env.errors import MissingExtraError
 from tests.servers.faulty import FaultyServer, state_of
 
@@ -76,11 +75,11 @@ def test_retry_after_is_obeyed(begin):
 
 @given(st.one_of(st.text(), st.sampled_from(["120", "0.5", "-3", "nan", "Wed, 21 Oct 2015 07:28:00 GMT", "inf"])))
 def test_any_retry_after_is_a_number_of_seconds(header):
-    assert _seconds(header) >= 0
+    assert retry_after_seconds(header) >= 0
 
 
 def test_retry_after_may_be_a_date():
-    assert 50 < _seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=60))) <= 60
+    assert 50 < retry_after_seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=60))) <= 60
 
 
 def test_nobody_listens(begin):
@@ -173,9 +172,14 @@ def test_when_all_are_dead_all_are_named(begin):
 
 
 def test_event_loops_come_and_go_and_no_connection_is_left_open(begin, monkeypatch):
-    made = []
-    make = Connections._make_client
-    monkeypatch.setattr(Connections, "_make_client", lambda self, url: made.append(make(self, url)) or made[-1])
+    openai, made = pytest.importorskip("openai"), []
+
+    class Noted(openai.AsyncOpenAI):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(openai, "AsyncOpenAI", Noted)
     with FaultyServer() as server:
         agent = OpenAIAgent("tiny", server.url)
         assert [agent.act([begin()])[0].message for _ in range(3)] == ["<answer>A</answer>"] * 3
