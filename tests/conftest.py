@@ -20,8 +20,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pattern(width, height):
     """The image of the golden records: R = 7x + 13y, G = 3x + 5y, B = x xor y, each modulo 256."""
-    y, x = np.mgrid[0:height, 0:width]
-    return np.stack([(7 * x + 13 * y) % 256, (3 * x + 5 * y) % 256, (x ^ y) % 256], axis=-1).astype(np.uint8)
+    x, y = (np.arange(side).astype(np.uint8) for side in (width, height))  # whose sums are modulo 256 by themselves
+    y = y[:, None]
+    return np.stack([7 * x + 13 * y, 3 * x + 5 * y, x ^ y], axis=-1)
 
 
 def read_golden(name):
