@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from deepeyes_env import Sample
+from tests import browser
 
 # Timing never decides a test. CI draws the same examples every time; everyone else explores.
 settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -46,6 +47,13 @@ def sample():
         boxes=((100, 100, 300, 260),),
         data_source="vstar",
     )
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A context of a browser, not of the session: while it is open, ``asyncio`` cannot run in the same thread."""
+    with browser.chromium() as context:
+        yield context
 
 
 @pytest.fixture(scope="session")
