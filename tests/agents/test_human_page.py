@@ -115,7 +115,7 @@ def test_playing_to_the_end_and_stopping(game, open_tab):
     tab.page.wait_for_selector("text=What colour is flag 1?")
     tab.page.click("#stop")
     tab.page.wait_for_selector("text=1 episode recorded; the same command plays the other 1")
-    assert game.ended.get(timeout=10).episodes == 1
+    assert game.ended.get(timeout=60).episodes == 1
 
 
 # --- drawing -----------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_an_open_answer_is_typed(tmp_path, open_tab):
         assert tab.text("#next") == "Finish"
         tab.page.click("#next")
         tab.page.wait_for_selector("text=Thank you")
-        assert game.ended.get(timeout=10).accuracy == 1.0
+        assert game.ended.get(timeout=60).accuracy == 1.0
 
 
 # --- tabs --------------------------------------------------------------------------------------------------------

@@ -49,10 +49,10 @@ def test_a_fault_is_tried_again(fault) -> None:
 def test_a_fault_that_stays_is_an_error_and_not_kept(fault, tmp_path) -> None:
     path = tmp_path / "c.sqlite3"
     with FaultyServer(honest, faults=[fault]) as server:
-        judge = LLMJudge("tiny", server.url, retries=0, timeout=0.5, cache=path)
+        judge = LLMJudge("tiny", server.url, retries=0, timeout=1 if fault == "hang" else 60, cache=path)
         with pytest.raises(JudgeError, match="tiny"):
             judge("blue", question("red"))
-        assert judge("blue", question("red")) == WRONG
+        assert LLMJudge("tiny", server.url, retries=0, cache=path)("blue", question("red")) == WRONG
 
 
 @pytest.mark.parametrize("reply", ["", "1", "The answer is right.", "Judgement: 1", "I cannot see the picture."])

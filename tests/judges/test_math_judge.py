@@ -130,8 +130,8 @@ def test_works_in_threads_with_one_process_for_all(judge: MathJudge) -> None:
 @pytest.mark.parametrize("bomb", ["9^{9^9}", "100000000!"])
 def test_an_expression_without_end_is_given_up_and_the_next_one_judged(bomb: str) -> None:
     judge = MathJudge(seconds=0.5)
-    assert score(judge, "1", "1") == 1
     assert score(judge, bomb, "12") is None
+    judge.seconds = 20  # of the process that takes the place of the one that is gone
     assert score(judge, "1", "1") == 1
 
 

@@ -14,7 +14,6 @@ from deepeyes_env.errors import DataError
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.small_evaluations import RULES, Away, Spy, run, samples
 
-
 # --- what is asked -------------------------------------------------------------------------------------------------
 
 

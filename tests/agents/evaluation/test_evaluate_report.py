@@ -16,7 +16,6 @@ from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.small_evaluations import BENCHMARK, RULES, Away, Spy, run, samples
 from tests.conftest import pattern
 
-
 # --- judging -------------------------------------------------------------------------------------------------------
 
 
