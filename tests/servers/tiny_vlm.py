@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from deepeyes_env import VisualToolboxEnv
-from deepeyes_env.agents.openai.requests import RETURNED, Place
+from deepeyes_env.agents.openai.requests import Place
 from deepeyes_env.agents.transformers.attention import MaskedAttention
 from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
@@ -28,6 +28,7 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.protocols import RETURNED
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",

@@ -12,7 +12,7 @@ from deepeyes_env.agents.agent import AsyncAgent
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.context import fit_to_budget
 from deepeyes_env.agents.families import family_of
-from deepeyes_env.agents.openai.requests import messages_of
+from deepeyes_env.agents.openai.requests import messages_for_server
 from deepeyes_env.agents.play_async import play_async
 from deepeyes_env.core import Trajectory
 from tests.servers.tiny_vlm import ANSWER, BOX, TEXT, environment
@@ -66,7 +66,7 @@ def _prompt_tokens(base_url: str, model: str, episode: Trajectory) -> int:
     from deepeyes_env.agents.openai.requests import body_of
 
     settings = {"model": model, "max_tokens": 200, "temperature": 0}
-    body = bytes(body_of(settings, messages_of(episode), DataUrls("png", 95)))
+    body = bytes(body_of(settings, messages_for_server(episode), DataUrls("png", 95)))
     request = urllib.request.Request(f"{base_url}/chat/completions", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         return int(json.load(answer)["usage"]["prompt_tokens"])

@@ -51,7 +51,7 @@ def test_a_scripted_agent_on_a_file_of_ones_own(mine, tmp_path):
     table = rows(result.stdout)
     assert table["episodes"].split() == ["12", "12"]
     assert table["accuracy"].startswith("100.0% (75.8% to 100.0%)")
-    assert table["tool-use rate (zoom)"].split() == ["100.0%", "0.0%"]
+    assert table["tool-use rate"].split() == ["100.0%", "0.0%"]
     assert "with tools minus without tools: +0.0%" in result.stdout
     assert str(tmp_path / "run" / "report.md") in result.stdout.replace("\n", "")
 

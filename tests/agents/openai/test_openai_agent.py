@@ -8,7 +8,7 @@ import pytest
 from deepeyes_env import agents, protocols
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.openai import OpenAIAgent
-from deepeyes_env.agents.openai.reading import stop_strings, with_stop
+from deepeyes_env.agents.openai.reading import with_stop
 from deepeyes_env.core import PolicyTokens
 from tests.agents.openai.conftest import ZOOM
 from tests.servers.faulty import FaultyServer
@@ -91,7 +91,7 @@ def test_a_refusal_that_images_elsewhere_do_not_mend_is_told_as_it_was():
     ],
 )
 def test_stop_strings_follow_from_the_protocol(protocol, stops):
-    assert stop_strings(protocol) == stops
+    assert list(protocol.stop_strings) == stops
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_stop_strings_follow_from_the_protocol(protocol, stops):
     ],
 )
 def test_only_the_mark_that_the_server_cut_off_is_put_back(text, choice, whole):
-    assert with_stop(text, choice, protocols.V2, stop_strings(protocols.V2)) == whole
+    assert with_stop(text, choice, protocols.V2, protocols.V2.stop_strings) == whole
     assert with_stop(text, choice, protocols.V2, []) == (whole if "stop_reason" in choice else text)
 
 
