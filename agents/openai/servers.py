@@ -62,6 +62,7 @@ class _Server:
 
     @property
     def rests(self) -> bool:
+        """Whether it is left alone for a while after a failure."""
         return time.monotonic() < self.resting_until
 
 
