@@ -56,6 +56,18 @@ def chromium():
         yield context
 
 
+@pytest.fixture(scope="module")
+def pages_of_module(chromium):
+    return browser.Pages(chromium)
+
+
+@pytest.fixture
+def pages(pages_of_module):
+    """Blank pages of a browser."""
+    yield pages_of_module
+    pages_of_module.close()
+
+
 @pytest.fixture(scope="session")
 def ray_modules(tmp_path_factory):
     """A folder from which the actors of ``shared_ray`` can import modules; Ray ends with the session."""

@@ -6,15 +6,15 @@ from tests.agents.human_game import SIZE
 class Tab:
     """A tab with the page of a game: what a person sees and does, what the page complained about and was told."""
 
-    def __init__(self, context, url, width=1280, height=800, scheme="light"):
+    def __init__(self, pages, url, width=1280, height=800, scheme="light"):
         self.complaints, self.requests, self.told = [], [], []
-        self.page = context.new_page()
-        self.page.set_viewport_size({"width": width, "height": height})
-        self.page.emulate_media(color_scheme=scheme)
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("dialog", lambda dialog: dialog.accept())
+        listeners = {
+            "console": lambda message: self.complaints.append(message.text),
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "request": lambda request: self.requests.append(request.url),
+            "dialog": lambda dialog: dialog.accept(),
+        }
+        self.page = pages.open(width, height, scheme, listeners)
         self.page.goto(url)
         self.settle()
 

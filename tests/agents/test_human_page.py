@@ -22,16 +22,8 @@ TRUTH_GREEN = (53, 224, 127)
 
 
 @pytest.fixture
-def open_tab(chromium):
-    tabs = []
-
-    def opened(game, **kwargs):
-        tabs.append(Tab(chromium, game.url, **kwargs))
-        return tabs[-1]
-
-    yield opened
-    for tab in tabs:
-        tab.page.close()
+def open_tab(pages):
+    return lambda game, **kwargs: Tab(pages, game.url, **kwargs)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from deepeyes_env.images.frames import BBox
 class Tab:
     """A page of the browser with what it complained about and asked for."""
 
-    page: Any
+    page: Any = None
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 

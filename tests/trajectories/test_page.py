@@ -2,10 +2,9 @@
 
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image as PILImage
@@ -13,6 +12,7 @@ from PIL import Image as PILImage
 from deepeyes_env.core import Trajectory
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.trajectories import TrajectoryWriter, write_page
+from tests.browser import Pages
 from tests.trajectories.page_tab import Tab, drawn, expected, near
 
 pytestmark = pytest.mark.browser
@@ -25,24 +25,20 @@ ORANGE, BLUE, TRUTH = (255, 159, 28), (46, 196, 255), (53, 224, 127)
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Tab]]:
-    pages = []
-
+def open_page(pages: Pages) -> Callable[..., Tab]:
     def opened(page: Path, hash: str = "", width: int = 1440, height: int = 900, scheme: str = "light") -> Tab:
-        tab = Tab(chromium.new_page())
-        pages.append(tab.page)
-        tab.page.set_viewport_size({"width": width, "height": height})
-        tab.page.emulate_media(color_scheme=scheme)
-        tab.page.on("console", lambda message: tab.complaints.append(message.text))
-        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        tab = Tab()
+        listeners = {
+            "console": lambda message: tab.complaints.append(message.text),
+            "pageerror": lambda error: tab.complaints.append(str(error)),
+            "request": lambda request: tab.requests.append(request.url),
+        }
+        tab.page = pages.open(width, height, scheme, listeners)
         tab.page.goto(page.as_uri() + hash)
         tab.page.wait_for_function("[...document.images].every(image => image.complete || image.loading === 'lazy')")
         return tab
 
-    yield opened
-    for page in pages:
-        page.close()
+    return opened
 
 
 @pytest.fixture(scope="module")
