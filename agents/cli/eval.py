@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,10 @@ from deepeyes_env.cli.views import view_budget
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.judges.llm_endpoint import LOCAL
+from deepeyes_env.registry import unknown_name
 
-JUDGES = ("standard", "rules", "math", "llm", "chain")
+STANDARD = "standard"
+"""The name by which the benchmark's own judge is asked for."""
 
 _FOR_SERVER = ("base_url", "stop", "timeout", "retries")
 _FOR_MODEL = (*_FOR_SERVER, "frame", "temperature", "max_tokens")
@@ -57,9 +60,9 @@ def evaluate(
     retries: Annotated[int, typer.Option(min=0, help="How often a request that failed is sent again.")] = 6,
     concurrency: Annotated[int, typer.Option(min=1, help="Episodes that go on at once.")] = 32,
     judge: Annotated[
-        str, typer.Option(help=f"Who judges: {', '.join(JUDGES)}; standard is the benchmark's own.")
-    ] = "standard",
-    judge_model: Annotated[str, typer.Option(help="Model of the judges llm and chain.")] = "",
+        str, typer.Option(help="Who judges: standard (the benchmark's own), rules, math, llm, chain, ...; see docs.")
+    ] = STANDARD,
+    judge_model: Annotated[str, typer.Option(help="Model of a judge that asks one, as llm and chain do.")] = "",
     judge_url: Annotated[str, typer.Option(help="Where that is served.")] = "",
     rubric: Annotated[
         str, typer.Option(help="Reads the answer and gives the reward; accuracy, or a name as in training.")
@@ -197,24 +200,34 @@ def _local_model(model: str, frame: Any, seed: int, temperature: float, max_toke
 
 def _scoring(benchmark: Any, judge: str, model: str, url: str, rubric: str, folder: Path) -> Any:
     from deepeyes_env.agents.evaluation.scoring import Scoring
-    from deepeyes_env.judges.presets import make_judge
-    from deepeyes_env.judges.standard import standard_judge
+    from deepeyes_env.judges.presets import JUDGES, judge_settings, make_judge
 
-    if judge not in JUDGES:
-        raise UsageError(f"--judge {judge}: must be one of {', '.join(JUDGES)}")
-    if judge == "standard":
+    if judge == STANDARD:
         if model or url:
-            raise UsageError("--judge-model and --judge-url are for --judge llm and chain")
-        return Scoring(standard_judge(benchmark.judge), f"standard ({benchmark.judge})", rubric)
-    if benchmark.metric == "box":
-        raise UsageError(f"--judge {judge}: cannot compare boxes; {benchmark.title} needs --judge standard")
-    asks = judge in ("llm", "chain")
-    if asks and not (model and url):
-        raise UsageError(f"--judge {judge}: asks a model; give --judge-model and --judge-url")
-    prompt = "math" if benchmark.metric == "math" else "open"
-    cache = folder.parent / "judgements.sqlite3" if asks else None
-    made = make_judge(judge, model=model or None, base_url=url or None, prompt=prompt, cache=cache)
-    return Scoring(made, f"{judge} ({model})" if asks else judge, rubric, workers=32 if asks else 8)
+            raise UsageError("--judge-model and --judge-url are for judges that ask a model, such as --judge llm")
+        return Scoring(make_judge(benchmark.judge), f"{STANDARD} ({benchmark.judge})", rubric)
+    if judge not in JUDGES:
+        raise unknown_name("judge", judge, (STANDARD, *JUDGES))
+    if JUDGES.is_builtin(judge) and (judge == "box") != (benchmark.metric == "box"):
+        cannot = "compares nothing but boxes" if judge == "box" else "cannot compare boxes"
+        raise UsageError(f"--judge {judge}: {cannot}; {benchmark.title} needs --judge {STANDARD}")
+    taken = judge_settings(judge)
+    told = {"model": ("--judge-model", model), "base_url": ("--judge-url", url)}
+    missing = [told[each][0] for each in told if _is_needed(taken.get(each)) and not told[each][1]]
+    if missing:
+        raise UsageError(f"--judge {judge}: asks a model; give {' and '.join(missing)}")
+    settings: dict[str, Any] = {name: value for name, (_, value) in told.items() if value}
+    asks = "model" in taken
+    if asks and "prompt" in taken:
+        settings["prompt"] = "math" if benchmark.metric == "math" else "open"
+    if asks and "cache" in taken:
+        settings["cache"] = folder.parent / "judgements.sqlite3"
+    name = f"{judge} ({model})" if model else judge
+    return Scoring(make_judge(judge, **settings), name, rubric, workers=32 if asks else 8)
+
+
+def _is_needed(parameter: inspect.Parameter | None) -> bool:
+    return parameter is not None and parameter.default is parameter.empty
 
 
 def _show(report: Any, folder: Path) -> None:

@@ -13,6 +13,7 @@ from deepeyes_env.errors import JudgeError, UnreadableReplyError
 from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
 from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
+from deepeyes_env.judges.rounding import RoundingJudge
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer
 
@@ -280,12 +281,14 @@ def test_judges_by_name(tmp_path) -> None:
     assert math("3/2", question("1 1/2")).score == math("1000", question("1e3")).score == 1.0
     chain = make_judge("chain", **asks)
     assert isinstance(chain, ChainJudge)
-    assert [type(judge) for judge in chain.judges] == [RuleJudge, MathJudge, LLMJudge]
-    with pytest.raises(ValueError, match=r"unknown judge 'lm'; known judges: rules, math, llm, chain"):
+    assert [type(judge) for judge in chain.judges] == [RoundingJudge, RuleJudge, MathJudge, LLMJudge]
+    with pytest.raises(
+        ValueError, match=r"unknown judge 'lm'; did you mean 'llm'\? known: box, chain, llm, math, rules"
+    ):
         make_judge("lm")
-    with pytest.raises(ValueError, match="give its name and its URL"):
+    with pytest.raises(ValueError, match=r"make_judge\('chain'\): needs model, base_url; give base_url"):
         make_judge("chain", model="m")
-    with pytest.raises(ValueError, match="asks no model"):
+    with pytest.raises(ValueError, match=r"make_judge\('rules'\): takes no model; it takes no settings"):
         make_judge("rules", model="m")
 
 
