@@ -6,12 +6,10 @@ from typing import Any
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import BBox, Size, from_native
 
-LEGAL_SIDE = 34
-"""Shortest side in native pixels that every variant accepts: ``VisualToolbox-v2`` demands 31; the rest is rounding."""
-
-LEGAL_RATIO = 50
+MAX_ZOOM_RATIO = 50
 """A long side of this many short sides is well within the 100 that tools accept."""
 
 
@@ -43,7 +41,7 @@ def padded(box: BBox, size: Size, margin: float) -> BBox:
         margin: Share of each side that is added to it, half at either end.
     """
     width, height = (box[2] - box[0]) * (1 + margin), (box[3] - box[1]) * (1 + margin)
-    shortest = max(LEGAL_SIDE, max(width, height) / LEGAL_RATIO)
+    shortest = max(MIN_ZOOM_SIDE, max(width, height) / MAX_ZOOM_RATIO)
     x1, x2 = _span((box[0] + box[2]) / 2, max(width, shortest), size[0])
     y1, y2 = _span((box[1] + box[3]) / 2, max(height, shortest), size[1])
     return (x1, y1, x2, y2)

@@ -22,7 +22,7 @@ OPTION_LETTERS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
-class Kit:
+class BoundToolbox:
     """A toolbox as one environment uses it: its own tool instances, and the prompts that follow from them.
 
     Attributes:
@@ -42,8 +42,8 @@ class Kit:
     instructions: str
 
     @classmethod
-    def of(cls, toolbox: Toolbox) -> Kit:
-        """Unpack a toolbox."""
+    def of(cls, toolbox: Toolbox) -> BoundToolbox:
+        """Make the tools of a toolbox, and what follows from them."""
         tools = toolbox.make_tools()
         schemas = tuple(tool.schema for tool in tools.values())
         protocol = toolbox.protocol
