@@ -7,9 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.agents.agent import Agent, AsyncAgent
@@ -19,7 +18,8 @@ from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.registry import make_agent
 from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv
+from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
+from deepeyes_env.envs.vector.backends import THREADS
 from deepeyes_env.errors import UsageError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
@@ -54,7 +54,7 @@ def rollout(
     seed: int = 0,
     in_order: bool = False,
     num_envs: int = 8,
-    ray: bool = False,
+    backend: str = THREADS,
     out: str | Path | None = None,
     if_exists: IfExists = "error",
     progress: bool = True,
@@ -74,8 +74,8 @@ def rollout(
         seed: Seed of episode 0.
         in_order: Episode ``e`` plays sample ``e`` of the data set (beginning again at its end), instead of the one that
             its seed draws.
-        num_envs: How many environments to make, but for an ``AsyncAgent`` without ``ray``.
-        ray: Make them in Ray actors instead of threads.
+        num_envs: How many environments to make, but for an ``AsyncAgent`` without another ``backend``.
+        backend: Where they live: one of ``deepeyes_env.envs.vector.BACKENDS``.
         out: Run folder to record trajectories in as they end: then only the running ones are held in memory.
         if_exists: What to do about an ``out`` that holds a run.
         progress: Show a progress bar where standard error is a terminal.
@@ -91,10 +91,10 @@ def rollout(
         raise UsageError(f"seed={seed}: must be 0 or more")
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
-        if isinstance(env, str) and isinstance(player, AsyncAgent) and not ray:
+        if isinstance(env, str) and isinstance(player, AsyncAgent) and backend == THREADS:
             stage = _async_stage(env, player, env_kwargs)
         else:
-            vector = stack.enter_context(_opened(env, min(num_envs, episodes), ray, env_kwargs))
+            vector = stack.enter_context(_opened(env, min(num_envs, episodes), backend, env_kwargs))
             stage = _vector_stage(env, vector, player)
         settings = {"env": stage.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
         folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
@@ -148,28 +148,20 @@ def _agent(name: str, seed: int, env_kwargs: Mapping[str, Any]) -> Agent:
 
 @contextmanager
 def _opened(
-    env: str | BatchedVectorEnv, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]
+    env: str | BatchedVectorEnv, num_envs: int, backend: str, env_kwargs: Mapping[str, Any]
 ) -> Iterator[BatchedVectorEnv]:
     """Make a vector environment and close it afterwards; one that was given stays open."""
     if not isinstance(env, str):
-        if env_kwargs or ray:
-            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'ray'} has no effect; give an id")
+        if env_kwargs or backend != THREADS:
+            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id")
         yield env
         return
-    vector = _make(env, num_envs, ray, env_kwargs)
+    check_is_ours(env)
+    vector = make_vector_env(backend, env, num_envs, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
     try:
         yield vector
     finally:
         vector.close()
-
-
-def _make(env: str, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]) -> BatchedVectorEnv:
-    check_is_ours(env)
-    if ray:
-        return RayVectorEnv(num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, toolbox=env, **env_kwargs)
-    return cast(
-        BatchedVectorEnv, gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
-    )
 
 
 def _plan(episodes: int, seed: int, samples: int | None) -> Iterator[Episode]:

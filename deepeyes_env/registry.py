@@ -131,16 +131,17 @@ def letters_and_digits(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def nearest(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:
+def nearest(name: str, known: Iterable[str], *, n: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return the known names that a wrong one is near to, the nearest first; case and punctuation do not matter.
 
     Args:
         name: What was asked for.
         known: The names that there are.
         n: How many to return at most.
+        cutoff: How alike they have to be, from 0 to 1.
     """
     by_letters = {letters_and_digits(each): each for each in sorted(known)}
-    return [by_letters[near] for near in difflib.get_close_matches(letters_and_digits(name), by_letters, n=n)]
+    return [by_letters[near] for near in difflib.get_close_matches(letters_and_digits(name), by_letters, n, cutoff)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -27,7 +27,9 @@ def rollout(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
     num_envs: Annotated[int, typer.Option(min=1, help="How many episodes run at once.")] = 8,
-    ray: Annotated[bool, typer.Option("--ray/--no-ray", help="Spread the environments over Ray actors.")] = False,
+    backend: Annotated[
+        str, typer.Option(help="Where the environments live: threads of this process, ray actors, or a plugin's.")
+    ] = "threads",
     rubric: Annotated[
         str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")
     ] = "auto",
@@ -57,7 +59,7 @@ def rollout(
             seed=seed,
             in_order=in_order,
             num_envs=num_envs,
-            ray=ray,
+            backend=backend,
             out=out,
             if_exists="resume" if resume else "overwrite" if overwrite else "error",
             rubric=None if rubric == "none" else rubric,

@@ -42,7 +42,7 @@ ARMS = (
 )
 """DeepEyes (arXiv 2505.14362) compares no bonus, an unconditional and a conditional one."""
 
-FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
+FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads", "plugins")
 """Settings, or beginnings of their names, that runs may go on with changed."""
 
 COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
