@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from deepeyes_env.agents.families import FAMILIES, Family
+from deepeyes_env.agents.families import FAMILIES, ModelFamily
 from deepeyes_env.envs.limits import approximate_tokens
 from deepeyes_env.errors import UsageError
 
@@ -39,7 +39,7 @@ class Budget:
     max_tokens: int | None = None
     max_images: int | None = None
     policy: Policy = "refuse"
-    family: Family = FAMILIES["qwen2_5_vl"]
+    family: ModelFamily = FAMILIES["qwen2_5_vl"]
     count_tokens: Callable[[str], int] = approximate_tokens
 
     def __post_init__(self) -> None:

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from deepeyes_env.cli.options import refuse_given
 from deepeyes_env.cli.views import view_budget
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.images import ViewBudget
 from deepeyes_env.judges.llm_endpoint import LOCAL
 from deepeyes_env.registry import unknown_name
 
@@ -110,6 +111,7 @@ def evaluate(
             looked = f"--model {model}: there is no such folder, so it would be the name of a served model"
             typer.echo(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
         options["frame"] = _frame(model, frame, needed=tools != "off" or benchmark.metric == "box")
+        options |= _view(model, dataset, options.get("view"))
         told |= {"temperature": temperature, "max_tokens": max_tokens}
         if _is_local(model, base_url):
             told["model"] = str(Path(model).resolve())
@@ -166,10 +168,24 @@ def _frame(model: str, frame: str, *, needed: bool) -> Any:
 
     try:
         return frame_of(model, frame or None)  # type: ignore[arg-type]  # checked there
+    except UnknownNameError:
+        raise
     except ValueError as error:
         if not (needed or frame):
             return "view"
         raise UsageError(str(error).replace("frame=", "--frame ")) from error
+
+
+def _view(model: str, dataset: Any, asked: ViewBudget | None) -> dict[str, ViewBudget]:
+    """Return the view budget of a model's family as an option, where it is not what would be shown anyway."""
+    from deepeyes_env.agents.families import family_of
+
+    usual = asked or getattr(dataset, "view", None) or ViewBudget()
+    try:
+        view = family_of(model).view_within(usual)
+    except UsageError:
+        return {}
+    return {} if view == usual else {"view": view}
 
 
 def _is_local(model: str, base_url: list[str] | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.families import Family
+from deepeyes_env.agents.families import ModelFamily
 from deepeyes_env.agents.transformers.chat import Chat, written
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import Trajectory, Turn
@@ -67,7 +67,7 @@ def check_frame(episode: Trajectory, frame: Frame, name: str) -> None:
         )
 
 
-def context_budget(tokenizer: Any, family: Family, context: int, longest: int) -> Budget:
+def context_budget(tokenizer: Any, family: ModelFamily, context: int, longest: int) -> Budget:
     """Return what a model's context holds beside the longest message; the oldest crops are left out of what exceeds it.
 
     Args:

@@ -148,6 +148,8 @@ def test_every_command_has_help(command):
     ("arguments", "message"),
     [
         (["rollout", "--agent", "orcale"], "unknown agent 'orcale'; did you mean 'oracle'? known: "),
+        (["rolout"], "unknown command 'rolout'; did you mean 'rollout'? known: ablate, "),
+        (["rollout", "--backend", "rays", "--episodes", "1"], "unknown backend 'rays'; did you mean 'ray'? known: "),
         (["rollout", "--env", "VisualToolbox-v9"], "provides versioned environments"),
         (["rollout", "--rubric", "deepeye"], "unknown rubric 'deepeye'"),
         (["rollout", "--data", "none.parquet"], "none.parquet"),

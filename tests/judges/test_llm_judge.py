@@ -134,7 +134,7 @@ def test_errors_name_the_remedy() -> None:
         ({"base_url": "localhost:8000"}, "must begin with http"),
         ({"base_url": "http://:80/v1"}, "has no host"),
         ({"api_key": "sk-\x00secret"}, "api_key: holds characters that no key has"),
-        ({"prompt": "close"}, "known prompts: math, open"),
+        ({"prompt": "close"}, "unknown judge prompt 'close'; known: math, open"),
         ({"concurrency": 0}, "must be 1 or more"),
         ({"retries": -1}, "must be 0 or more"),
         ({"timeout": float("nan")}, "must be 0.001 or more"),

@@ -180,7 +180,7 @@ def test_samples_that_fail_are_told(mine, tmp_path):
         (("--bench", "visual_search", "--agent", "blind", "--judge", "rules", "--judge-model", "m"), "takes no model"),
         (("--bench", "visual_search", "--agent", "blind", "--rubric", "me"), "unknown rubric"),
         (("--bench", "visual_search", "--model", "mystery"), "--frame native|view|norm1000|unit"),
-        (("--bench", "visual_search", "--model", "mystery", "--frame", "x"), "--frame 'x'"),
+        (("--bench", "visual_search", "--model", "mystery", "--frame", "x"), "unknown coordinate frame 'x'"),
         (("--bench", "visual_search", "--model", "Qwen2-VL", "--repeats", "3"), "give --temperature"),
         (("--bench", "visual_search", "--agent", "blind", "--base-url", "http://h/v1"), "leave out --base-url"),
         (("--bench", "visual_search", "--agent", "blind", "--frame", "view"), "--agent is no model: leave out --frame"),
