@@ -105,8 +105,8 @@ def test_a_plugin_that_is_gone_is_told(plugin):
 
 def test_a_backend_of_ones_own():
     @register_backend("test_one_thread")
-    def one_thread(toolbox, num_envs, *, workers, spare_cpus, **kwargs):
-        return ThreadVectorEnv(num_envs, num_threads=1, toolbox=toolbox, **kwargs)
+    def one_thread(num_envs, *, workers, spare_cpus, **kwargs):
+        return ThreadVectorEnv(num_envs, num_threads=1, **kwargs)
 
     envs = make_vector_env("test_one_thread", "VisualToolbox-v2", 2, dataset=samples(), view=VIEW)
     assert (envs.num_envs, len(envs.reset(seed=0)[0]["text"])) == (2, 2)

@@ -20,7 +20,6 @@ class Backend(Protocol):
 
     def __call__(
         self,
-        toolbox: str,
         num_envs: int,
         *,
         group_size: int,
@@ -29,7 +28,7 @@ class Backend(Protocol):
         autoreset_mode: AutoresetMode,
         **env_kwargs: Any,
     ) -> BatchedVectorEnv:
-        """Make the environments; see ``make_vector_env`` for the arguments."""
+        """Make the environments; see ``make_vector_env`` for the arguments, of which ``env_kwargs`` has the toolbox."""
         ...
 
 
@@ -67,24 +66,23 @@ def make_vector_env(
         Exception: Whatever the environments' configuration raises.
     """
     return BACKENDS.get(backend)(
-        toolbox,
         num_envs,
         group_size=group_size,
         workers=workers,
         spare_cpus=spare_cpus,
         autoreset_mode=autoreset_mode,
-        **env_kwargs,
+        **{**registered_kwargs(toolbox), **env_kwargs},
     )
 
 
 @register_backend(THREADS)
-def _threads(toolbox: str, num_envs: int, *, workers: int | None, spare_cpus: int, **kwargs: Any) -> BatchedVectorEnv:
-    return ThreadVectorEnv(num_envs, num_threads=workers, **{**registered_kwargs(toolbox), **kwargs})
+def _threads(num_envs: int, *, workers: int | None, spare_cpus: int, **kwargs: Any) -> BatchedVectorEnv:
+    return ThreadVectorEnv(num_envs, num_threads=workers, **kwargs)
 
 
 @register_backend(RAY)
-def _ray(toolbox: str, num_envs: int, *, workers: int | None, **kwargs: Any) -> BatchedVectorEnv:
-    return RayVectorEnv(toolbox, num_envs, num_actors=workers, **kwargs)
+def _ray(num_envs: int, *, workers: int | None, **kwargs: Any) -> BatchedVectorEnv:
+    return RayVectorEnv(num_envs=num_envs, num_actors=workers, **kwargs)
 
 
 BACKENDS.protect()
