@@ -3,7 +3,7 @@
 The numbered ones follow the original's toolboxes: what they read and how many calls of a message they run.
 """
 
-from deepeyes_env.protocols.native import NativeProtocol, read_message
+from deepeyes_env.protocols.native import RETURNED, NativeProtocol, read_message, result_texts, without_images
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
 from deepeyes_env.protocols.registry import (
@@ -18,9 +18,15 @@ from deepeyes_env.protocols.registry import (
     register_protocol,
 )
 from deepeyes_env.protocols.tagged import TaggedProtocol
+from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag
 
 __all__ = [
+    "ANSWER",
     "PROTOCOLS",
+    "RETURNED",
+    "THINK",
+    "TOOL_CALL",
+    "TOOL_RESPONSE",
     "V1",
     "V2",
     "V3",
@@ -33,10 +39,13 @@ __all__ = [
     "PlainProtocol",
     "Protocol",
     "ProtocolLike",
+    "Tag",
     "TaggedProtocol",
     "get_protocol",
     "neutral",
     "quote",
     "read_message",
     "register_protocol",
+    "result_texts",
+    "without_images",
 ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import Calls
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import DataError, UnexportableError, UsageError
 from deepeyes_env.trajectories.export import vlmevalkit
-from deepeyes_env.trajectories.export.conversation import Calls, Conversation, conversation_of
+from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
 from deepeyes_env.trajectories.export.formats import FORMATS, AnyFormat, Format, Sheet
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
 
@@ -93,15 +94,16 @@ def check(path: str | Path, format: str) -> Contents:
         UsageError: The format has no reader.
     """
     path, chosen = Path(path), FORMATS.get(format)
-    if chosen.read is None:
+    read: Callable[[Path], Iterable[Any]] | None = chosen.read
+    if read is None:
         raise UsageError(f"{path}: format {format} has no reader, so that its files cannot be checked")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     if isinstance(chosen, Sheet):
-        return Contents(sum(1 for _ in chosen.read(path)))
+        return Contents(sum(1 for _ in read(path)))
     rows = messages = images = 0
     decoded: set[str] = set()
-    for conversation in chosen.read(path):
+    for conversation in read(path):
         rows += 1
         messages += len(conversation.messages)
         for image in conversation.images:
@@ -132,8 +134,8 @@ def _check_arguments(path: Path, name: str, format: AnyFormat, calls: Calls | No
         raise UsageError("rows: has no effect without dataset; leave it out")
 
 
-def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.Question] | None:
-    return None if samples is None else {sample.id: vlmevalkit.Question.of(sample) for sample in samples}
+def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.BenchmarkQuestion] | None:
+    return None if samples is None else {sample.id: vlmevalkit.BenchmarkQuestion.of(sample) for sample in samples}
 
 
 class _Kept:
@@ -153,7 +155,7 @@ class _Kept:
             except UnexportableError as error:
                 self.left_out[str(error)] += 1
                 continue
-            if reason := format.objection(conversation):
+            if reason := format.reason_to_skip(conversation):
                 self.left_out[reason] += 1
             else:
                 self.written += 1
@@ -185,7 +187,7 @@ class _Kept:
 
     def _selected(self, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
         for trajectory in trajectories:
-            if reason := self._selection.objection(trajectory):
+            if reason := self._selection.reason_to_skip(trajectory):
                 self.left_out[reason] += 1
             else:
                 yield trajectory

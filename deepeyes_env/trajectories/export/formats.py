@@ -24,14 +24,14 @@ class Format:
         suffix: What its files' names end with.
         write: Writes conversations to a file, whole or not at all (``deepeyes_env.files.replacing``).
         read: Reads and checks a file; ``None`` if nothing does.
-        objection: Says why a conversation has no place in the format; empty if it has.
+        reason_to_skip: Says why a conversation has no place in the format; empty if it has.
         either_calls: Whether tool calls can be written as text or native.
     """
 
     suffix: str
     write: Callable[[Iterable[Conversation], Path], None]
     read: Callable[[Path], Iterator[Conversation]] | None = None
-    objection: Callable[[Conversation], str] = _fits
+    reason_to_skip: Callable[[Conversation], str] = _fits
     either_calls: bool = False
 
     @property
@@ -64,11 +64,11 @@ register_export = FORMATS.register
 
 for _name, _format in {
     "sharegpt": Format(
-        ".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.objection, either_calls=True
+        ".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.reason_to_skip, either_calls=True
     ),
     "huggingface": Format(".parquet", huggingface.write_huggingface, huggingface.read_huggingface),
     "openai": Format(
-        ".jsonl", openai_jsonl.write_openai, openai_reader.read_openai, openai_jsonl.objection, either_calls=True
+        ".jsonl", openai_jsonl.write_openai, openai_reader.read_openai, openai_jsonl.reason_to_skip, either_calls=True
     ),
     "vlmevalkit": Sheet((".xlsx", ".tsv"), vlmevalkit.write_vlmevalkit, vlmevalkit.read_vlmevalkit),
 }.items():
