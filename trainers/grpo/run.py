@@ -125,7 +125,7 @@ def check_plugins(config: Config) -> None:
         again = " ".join(f"--plugin {name}" for name in missing)
         raise UsageError(
             f"plugins={list(missing)}: not loaded, for settings in a folder may be a stranger's; give {again}, or "
-            "plugins=[] to do without"
+            "plugins=[] to do without them"
         )
 
 

@@ -255,3 +255,18 @@ def test_mathematics_is_one_judge_for_the_benchmark_and_the_command_line(tmp_pat
         verdicts.append([json.loads(line) for line in (tmp_path / judge / "scores.jsonl").read_text().splitlines()])
     said = [[(score["value"], score["judge"]) for score in scores if "value" in score] for scores in verdicts]
     assert said == [[(1.0, "rounding")]] * 2, verdicts
+
+
+def test_judging_again_by_a_plugin(mine, tmp_path):
+    assert deepeyes("eval", *mine, "--agent", "oracle", "--limit", 2, "--out", tmp_path / "run").exit_code == 0
+    plugin = tmp_path / "test_never_plugin.py"
+    plugin.write_text(
+        "from deepeyes_env import register_judge\n"
+        "from deepeyes_env.judges import Verdict\n"
+        "register_judge('test_never', lambda: lambda prediction, sample: Verdict(0.0, 'never'))\n"
+    )
+    again = ("eval", "--rescore", "--out", tmp_path / "run", "--plugin", plugin, "--judge", "test_never")
+    result = deepeyes(*again)
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout)["accuracy"].startswith("0.0%")
+    assert "takes no model" in told(deepeyes(*again, "--judge-model", "m"))
