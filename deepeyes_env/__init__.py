@@ -16,7 +16,6 @@ from deepeyes_env.errors import (
     MissingExtraError,
     RecordError,
     RowError,
-    ScoringError,
     ToolError,
     UnexportableError,
     UnknownNameError,
@@ -29,6 +28,7 @@ from deepeyes_env.images.store import ImageStore
 from deepeyes_env.judges import register_judge
 from deepeyes_env.protocols import register_protocol
 from deepeyes_env.rewards import Rubric, Term, register_rubric
+from deepeyes_env.rewards.rubric import ScoringError
 from deepeyes_env.tools import Tool, ToolContext, ToolOutput, register_tool, tool
 from deepeyes_env.trajectories.export import register_export
 
