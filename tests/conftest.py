@@ -69,17 +69,22 @@ def pages(pages_of_module):
 
 
 @pytest.fixture(scope="session")
-def ray_modules(tmp_path_factory):
-    """A folder from which the actors of ``shared_ray`` can import modules; Ray ends with the session."""
-    yield tmp_path_factory.mktemp("ray_modules")
+def ray_of_session():
+    """Function that starts Ray if it is not there; it ends with the session."""
+
+    def start():
+        ray = pytest.importorskip("ray")
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False)
+
+    yield start
     stop_ray()
 
 
 @pytest.fixture
-def shared_ray(ray_modules):
-    """Ray, which the tests of a process share: starting it takes seconds. Returns the folder ``ray_modules``."""
-    start_ray(ray_modules)
-    return ray_modules
+def shared_ray(ray_of_session):
+    """Ray, which the tests of a process share: starting it takes seconds."""
+    ray_of_session()
 
 
 @pytest.fixture
@@ -87,15 +92,6 @@ def no_ray():
     """For a test that starts Ray itself."""
     pytest.importorskip("ray")
     stop_ray()
-
-
-def start_ray(modules):
-    """Start Ray if it is not there; for fixtures that outlive a test."""
-    ray = pytest.importorskip("ray")
-    if not ray.is_initialized():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
-            ray.init(include_dashboard=False)
 
 
 def stop_ray():

@@ -15,7 +15,7 @@ from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.envs.vector.messages import Step
 from deepeyes_env.envs.vector.transport import pack, unpack
 from deepeyes_env.errors import UnknownNameError
-from tests.conftest import start_ray, zoom_text
+from tests.conftest import zoom_text
 from tests.envs.vector_helpers import (
     ANSWER,
     FAILS_ON_BAD,
@@ -74,8 +74,8 @@ def one_replacement(shared_ray, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def envs(settings, ray_modules):
-    start_ray(ray_modules)
+def envs(settings, ray_of_session):
+    ray_of_session()
     envs = RayVectorEnv("CountingZoom-v0", ENVS, group_size=GROUP, **EXTRA | {"num_actors": 2}, **settings)
     yield envs
     pids = envs.actor_pids()

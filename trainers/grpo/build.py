@@ -10,11 +10,9 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
-from deepeyes_env.envs.toolbox import registered_kwargs
-from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.store import ImageStore
-from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trainers.grpo.checkpoint import reading
 from deepeyes_env.trainers.grpo.config import TINY, Config
 from deepeyes_env.trainers.grpo.questions import Questions
@@ -44,28 +42,20 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
 
 def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
     """Make the environments of a run: as many as a step has episodes."""
-    rubric = config.env.rubric
     kwargs: dict[str, Any] = {
         "dataset": questions.dataset,
-        "rubric": rubric if rubric == "auto" else get_rubric(rubric),  # plugins are known in this process only
+        "rubric": config.env.rubric,
         "max_turns": config.env.max_turns,
         "store": ImageStore(config.env.image_memory * 2**20),
         **({"view": questions.view} if questions.view else {}),
     }
     rollout = config.rollout
-    number = rollout.prompts * rollout.group_size
-    if rollout.backend == "threads":
-        return ThreadVectorEnv(
-            number,
-            group_size=rollout.group_size,
-            autoreset_mode=AutoresetMode.DISABLED,
-            **{**registered_kwargs(config.env.toolbox), **kwargs},
-        )
-    return RayVectorEnv(
+    return make_vector_env(
+        rollout.backend,
         config.env.toolbox,
-        number,
+        rollout.prompts * rollout.group_size,
         group_size=rollout.group_size,
-        num_actors=rollout.actors,
+        workers=rollout.actors,
         spare_cpus=config.optim.threads,
         autoreset_mode=AutoresetMode.DISABLED,
         **kwargs,

@@ -15,8 +15,8 @@ import numpy as np
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import UsageError
-from deepeyes_env.registry import load_plugins
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.batch import Batch
 from deepeyes_env.trainers.grpo.build import load_policy, make_env
@@ -82,7 +82,6 @@ class Trainer:
     """
 
     def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
-        load_plugins(config.env.plugins)
         self.config = config
         self.out = Path(config.out)
         self._recorders = recorders
@@ -91,6 +90,7 @@ class Trainer:
         self.progress = Progress()
         found = self._checkpoints.found() if resume else []
         get_policy_loss(config.algorithm.loss)  # a wrong name is found before anything is made
+        BACKENDS.get(config.rollout.backend)
         self._greedy_first = needs_baselines(config.algorithm.advantage)
         if self._greedy_first and config.rollout.group_size == 1:
             raise UsageError(

@@ -87,8 +87,10 @@ def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
     (tmp_path / "run" / "mine.txt").write_text("mine")
     with pytest.raises(MissingExtraError, match="wandb is not installed"):
         run(config(tmp_path / "run", "log.wandb=mine"), overwrite=True, live=False)
-    with pytest.raises(ValueError, match=r"plugin 'nope': there is no module 'nope'; install it"):
-        run(config(tmp_path / "run", "env.plugins=[nope]"), overwrite=True, live=False)
+    with pytest.raises(ValueError, match=r"plugins=\['nope'\]: not loaded, .*; give --plugin nope, or plugins=\[\]"):
+        run(config(tmp_path / "run", "plugins=[nope]"), overwrite=True, live=False)
+    with pytest.raises(ValueError, match=r"unknown backend 'rays'; did you mean 'ray'\?"):
+        run(config(tmp_path / "run", "rollout.backend=rays"), overwrite=True, live=False)
     assert (tmp_path / "run" / "mine.txt").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(FileExistsError, match="is a file; name a folder"):

@@ -15,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from deepeyes_env.registry import load_plugins  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
@@ -60,11 +61,11 @@ register_rubric("test_constant", Rubric([Term("constant", constant, 1.0)]))
 """
 
 
-def test_a_rubric_of_a_plugin_reaches_the_actors(tmp_path, shared_ray, monkeypatch):
-    (shared_ray / "constant_plugin.py").write_text(CONSTANT, encoding="utf-8")
-    monkeypatch.syspath_prepend(shared_ray)
-    settings = ("env.plugins=[constant_plugin]", "env.rubric=test_constant")
-    run(config(tmp_path / "run", *RAY, *settings), live=False)
+@pytest.mark.usefixtures("shared_ray")
+def test_a_rubric_of_a_plugin_reaches_the_actors(tmp_path):
+    (tmp_path / "constant_plugin.py").write_text(CONSTANT, encoding="utf-8")
+    load_plugins([str(tmp_path / "constant_plugin.py")])
+    run(config(tmp_path / "run", *RAY, "env.rubric=test_constant"), live=False)
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[1]["reward/total"] == 7
 
 
