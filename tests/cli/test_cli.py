@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from deepeyes_env.cli.app import app
 from deepeyes_env.data import load
 from deepeyes_env.errors import UnknownNameError
+from deepeyes_env.extras import install_command
 from deepeyes_env.trajectories import read_trajectories
 
 ROOT = Path(__file__).parents[2]
@@ -203,4 +204,4 @@ def test_without_its_packages_it_names_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; from deepeyes_env.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n"
+    assert ended.stderr == f"the deepeyes command needs typer and rich; run: {install_command('cli')}\n"

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deepeyes_env.errors import JudgeError, UnreadableReplyError
+from deepeyes_env.extras import install_command
 from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
 from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
@@ -266,7 +267,7 @@ except ImportError as error:
     print(error)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "openai is not installed; run: pip install 'deepeyes-env[openai]'" in told
+    assert f"openai is not installed; run: {install_command('openai')}" in told
 
 
 def test_judges_by_name(tmp_path) -> None:
