@@ -48,6 +48,7 @@ class RayActor:
                 "or give fewer num_actors or other actor_options",
                 *(self.numbers, self._options, get_ray().available_resources()),
             )
+        description: EnvDescription
         self.pid, description = wait_for(self._started)
         return description
 
