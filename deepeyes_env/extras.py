@@ -72,14 +72,17 @@ def missing_extra(package: str, extra: str, problem: str = "is not installed") -
 
 def install_command(extra: str) -> str:
     """Return the command that adds an extra to this installation, wherever it came from."""
-    try:
-        distribution = metadata.distribution(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        if (_ROOT / "setup.py").is_file():  # imported from a checkout
-            return f"{_pip()} install -e {quote(f'{_ROOT}[{extra}]')}"
-        return f"{_pip()} install {quote(f'{DISTRIBUTION}[{extra}]')}"
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    return f"{_pip()} install {_target(origin, extra) or ' '.join(map(quote, _needs(distribution, extra)))}"
+    installed = installation()
+    if installed is None and (_ROOT / "setup.py").is_file():  # imported from a checkout
+        return f"{_pip()} install -e {quote(f'{_ROOT}[{extra}]')}"
+    origin = json.loads((installed and installed.read_text("direct_url.json")) or "{}")
+    return f"{_pip()} install {_target(origin, extra) or ' '.join(map(quote, _needs(installed, extra)))}"
+
+
+def installation() -> metadata.Distribution | None:
+    """Return this package's record among the installed ones; what a build left in a checkout is none."""
+    found = metadata.distributions(name=DISTRIBUTION)
+    return next((each for each in found if each.read_text("METADATA") is not None), None)
 
 
 def _target(origin: Mapping[str, Any], extra: str) -> str | None:
@@ -102,9 +105,9 @@ def _target(origin: Mapping[str, Any], extra: str) -> str | None:
     return quote(f"{DISTRIBUTION}[{extra}] @ {url}")
 
 
-def _needs(distribution: metadata.Distribution, extra: str) -> Iterator[str]:
-    """Yield the packages of an extra, as its metadata names them."""
-    for need in distribution.requires or ():
+def _needs(installed: metadata.Distribution | None, extra: str) -> Iterator[str]:
+    """Yield the packages of an extra, as the installation's metadata names them."""
+    for need in (installed and installed.requires) or ():
         package, _, marker = need.partition(";")
         if marker.replace("'", '"').replace(" ", "") == f'extra=="{extra}"':
             yield package.strip()
