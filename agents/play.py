@@ -1,4 +1,4 @@
-"""play: the loop between an agent and a vector environment, an episode a seat."""
+"""play: the loop between an agent and a vector environment, one episode in each environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_ledger_of
+from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_context_log_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
@@ -76,77 +76,77 @@ def play(
         raise UsageError(
             f"autoreset_mode={env.autoreset_mode}: play() begins episodes itself; use AutoresetMode.DISABLED"
         )
-    seats = _Seats(env, agent, {**(metadata or {}), "agent": agent.name})
+    running = _RunningEpisodes(env, agent, {**(metadata or {}), "agent": agent.name})
     pending = iter(episodes)
     while True:
-        yield from seats.fill(pending)
-        if not seats.running:
+        yield from running.fill(pending)
+        if not running.episodes:
             return
-        yield from seats.advance()
+        yield from running.advance()
 
 
-class _Seats:
+class _RunningEpisodes:
     """The running episodes of a vector environment, by the index of their environment."""
 
     def __init__(self, env: BatchedVectorEnv, agent: Agent, metadata: Mapping[str, Any]) -> None:
-        self.running: dict[int, tuple[Episode, Trajectory]] = {}
+        self.episodes: dict[int, tuple[Episode, Trajectory]] = {}
         self._env = env
         self._agent = agent
         self._metadata = metadata
         self._ever_reset = False
 
     def fill(self, pending: Iterator[Episode]) -> Iterator[Failure]:
-        """Begin an episode in every free seat while there are any pending."""
-        while free := [seat for seat in range(self._env.num_envs) if seat not in self.running]:
+        """Begin an episode in every free environment while there are any pending."""
+        while free := [i for i in range(self._env.num_envs) if i not in self.episodes]:
             begun = dict(zip(free, pending, strict=False))
             if not begun:
                 return
             infos = self._reset(begun)
-            for seat, episode in begun.items():
-                if error := _of_seat(infos, "error", seat):
+            for i, episode in begun.items():
+                if error := _of_env(infos, "error", i):
                     yield _failed(Failure(episode, str(error)))
                 else:
-                    self.running[seat] = (episode, self._labelled(_of_seat(infos, "trajectory", seat), episode))
+                    self.episodes[i] = (episode, self._labelled(_of_env(infos, "trajectory", i), episode))
 
     def advance(self) -> Iterator[Trajectory | Failure]:
         """Let the agent say the next message of every running episode."""
-        seats = sorted(self.running)
-        replies = self._agent.act([self.running[seat][1] for seat in seats])
-        if len(replies) != len(seats):
-            raise UsageError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(seats)} episodes")
+        indices = sorted(self.episodes)
+        replies = self._agent.act([self.episodes[i][1] for i in indices])
+        if len(replies) != len(indices):
+            raise UsageError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(indices)} episodes")
         said: dict[int, Reply] = {}
-        for seat, reply in zip(seats, replies, strict=True):
+        for i, reply in zip(indices, replies, strict=True):
             if isinstance(reply, AgentError):
-                episode, trajectory = self.running.pop(seat)
+                episode, trajectory = self.episodes.pop(i)
                 yield _failed(Failure(episode, str(reply), trajectory))
             else:
-                said[seat] = reply
+                said[i] = reply
         if not said:
             return
-        actions = [said[seat].message if seat in said else None for seat in range(self._env.num_envs)]
+        actions = [said[i].message if i in said else None for i in range(self._env.num_envs)]
         _, _, terminated, truncated, infos = self._env.step(actions)
         done = np.logical_or(terminated, truncated)
-        for seat, reply in said.items():
-            ended = self._after(seat, reply, infos, bool(done[seat]))
+        for i, reply in said.items():
+            ended = self._after(i, reply, infos, bool(done[i]))
             if ended is not None:
-                del self.running[seat]
+                del self.episodes[i]
                 yield ended
 
-    def _after(self, seat: int, reply: Reply, infos: Mapping[str, Any], done: bool) -> Trajectory | Failure | None:
-        episode, trajectory = self.running[seat]
-        if error := _of_seat(infos, "error", seat):
-            broken = _of_seat(infos, "trajectory", seat) or trajectory
+    def _after(self, i: int, reply: Reply, infos: Mapping[str, Any], done: bool) -> Trajectory | Failure | None:
+        episode, trajectory = self.episodes[i]
+        if error := _of_env(infos, "error", i):
+            broken = _of_env(infos, "trajectory", i) or trajectory
             return _failed(Failure(episode, str(error), self._labelled(broken, episode)))
-        trajectory = trajectory.extended(replace(_of_seat(infos, "turn", seat), tokens=reply.tokens))
-        self.running[seat] = (episode, trajectory)
+        trajectory = trajectory.extended(replace(_of_env(infos, "turn", i), tokens=reply.tokens))
+        self.episodes[i] = (episode, trajectory)
         if not done:
             return None
-        finished: Trajectory = _of_seat(infos, "trajectory", seat)
+        finished: Trajectory = _of_env(infos, "trajectory", i)
         finished = self._labelled(replace(finished, turns=trajectory.turns), episode)
-        return with_ledger_of(self._agent, finished)
+        return with_context_log_of(self._agent, finished)
 
     def _reset(self, begun: Mapping[int, Episode]) -> Mapping[str, Any]:
-        episodes = [begun.get(seat) for seat in range(self._env.num_envs)]
+        episodes = [begun.get(i) for i in range(self._env.num_envs)]
         options: dict[str, Any] = {"index": [episode.index if episode else None for episode in episodes]}
         if self._ever_reset:  # the first reset is one of all, whether or not there are episodes for all
             options["reset_mask"] = np.array([episode is not None for episode in episodes])
@@ -158,10 +158,10 @@ class _Seats:
         return episode.labelled(trajectory, self._metadata)
 
 
-def _of_seat(infos: Mapping[str, Any], key: str, seat: int) -> Any:
+def _of_env(infos: Mapping[str, Any], key: str, i: int) -> Any:
     """Return one environment's value from the infos of a vector environment; ``None`` if it gave none."""
     present = infos.get(f"_{key}")
-    return infos[key][seat] if present is not None and present[seat] else None
+    return infos[key][i] if present is not None and present[i] else None
 
 
 def _failed(failure: Failure) -> Failure:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_ledger_of
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_context_log_of
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
@@ -63,9 +63,9 @@ def play_async(
 ) -> Generator[Trajectory | Failure, None, None]:
     """Play episodes and give each one as it ends: a finished, scored trajectory, or a failure.
 
-    ``agent.concurrency`` episodes go on at once, in an event loop of a thread of its own; environments step in further
-    threads. Nothing begins before the first one is asked for; from then on no more finished episodes wait to be taken
-    than go on at once. Closing the iterator cancels those that go on.
+    ``agent.concurrency`` episodes are in flight at once, in an event loop of a thread of its own; environments step in
+    further threads. Nothing begins before the first one is asked for; from then on no more finished episodes wait to be
+    taken than are in flight at once. Closing the iterator cancels those in flight.
 
     Args:
         make_env: Makes an environment; called once for each conversation that goes on at the same time, and again after
@@ -77,14 +77,14 @@ def play_async(
     Raises:
         Exception: Whatever ``make_env`` and ``episodes`` raise, and what the agent raises but ``AgentError``.
     """
-    table = _Table(make_env, agent, iter(episodes), {**(metadata or {}), "agent": agent.name})
-    thread = threading.Thread(target=table.run, name="play_async", daemon=True)
+    runner = _AsyncRunner(make_env, agent, iter(episodes), {**(metadata or {}), "agent": agent.name})
+    thread = threading.Thread(target=runner.run, name="play_async", daemon=True)
     thread.start()
     try:
-        while (end := table.take()) is not None:
+        while (end := runner.take()) is not None:
             yield end
     finally:
-        table.cancel()
+        runner.cancel()
         thread.join()
 
 
@@ -99,8 +99,8 @@ class _EnvFailedError(DeepEyesError):
     """An environment raised; the message is that exception's type and message."""
 
 
-class _Table:
-    """The seats at which episodes are played, and what comes from there to the thread that asked for it."""
+class _AsyncRunner:
+    """Plays episodes in an event loop of its own and hands them to the thread that asked for them."""
 
     def __init__(
         self, make_env: MakeEnv, agent: AsyncAgent, episodes: Iterator[Episode], metadata: Mapping[str, Any]
@@ -161,11 +161,11 @@ class _Table:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._agent.concurrency):
-                    group.create_task(self._seat())
+                    group.create_task(self._play_in_turn())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _seat(self) -> None:
+    async def _play_in_turn(self) -> None:
         """Play one episode after another."""
         env: VisualToolboxEnv | None = None
         try:
@@ -199,7 +199,7 @@ class _Table:
                 so_far = so_far.extended(replace(info["turn"], tokens=tokens))
                 if terminated or truncated:
                     finished = replace(info["trajectory"], turns=so_far.turns, metadata=so_far.metadata)
-                    return with_ledger_of(self._agent, finished), True
+                    return with_context_log_of(self._agent, finished), True
         except AgentError as error:
             return Failure(episode, str(error), so_far), True
         except _EnvFailedError as error:

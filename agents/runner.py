@@ -26,7 +26,7 @@ from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectori
 
 @dataclass(frozen=True)
 class Rollout:
-    """A run, played.
+    """What came of a run.
 
     Attributes:
         summary: The run in a dozen numbers, over all finished episodes (a resumed run's earlier ones included).
@@ -92,25 +92,25 @@ def rollout(
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
         if isinstance(env, str) and isinstance(player, AsyncAgent) and not ray:
-            stage = _async_stage(env, player, env_kwargs)
+            backend = _async_backend(env, player, env_kwargs)
         else:
             vector = stack.enter_context(_opened(env, min(num_envs, episodes), ray, env_kwargs))
-            stage = _vector_stage(env, vector, player)
-        settings = {"env": stage.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
+            backend = _vector_backend(env, vector, player)
+        settings = {"env": backend.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
         folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
         done = folder.finished if folder else frozenset()
-        planned = _plan(episodes, seed, stage.samples() if in_order else None)
+        planned = _plan(episodes, seed, backend.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]
-        bar = progress_bar(f"{player.name} on {stage.name}", episodes, episodes - len(plan), shown=progress)
+        bar = progress_bar(f"{player.name} on {backend.name}", episodes, episodes - len(plan), shown=progress)
         tell = stack.enter_context(bar)
-        played = stack.enter_context(closing(stage.play(plan)))
+        played = stack.enter_context(closing(backend.play(plan)))
         ended = _counted(played, tell)
         return _recorded(ended, folder) if folder else _kept(ended)
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """Where the episodes are played.
+class _Backend:
+    """What plays the episodes of a run.
 
     Attributes:
         name: Environment id.
@@ -123,22 +123,22 @@ class _Stage:
     play: Callable[[Iterable[Episode]], Generator[Trajectory | Failure, None, None]]
 
 
-def _async_stage(env: str, player: AsyncAgent, env_kwargs: Mapping[str, Any]) -> _Stage:
+def _async_backend(env: str, player: AsyncAgent, env_kwargs: Mapping[str, Any]) -> _Backend:
     make_env = env_maker(env, **env_kwargs)
 
     def samples() -> int:
         return len(make_env().dataset)
 
-    return _Stage(env, samples, lambda plan: play_async(make_env, player, plan, {"env": env}))
+    return _Backend(env, samples, lambda plan: play_async(make_env, player, plan, {"env": env}))
 
 
-def _vector_stage(env: str | BatchedVectorEnv, vector: BatchedVectorEnv, player: Agent) -> _Stage:
+def _vector_backend(env: str | BatchedVectorEnv, vector: BatchedVectorEnv, player: Agent) -> _Backend:
     name = env if isinstance(env, str) else vector.spec.id if vector.spec else type(vector).__name__
 
     def samples() -> int:
         return len(vector.call("dataset")[0])
 
-    return _Stage(name, samples, lambda plan: (end for end in play(vector, player, plan, {"env": name})))
+    return _Backend(name, samples, lambda plan: (end for end in play(vector, player, plan, {"env": name})))
 
 
 def _agent(name: str, seed: int, env_kwargs: Mapping[str, Any]) -> Agent:

@@ -1,4 +1,4 @@
-"""What it costs to talk to a model server: requests built, crops recorded, turns with a server that answers at once.
+"""Client cost of requests to a model server: building requests, recording crops, turns with an instant server.
 
     python benchmarks/agent_requests.py [--quick] [--out FILE]
 
@@ -31,7 +31,7 @@ import gymnasium as gym  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from benchmarks.env_step import Row, report  # noqa: E402
+from benchmarks.env_step import Measurement, report  # noqa: E402
 from benchmarks.null_server import BOX  # noqa: E402
 from benchmarks.pipelines import zoom_text  # noqa: E402
 from benchmarks.sources import SIZES, all_sources  # noqa: E402
@@ -43,7 +43,7 @@ from deepeyes_env import (  # noqa: E402
 )
 from deepeyes_env.agents.openai import OpenAIAgent  # noqa: E402
 from deepeyes_env.agents.openai.data_urls import DataUrls  # noqa: E402
-from deepeyes_env.agents.openai.requests import body_of, messages_of, urls_of  # noqa: E402
+from deepeyes_env.agents.openai.requests import body_of, messages_for_server, urls_of  # noqa: E402
 from deepeyes_env.core import Trajectory  # noqa: E402
 from deepeyes_env.images.codec import chroma_of, decode, encode  # noqa: E402
 
@@ -87,7 +87,7 @@ def request_of(urls: Sequence[str]) -> dict[str, Any]:
     return {**SETTINGS, "messages": [{"role": "user", "content": part} for part in parts]}
 
 
-class Episode:
+class EpisodeRequests:
     """One episode's requests, built in several ways; prepared anew before each, so that nothing is cached."""
 
     def __init__(self, data: bytes, size: tuple[int, int], view: ViewBudget | None) -> None:
@@ -104,7 +104,7 @@ class Episode:
     def ours(self) -> int:
         """As OpenAIAgent does."""
         urls = DataUrls()
-        return sum(len(body_of(SETTINGS, messages_of(asked), urls_of(asked, urls))) for asked in self.asked)
+        return sum(len(body_of(SETTINGS, messages_for_server(asked), urls_of(asked, urls))) for asked in self.asked)
 
     def everything(self) -> int:
         """PNG and base64 of every image in every turn."""
@@ -122,12 +122,12 @@ class Episode:
         return sent
 
 
-def building_rows(sources: dict[str, bytes], rounds: int) -> list[Row]:
+def building_rows(sources: dict[str, bytes], rounds: int) -> list[Measurement]:
     """4-turn episodes of a 4K image with three crops of a megapixel."""
     rows = []
     for name, data in sources.items():
         for shown, view in (("native", None), ("first image at 1 MP", ViewBudget())):
-            episode = Episode(data, SIZES["4K"], view)
+            episode = EpisodeRequests(data, SIZES["4K"], view)
             ways: dict[str, Callable[[], object]] = {"ours": episode.ours, "everything": episode.everything}
             if view is None:
                 ways["script"] = episode.script
@@ -135,8 +135,10 @@ def building_rows(sources: dict[str, bytes], rounds: int) -> list[Row]:
             ms = {way: timing.median for way, timing in times.items()}
             title = f"requests of a {TURNS}-turn episode, {name}, {shown}"
 
-            def row(way: str, unit: str, limit: str | None, title: str = title, ms: dict[str, float] = ms) -> Row:
-                return Row(title, ms[way] / ms["ours"], unit, limit, f"{ms[way]:.1f} ms / {ms['ours']:.1f} ms")
+            def row(
+                way: str, unit: str, limit: str | None, title: str = title, ms: dict[str, float] = ms
+            ) -> Measurement:
+                return Measurement(title, ms[way] / ms["ours"], unit, limit, f"{ms[way]:.1f} ms / {ms['ours']:.1f} ms")
 
             rows.append(row("everything", "x ours: PNG + base64 of everything each turn", ">= 20"))
             if view is None:
@@ -184,7 +186,7 @@ def encoding_ms(data: bytes) -> float:
     return timing["crop"].median
 
 
-def turn_rows(sources: dict[str, bytes], episodes: int, rounds: int) -> list[Row]:
+def turn_rows(sources: dict[str, bytes], episodes: int, rounds: int) -> list[Measurement]:
     """Whole turns: environment, encoding of a 1-megapixel crop, HTTP."""
     rows = []
     for name, data in sources.items():
@@ -196,15 +198,15 @@ def turn_rows(sources: dict[str, bytes], episodes: int, rounds: int) -> list[Row
             f"lowest {min(ms for ms, _, _ in played):.2f} ms; the JPEG of a crop alone takes {encoding_ms(data):.2f} "
             f"ms, and 3 of {TURNS} requests have a new one; {rate:.0f} turns/s"
         )
-        rows.append(Row(f"turn with a 1 MP crop, {name}", cpu, "ms CPU of the client", "< 5", detail))
+        rows.append(Measurement(f"turn with a 1 MP crop, {name}", cpu, "ms CPU of the client", "< 5", detail))
     with null_server(2.0) as url:
         _, wall, seen = play(url, data, 3 * IN_FLIGHT)
     detail = f"mean {seen['mean']:.1f} over {wall:.1f} s, beginning and end included; the server takes 2 s to answer"
-    rows.append(Row("requests in flight", seen["peak"], "at once", f">= {IN_FLIGHT}", detail))
+    rows.append(Measurement("requests in flight", seen["peak"], "at once", f">= {IN_FLIGHT}", detail))
     return rows
 
 
-def recording_rows(sources: dict[str, bytes]) -> list[Row]:
+def recording_rows(sources: dict[str, bytes]) -> list[Measurement]:
     """Recording a crop: PNG as Pillow writes it in its greatest haste, and as we do."""
     rows = []
     for name, data in sources.items():
@@ -222,7 +224,9 @@ def recording_rows(sources: dict[str, bytes]) -> list[Row]:
         ms = {way: timing.median for way, timing in interleaved({"pillow": pillow, "ours": ours}).items()}
         sizes = f"{len(pillow()) / 2**20:.2f} MB / {len(ours()) / 2**20:.2f} MB"
         detail = f"{ms['pillow']:.1f} ms / {ms['ours']:.1f} ms; {sizes}"
-        rows.append(Row(f"PNG of a 1 MP crop, {name}", ms["pillow"] / ms["ours"], "x ours: Pillow", None, detail))
+        rows.append(
+            Measurement(f"PNG of a 1 MP crop, {name}", ms["pillow"] / ms["ours"], "x ours: Pillow", None, detail)
+        )
     return rows
 
 
@@ -234,7 +238,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "agent_requests.json")
     args = parser.parse_args()
     sources = all_sources(("4K",))
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     if args.only in (None, "building"):
         rows += building_rows(sources, 1 if args.quick else 3)
     if args.only in (None, "recording"):

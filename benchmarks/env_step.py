@@ -1,4 +1,4 @@
-"""What a step of the environment costs, beside the work it cannot avoid.
+"""Cost of an environment step, compared with the image operations that it cannot avoid.
 
     python benchmarks/env_step.py [--quick] [--verl PYTHON] [--out FILE]
 
@@ -43,14 +43,14 @@ STEPS = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One line of the table.
 
     Attributes:
         name: What is measured, and on what.
         value: The ratio, or steps per second.
         unit: Of what to what.
-        limit: What the project promises; ``None`` where it promises nothing.
+        limit: The project's target; ``None`` where it has none.
         detail: The measured medians.
     """
 
@@ -61,7 +61,7 @@ class Row:
     detail: str = ""
 
 
-def zoom_rows(name: str, data: bytes, rounds: int) -> list[Row]:
+def zoom_rows(name: str, data: bytes, rounds: int) -> list[Measurement]:
     """Zoom steps on a box of 25 % of the image, without and with a view budget."""
     pixels = decode(data)
     height, width = pixels.shape[:2]
@@ -98,9 +98,9 @@ def zoom_rows(name: str, data: bytes, rounds: int) -> list[Row]:
     times = interleaved(candidates, rounds=rounds, repeats=repeats, before=before)
     ms = {key: timing.median for key, timing in times.items()}
 
-    def row(what: str, ours: str, theirs: str, limit: str | None) -> Row:
+    def row(what: str, ours: str, theirs: str, limit: str | None) -> Measurement:
         detail = f"{ms[ours]:.4f} ms / {ms[theirs]:.4f} ms"
-        return Row(f"{what}, {name}", ms[ours] / ms[theirs], f"x {theirs}", limit, detail)
+        return Measurement(f"{what}, {name}", ms[ours] / ms[theirs], f"x {theirs}", limit, detail)
 
     first = "<= 0.1" if name.endswith("4K") else None
     rows = [
@@ -130,7 +130,7 @@ def _torch_resize(pixels: np.ndarray, size: tuple[int, int]) -> Callable[[], obj
     return lambda: torch.nn.functional.interpolate(tensor, size=size[::-1], mode="bicubic", antialias=True)
 
 
-def batch_rows(rounds: int, naive_rollouts: int) -> list[Row]:
+def batch_rows(rounds: int, naive_rollouts: int) -> list[Measurement]:
     """8 prompts x 16 rollouts x 2 zooms to uint8 views."""
     budget = ViewBudget()
     encoded = [jpeg(noisy_photo(SIZES["4K"], seed)) for seed in range(8)]
@@ -146,14 +146,14 @@ def batch_rows(rounds: int, naive_rollouts: int) -> list[Row]:
     naive_ms = (time.process_time() - start) * 1e3 * pipelines.ROLLOUTS / naive_rollouts
     note = f"naive measured on {naive_rollouts} of {pipelines.ROLLOUTS} rollouts of each prompt"
     return [
-        Row(
+        Measurement(
             "batch of 8 x 16 x 2, 4K",
             ms["ours"] / ms["floor"],
             "x floor",
             "<= 1.2",
             f"{ms['ours']:.0f} ms / {ms['floor']:.0f} ms",
         ),
-        Row(
+        Measurement(
             "batch of 8 x 16 x 2, 4K",
             naive_ms / ms["ours"],
             "x faster than naive",
@@ -163,7 +163,7 @@ def batch_rows(rounds: int, naive_rollouts: int) -> list[Row]:
     ]
 
 
-def memory_rows() -> list[Row]:
+def memory_rows() -> list[Measurement]:
     """Resident memory of 64 rollouts of one 4K image against 1, each in a process of its own."""
 
     def resident(rollouts: int, view: str) -> int:
@@ -174,11 +174,11 @@ def memory_rows() -> list[Row]:
     for view, limit in (("native", "<= 1.05"), ("budget", None)):
         one, many = (statistics.median(resident(n, view) for _ in range(3)) for n in (1, 64))
         name = "memory, 64 rollouts of one 4K image" + ("" if view == "native" else ", views of 1 MP kept")
-        rows.append(Row(name, many / one, "x 1 rollout", limit, f"{many / 1e6:.1f} MB / {one / 1e6:.1f} MB"))
+        rows.append(Measurement(name, many / one, "x 1 rollout", limit, f"{many / 1e6:.1f} MB / {one / 1e6:.1f} MB"))
     return rows
 
 
-def vector_rows(steps: int) -> list[Row]:
+def vector_rows(steps: int) -> list[Measurement]:
     """Steps per second of wall-clock time on the built-in task: zoom, zoom, answer, with autoreset."""
     actions = [zoom_text([10, 10, 120, 120]), zoom_text([60, 40, 200, 180]), "<answer>A</answer>", ""]
     rows = []
@@ -194,7 +194,7 @@ def vector_rows(steps: int) -> list[Row]:
                 envs.step([actions[k % len(actions)]] * n)
             rate = rounds * n / (time.perf_counter() - start)
             envs.close()
-            rows.append(Row(f"vector env, {kind}, {n} envs", rate, "steps/s"))
+            rows.append(Measurement(f"vector env, {kind}, {n} envs", rate, "steps/s"))
     return rows
 
 
@@ -208,7 +208,7 @@ def _vector_env(kind: str, n: int) -> Any:
     return RayVectorEnv("VisualToolbox-v2", n)
 
 
-def verl_rows(python: str, rounds: int) -> list[Row]:
+def verl_rows(python: str, rounds: int) -> list[Measurement]:
     """verl 0.7.1's ImageZoomInTool on the same boxes; ``python`` is an interpreter that has it."""
     data = jpeg(noisy_photo(SIZES["4K"]))
     image_file = ROOT / "benchmarks" / "results" / "verl_source.jpg"
@@ -227,7 +227,7 @@ def verl_rows(python: str, rounds: int) -> list[Row]:
         ours.append((time.process_time() - start) * 1e3)
     median = statistics.median(ours)
     return [
-        Row(
+        Measurement(
             "zoom of 4K, verl 0.7.1's tool",
             theirs["median_ms"] / median,
             "x ours",
@@ -237,11 +237,11 @@ def verl_rows(python: str, rounds: int) -> list[Row]:
     ]
 
 
-def report(rows: list[Row], out: Path) -> None:
+def report(rows: list[Measurement], out: Path) -> None:
     """Print the table and write it as JSON."""
     width = max(len(row.name) for row in rows)
     for row in rows:
-        limit = f"  promised {row.limit}" if row.limit else ""
+        limit = f"  target {row.limit}" if row.limit else ""
         print(f"{row.name:{width}}  {row.value:10.3f} {row.unit}{limit}  {row.detail}")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "platform": platform.machine()}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     wanted = [args.only] if args.only else ["zoom", "batch", "memory", "vector"]
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     if "zoom" in wanted:
         for name, data in all_sources(("4K",) if args.quick else ("4K", "8K")).items():
             rows += zoom_rows(name, data, 5 if args.quick else 15)

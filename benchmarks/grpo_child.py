@@ -1,4 +1,4 @@
-"""Our own GRPO trainer on the tiny policy's task, in step with its parent.
+"""Our own GRPO trainer on the tiny policy's task, a block of steps at a time as its parent asks.
 
 python -m benchmarks.grpo_child SETTINGS.json-text
 """
@@ -18,7 +18,7 @@ from deepeyes_env.trainers.grpo.trainer import Trainer
 from deepeyes_env.trainers.tracking import MetricsFile, TensorBoard
 
 
-class Turns:
+class PacedRecorder:
     """A recorder that waits for the parent between blocks of steps."""
 
     def __init__(self, pace: Pace) -> None:
@@ -64,7 +64,11 @@ def main() -> None:
     settings = Settings(**json.loads(sys.argv[1]))
     pace = Pace()
     with tempfile.TemporaryDirectory() as out:
-        recorders = [MetricsFile(Path(out) / "metrics.jsonl"), TensorBoard(Path(out) / "tensorboard"), Turns(pace)]
+        recorders = [
+            MetricsFile(Path(out) / "metrics.jsonl"),
+            TensorBoard(Path(out) / "tensorboard"),
+            PacedRecorder(pace),
+        ]
         trainer = Trainer(config(settings, out), recorders)
         try:
             trainer.train()

@@ -1,15 +1,15 @@
-"""Rollouts and optimizer steps per second of our GRPO trainer, beside TRL's GRPOTrainer and beside itself without Ray.
+"""Rollouts and optimizer steps per second: our GRPO trainer against TRL's GRPOTrainer, and against itself without Ray.
 
     python benchmarks/grpo_throughput.py [--trl PYTHON] [--trained FOLDER] [--quick] [--out FILE]
 
 Every trainer is a process of its own, and only one works at a time: a few steps each, round after round. All play the
 tiny policy's task on the CPU: same model, questions, tool, rewards, group size, limits and algorithm. The learning rate
-is next to nothing, so that the episodes are alike from the first step to the last. Wall-clock time; medians of a
+is close to zero, so that the episodes are alike from the first step to the last. Wall-clock time; medians of a
 round, and the median of the rounds' ratios.
 
 Ours takes one thread, which is its default, and two. TRL is measured in the interpreter given by ``--trl`` (by default
-this one): as it comes (two threads, passes of 8 episodes, bf16, gradient checkpointing, the stock image processor), and
-tuned, with one thread and two, in backward passes of 16 and of 64 episodes. The best of each counts.
+this one): with its default settings (two threads, passes of 8 episodes, bf16, gradient checkpointing, the stock image
+processor), and tuned, with one thread and two, in backward passes of 16 and of 64 episodes. The best of each counts.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import psutil
 
-from benchmarks.env_step import Row
-from benchmarks.pace import Settings, Step
+from benchmarks.env_step import Measurement
+from benchmarks.pace import MeasuredStep, Settings
 from deepeyes_env.trainers.tiny import BASE
 
 ROOT = Path(__file__).parent.parent
 RAY, RAY_2, IN_PROCESS, TRL = "ours, Ray", "ours, Ray, 2 threads", "ours, in process", "TRL"
-AS_IT_COMES = f"{TRL} as it comes"
+TRL_DEFAULTS = f"{TRL}, default settings"
 INSTALL = "pip install -c constraints.txt trl jmespath"
 
 
@@ -58,7 +58,7 @@ class Contestant:
     name: str
     command: Sequence[str]
     settings: Settings
-    rounds: list[list[Step]] = field(default_factory=list)
+    rounds: list[list[MeasuredStep]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ class Contestant:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # closes its standard input, which ends it
-        self.logger.close()
+        self._log.close()
 
     def play(self, steps: int) -> None:
         """Let it take some steps."""
@@ -87,10 +87,10 @@ class Contestant:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
-        self.rounds.append([Step(**step) for step in self._answer()["steps"]])
+        self.rounds.append([MeasuredStep(**step) for step in self._answer()["steps"]])
         self.cpu.append((self._cpu_seconds() - before) / (steps + 1))
 
-    def medians(self, of: Callable[[Step], float]) -> list[float]:
+    def medians(self, of: Callable[[MeasuredStep], float]) -> list[float]:
         """Return the median of something in each round."""
         return [statistics.median(map(of, steps)) for steps in self.rounds]
 
@@ -102,8 +102,8 @@ class Contestant:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self.logger.seek(0)
-            raise RuntimeError(f"{self.name} ended early:\n{self.logger.read()[-3000:]}")
+            self._log.seek(0)
+            raise RuntimeError(f"{self.name} ended early:\n{self._log.read()[-3000:]}")
         return json.loads(line)
 
     def _cpu_seconds(self) -> float:
@@ -121,7 +121,7 @@ def contestants(settings: Settings, trl: str | None, quick: bool) -> list[Contes
     ]
     if trl is not None:
         theirs = [trl, "-m", "benchmarks.trl_child"]
-        entered.append(Contestant(AS_IT_COMES, theirs, replace(settings, threads=2, micro_batch=8, tuned=False)))
+        entered.append(Contestant(TRL_DEFAULTS, theirs, replace(settings, threads=2, micro_batch=8, tuned=False)))
         for threads, micro_batch in [(1, 16)] if quick else [(1, 16), (1, 64), (2, 16), (2, 64)]:
             name = f"{TRL}, {threads} thread{'s' * (threads > 1)}, {micro_batch} a pass"
             entered.append(Contestant(name, theirs, replace(settings, threads=threads, micro_batch=micro_batch)))
@@ -138,13 +138,15 @@ def measure(entered: Sequence[Contestant], rounds: int, steps: int) -> None:
                 contestant.play(steps)
 
 
-def rows(entered: Sequence[Contestant], policy: str) -> list[Row]:
+def rows(entered: Sequence[Contestant], policy: str) -> list[Measurement]:
     """Return the table for one policy."""
     by_name = {contestant.name: contestant for contestant in entered}
     table = []
     for each in entered:
         seconds = statistics.median(each.medians(lambda step: step.seconds))
-        table.append(Row(f"{each.name}, {policy}", each.settings.episodes / seconds, "rollouts/s", None, _detail(each)))
+        table.append(
+            Measurement(f"{each.name}, {policy}", each.settings.episodes / seconds, "rollouts/s", None, _detail(each))
+        )
     ours, inside = by_name[RAY], by_name[IN_PROCESS]
     number = ours.settings.episodes
     what = f"a step with {number} environments, Ray, {policy}"
@@ -157,11 +159,11 @@ def rows(entered: Sequence[Contestant], policy: str) -> list[Row]:
         table += [
             _ratio(what, best, our_best, unit, ">= 5", lambda step: step.seconds),
             _ratio(f"the same in process, {policy}", best, inside, unit, None, lambda step: step.seconds),
-            _ratio(f"playing alone, {policy}", best, our_best, unit, None, lambda step: step.play),
-            _ratio(f"learning alone, {policy}", best, our_best, unit, None, lambda step: step.seconds - step.play),
+            _ratio(f"rollouts only, {policy}", best, our_best, unit, None, lambda step: step.play),
+            _ratio(f"policy updates only, {policy}", best, our_best, unit, None, lambda step: step.seconds - step.play),
         ]
-        unit = f"x faster than {AS_IT_COMES}"
-        table.append(_ratio(what, by_name[AS_IT_COMES], our_best, unit, ">= 5", lambda step: step.seconds))
+        unit = f"x faster than {TRL_DEFAULTS}"
+        table.append(_ratio(what, by_name[TRL_DEFAULTS], our_best, unit, ">= 5", lambda step: step.seconds))
         alone = _fastest([each for each in theirs if each.settings.threads == 1])
         unit = f"x faster than {alone.name}"
         table.append(_ratio(f"one thread each, {policy}", alone, ours, unit, None, lambda step: step.seconds))
@@ -173,29 +175,31 @@ def _fastest(entered: Sequence[Contestant]) -> Contestant:
 
 
 def _ratio(
-    name: str, above: Contestant, below: Contestant, unit: str, limit: str | None, of: Callable[[Step], float]
-) -> Row:
+    name: str, above: Contestant, below: Contestant, unit: str, limit: str | None, of: Callable[[MeasuredStep], float]
+) -> Measurement:
     pairs = list(zip(above.medians(of), below.medians(of), strict=True))
     ratios = [a / b for a, b in pairs]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds"
     medians = [statistics.median(side) * 1e3 for side in zip(*pairs, strict=True)]
-    return Row(name, statistics.median(ratios), unit, limit, f"{medians[0]:.0f} ms / {medians[1]:.0f} ms; {spread}")
+    return Measurement(
+        name, statistics.median(ratios), unit, limit, f"{medians[0]:.0f} ms / {medians[1]:.0f} ms; {spread}"
+    )
 
 
 def _detail(each: Contestant) -> str:
     seconds, play = (statistics.median(each.medians(of)) for of in (lambda step: step.seconds, lambda step: step.play))
     return (
-        f"{1 / seconds:.2f} steps/s; {seconds * 1e3:.0f} ms a step, {play * 1e3:.0f} of them playing; "
-        f"{statistics.median(each.cpu) * 1e3:.0f} ms of CPU; an episode: {each.mean('messages'):.2f} messages, "
-        f"{each.mean('tokens'):.1f} tokens, {each.mean('zooming'):.0%} zoom, reward {each.mean('reward'):.2f}"
+        f"{1 / seconds:.2f} steps/s; {seconds * 1e3:.0f} ms a step, {play * 1e3:.0f} of them rollouts; "
+        f"{statistics.median(each.cpu) * 1e3:.0f} ms of CPU; an episode: {each.mean('messages'):.2f} turns, "
+        f"{each.mean('tokens'):.1f} tokens, tool-use rate {each.mean('zooming'):.0%}, reward {each.mean('reward'):.2f}"
     )
 
 
-def report(table: Sequence[Row], versions: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> None:
+def report(table: Sequence[Measurement], versions: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> None:
     """Print the table and write it as JSON."""
     width = max(len(row.name) for row in table)
     for row in table:
-        limit = f"  aimed at {row.limit}" if row.limit else ""
+        limit = f"  target {row.limit}" if row.limit else ""
         print(f"{row.name:{width}}  {row.value:9.3f} {row.unit}{limit}  {row.detail}")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "platform": platform.machine()}
     found = {"machine": machine, "versions": versions, "settings": settings, "rows": [asdict(row) for row in table]}
@@ -227,7 +231,7 @@ def main() -> None:
     rounds, steps = (1, 4) if args.quick else (4, 8)
     policies = {"base policy": BASE} | ({"trained policy": args.trained.resolve()} if args.trained else {})
     trl = args.trl if has_trl(args.trl) else None
-    table: list[Row] = []
+    table: list[Measurement] = []
     versions: dict[str, str] = {}
     settings: dict[str, Any] = {"rounds": rounds, "steps": steps}
     for policy, folder in policies.items():

@@ -1,4 +1,4 @@
-"""A server that reads a chat completions request, looks at nothing, and answers with a zoom to a random megapixel box.
+"""A server that reads a chat completions request, ignores it, and answers with a zoom to a random megapixel box.
 
     python -m benchmarks.null_server WIDTH HEIGHT DELAY
 

@@ -1,7 +1,7 @@
-"""A trainer in a process of its own that takes steps when it is told to, so that several can take turns.
+"""Pacing of a trainer in a child process: it takes steps when the parent asks, so that several trainers can take turns.
 
 The parent writes how many steps to take, one number a line; the child answers each line with a line of JSON. One more
-step than asked for is taken before them, and not counted: it meets cold caches, and what was prepared in the pause.
+warm-up step is taken before them and not counted: it meets cold caches, and questions drawn in the pause.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Settings:
         model: Folder of the model.
         prompts: Questions in a step.
         group_size: Episodes of each.
-        max_turns: Most messages in an episode.
-        max_new_tokens: Longest message.
+        max_turns: Maximum turns of an episode.
+        max_new_tokens: Maximum new tokens of one message.
         threads: Threads of torch.
         lr: Learning rate; so small that the policy stays what it is, and all play alike from first to last.
         backend: Where our own trainer's environments live: ``ray`` or ``threads``.
@@ -49,15 +49,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Step:
+class MeasuredStep:
     """One optimizer step and the episodes that it was taken on.
 
     Attributes:
         seconds: Wall-clock time of all of it.
-        play: Of playing the episodes; what was prepared beside the step before does not count.
+        play: Time of the rollouts; what was prepared during the step before does not count.
         tokens: Tokens that the policy wrote in an episode, on average.
         messages: Messages in an episode.
-        zooming: Share of episodes that zoomed.
+        zooming: Tool-use rate: share of episodes that zoomed.
         accuracy: Share of right answers.
         reward: Mean reward.
     """
@@ -77,7 +77,7 @@ class Pace:
     def __init__(self) -> None:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
-        self._steps: list[Step] = []
+        self._steps: list[MeasuredStep] = []
         self._wanted = 0
         self._began = 0.0
 
@@ -96,8 +96,8 @@ class Pace:
             Whether to go on.
         """
         seconds = time.perf_counter() - self._began
-        names = ("response/tokens", "response/turns", "zoom/rate", "accuracy", "reward/total")
-        self._steps.append(Step(seconds, play, *(metrics[name] for name in names)))
+        names = ("response/tokens", "response/turns", "tool/rate", "accuracy", "reward/total")
+        self._steps.append(MeasuredStep(seconds, play, *(metrics[name] for name in names)))
         if len(self._steps) <= self._wanted:
             self._began = time.perf_counter()
             return True

@@ -1,4 +1,4 @@
-"""Run by an interpreter that has TRL 1.12: its GRPOTrainer on the tiny policy's task, in step with its parent.
+"""Run by an interpreter that has TRL 1.12: its GRPOTrainer on the tiny policy's task, a block of steps at a time.
 
     python -m benchmarks.trl_child SETTINGS.json-text
 
@@ -144,7 +144,7 @@ class TimedTrainer(GRPOTrainer):
         return scored
 
 
-class Turns(TrainerCallback):
+class PacedCallback(TrainerCallback):
     """Waits for the parent between blocks of steps."""
 
     def __init__(self, pace: Pace, reward: Reward) -> None:
@@ -197,7 +197,7 @@ def main() -> None:
     processor = Processor(images, tokenizer, CHAT_TEMPLATE)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(settings.model, dtype=torch.float32)
     reward = Reward(tokenizer)
-    turns = Turns(pace, reward)
+    turns = PacedCallback(pace, reward)
     _, info = VisualToolboxEnv(dataset=pattern_search(length=1)).reset(seed=0)
     prompt = [{"role": "system", "content": info["system_prompt"]}, {"role": "user", "content": ""}]
     special = [number for number in tokenizer.added_tokens_decoder if number != tokenizer.eos_token_id]

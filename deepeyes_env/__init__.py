@@ -14,7 +14,6 @@ from deepeyes_env.errors import (
     MissingExtraError,
     RecordError,
     RowError,
-    ScoringError,
     ToolError,
     UnexportableError,
     UnknownNameError,
@@ -25,6 +24,7 @@ from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.rewards import Rubric, Term
+from deepeyes_env.rewards.rubric import ScoringError
 from deepeyes_env.tools import Tool, ToolContext, ToolOutput, tool
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The demo: an agent that looks and one that does not, on the built-in task and on real photographs.
+"""The demo: an agent that zooms and one that does not, on the built-in task and on real photographs.
 
     python examples/demo.py [--photos FOLDER] [--episodes N] [--out FOLDER]
 

@@ -2,7 +2,7 @@
 
 A convolutional policy cannot read, so every image gets the same question: which colour is the square? The options stand
 in the question instead of ``Sample.options``, which the environment would shuffle. The reward is the paper's: a right
-answer earns 0.8, and 1.2 more after a look at the image. The policy learns both, in about a minute.
+answer earns 0.8, and 1.2 more after a zoom. The policy learns both, in about a minute.
 
 Run: ``python examples/ppo_sb3.py`` (needs stable-baselines3)
 """

@@ -1,1 +1,1 @@
-"""Where policies will learn: advantage estimators and losses, a GRPO trainer on Ray, adapters to verl and TRL."""
+"""Training: advantage estimators, policy losses, a GRPO trainer, the tiny policy, and the tracking of runs."""

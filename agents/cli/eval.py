@@ -36,9 +36,11 @@ def evaluate(
     agent: Annotated[str, typer.Option(help="A scripted agent instead: oracle, blind, noisy or random.")] = "",
     tools: Annotated[str, typer.Option(help="on, off, or both, to see the difference.")] = "on",
     repeats: Annotated[int, typer.Option(min=1, help="Answers to each question: pass@k, avg@k, maj@k.")] = 1,
-    circular: Annotated[bool, typer.Option("--circular", help="Ask each question with its options cycled.")] = False,
+    circular: Annotated[
+        bool, typer.Option("--circular", help="CircularEval: each question with its options cycled.")
+    ] = False,
     rotated: Annotated[bool, typer.Option("--rotated", help="Turn each image; the rotate tool turns it back.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many samples.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="First N samples only.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the order of options, angles and sampling.")] = 0,
     env: Annotated[
         str, typer.Option(help="Tools and protocol; VisualToolboxNative-v0 for function calling.")
@@ -46,16 +48,16 @@ def evaluate(
     frame: Annotated[
         str, typer.Option(help="Coordinates the model writes boxes in: view, norm1000, native, unit; by its name.")
     ] = "",
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Most pixels at which an image is shown.")] = None,
-    max_turns: Annotated[int, typer.Option(min=1, help="Most messages in an episode.")] = 6,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None,
+    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6,
     temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; --repeats wants one.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a message.")] = 2048,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Max new tokens of a message.")] = 2048,
     stop: Annotated[
         bool, typer.Option("--stop/--no-stop", help="Send stop strings; `transformers serve` cannot take them.")
     ] = True,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 300.0,
     retries: Annotated[int, typer.Option(min=0, help="How often a request that failed is sent again.")] = 6,
-    concurrency: Annotated[int, typer.Option(min=1, help="Episodes that go on at once.")] = 32,
+    concurrency: Annotated[int, typer.Option(min=1, help="Episodes in flight at once.")] = 32,
     judge: Annotated[
         str, typer.Option(help=f"Who judges: {', '.join(JUDGES)}; standard is the benchmark's own.")
     ] = "standard",
@@ -65,11 +67,11 @@ def evaluate(
         str, typer.Option(help="Reads the answer and gives the reward; accuracy, or a name as in training.")
     ] = "accuracy",
     out: Annotated[Path | None, typer.Option(help="Folder for everything; by default runs/BENCH-MODEL.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on: ask only what OUT lacks.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume: ask only what OUT lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the evaluation that OUT holds.")] = False,
     rescore: Annotated[bool, typer.Option("--rescore", help="Only judge what OUT holds, with another judge.")] = False,
 ) -> None:
-    """Evaluate a model on a benchmark: accuracy, zooms, calls, tokens; every episode on a page."""
+    """Evaluate a model on a benchmark: accuracy, tool-use rate, calls, tokens; every episode on a page."""
     from deepeyes_env.agents import evaluation
 
     if resume + overwrite + rescore > 1:
@@ -83,7 +85,7 @@ def evaluate(
         try:
             return _show(evaluation.rescore(out, scoring), out)
         except KeyboardInterrupt:
-            typer.echo(f"stopped; the report in {out} is still the last one; the same command goes on", err=True)
+            typer.echo(f"stopped; the report in {out} is still the last one; the same command resumes", err=True)
             raise typer.Exit(130) from None
     from deepeyes_env.data.benchmarks import open_benchmark
 

@@ -20,7 +20,7 @@ def play(
     ] = "visual_search",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of the run, those played earlier included.")] = 20,
     out: Annotated[
-        Path, typer.Option(help="Folder to record the run in; a run of the same settings goes on where it stopped.")
+        Path, typer.Option(help="Folder to record the run in; a run of the same settings is resumed.")
     ] = Path("play"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
     in_order: Annotated[
@@ -37,7 +37,7 @@ def play(
         int | None,
         typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
     ] = None,
-    max_turns: Annotated[int, typer.Option(min=1, help="Most messages in an episode.")] = 6,
+    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the web browser.")] = True,
 ) -> None:
@@ -49,7 +49,7 @@ def play(
         env_kwargs["view"] = view_budget(max_pixels)
 
     def announce(url: str) -> None:
-        typer.echo(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command goes on")
+        typer.echo(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
         if browser:
             webbrowser.open(url)
 

@@ -35,7 +35,7 @@ def rollout(
         int | None,
         typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
     ] = None,
-    max_turns: Annotated[int, typer.Option(min=1, help="Most messages in an episode.")] = 6,
+    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Play only those episodes that OUT lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
 ) -> None:

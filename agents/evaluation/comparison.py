@@ -13,7 +13,7 @@ from deepeyes_env.agents.evaluation import comparison_page
 from deepeyes_env.agents.evaluation.metrics import Estimate, accuracy, mean_scores, paired
 from deepeyes_env.agents.evaluation.plan import CONDITIONS
 from deepeyes_env.agents.evaluation.report_text import WITH, as_cell, estimate, table, test_result
-from deepeyes_env.agents.evaluation.rows import Row, read_rows, shared_ids, told_apart
+from deepeyes_env.agents.evaluation.rows import Row, disambiguated, read_rows, shared_ids
 from deepeyes_env.agents.evaluation.run import Run, open_run
 from deepeyes_env.agents.evaluation.score_file import judge_of
 from deepeyes_env.agents.evaluation.statistics import PairedTest
@@ -93,7 +93,7 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
         logger.warning("the two runs differ in %s: %r and %r", what, one, other)
     read = [read_rows(each) for each in runs]
     shared = shared_ids(read[0]) | shared_ids(read[1])
-    rows = (told_apart(read[0], shared), told_apart(read[1], shared))
+    rows = (disambiguated(read[0], shared), disambiguated(read[1], shared))
     matched = [_matched(*rows, *conditions) for conditions in _conditions(*rows)]
     pairs = tuple(pair for first_rows, second_rows in matched if (pair := _pair(first_rows, second_rows, runs[0])))
     if not pairs:

@@ -64,7 +64,7 @@ def evaluate(
         out: Folder for everything.
         tools: With tools, without, or both.
         repeats: How often each sample is asked.
-        limit: Ask only the first so many samples.
+        limit: Ask the first N samples only.
         seed: Decides the order of options and the agent's draws; the same for every policy.
         env: Environment id: tools and protocol.
         num_envs: How many episodes run at once with an agent that is not asynchronous.
@@ -118,7 +118,7 @@ def rescore(folder: str | Path, scoring: Scoring, *, progress: bool = True) -> R
 
 
 def _check_tools(benchmark: Benchmark, env: str) -> None:
-    offered = {tool.name for tool in get_toolbox(env).make_tools().values()}
+    offered = {tool.name for tool in get_toolbox(env).tools}
     missing = [name for name in benchmark.tools if name not in offered]
     if missing:
         raise UsageError(

@@ -73,15 +73,16 @@ class Condition:
             alike, else a bootstrap over questions. ``None`` if none is judged.
         categories: The same by category, by field.
         at_k: pass@k, avg@k and maj@k for 1, 2, 4, ... and the number of repeats; empty without repeats.
-        all_orders: Share of questions that were right in all orders of their options (``--circular``), of those that
-            have a verdict in each; ``None`` if there are none.
+        circular_accuracy: CircularEval (``--circular``): share of questions that were right in all orders of their
+            options, of those that have a verdict in each; ``None`` if there are none.
         yes_no: Measures of yes-or-no answers, overall under ``""`` and by category.
         answer_iou: Mean overlap of answers that are boxes with the ground truth.
-        zoom_rate: Share of episodes in which a call that took a box ran.
-        zoom_iou: Mean overlap of the best box looked at, over the episodes with a box looked at and a ground truth.
+        tool_use_rate: Share of episodes in which a call returned an image.
+        zoom_rate: Share of episodes in which a box was looked at.
+        zoom_iou: Mean IoU of the best zoom box with the ground truth, over the episodes that have both.
         calls: Tool calls per episode, failed ones included.
         failed_calls: Calls that did not run, by reason.
-        turns: Messages per episode.
+        turns: Turns (messages of the policy) per episode.
         written_tokens: Tokens that the policy wrote per episode.
         tokens_counted: Whether those are the policy's own tokens; otherwise an estimate from bytes.
         context_tokens: Tokens of a whole conversation, images included, about.
@@ -95,9 +96,10 @@ class Condition:
     accuracy: Estimate | None = None
     categories: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     at_k: tuple[AtK, ...] = ()
-    all_orders: Estimate | None = None
+    circular_accuracy: Estimate | None = None
     yes_no: Mapping[str, YesNoMetrics] = field(default_factory=dict)
     answer_iou: Estimate | None = None
+    tool_use_rate: float = 0.0
     zoom_rate: float = 0.0
     zoom_iou: float | None = None
     calls: float = 0.0
@@ -111,7 +113,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class UnscoredEpisode:
     """An episode without a verdict.
 
     Attributes:
@@ -153,8 +155,8 @@ class Report:
     planned: int
     conditions: tuple[Condition, ...] = ()
     difference: PairedTest | None = None
-    failed: tuple[Listed, ...] = ()
-    unjudged: tuple[Listed, ...] = ()
+    failed: tuple[UnscoredEpisode, ...] = ()
+    unjudged: tuple[UnscoredEpisode, ...] = ()
     missing: int = 0
 
     @property
@@ -180,9 +182,10 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         accuracy=accuracy(judged),
         categories={each: by_category(judged, each) for each in benchmark.categories if by_category(judged, each)},
         at_k=at_k(judged, benchmark),
-        all_orders=_all_orders(judged) if benchmark.grouped else None,
+        circular_accuracy=_circular_accuracy(judged) if benchmark.grouped else None,
         yes_no=_yes_no(judged, benchmark) if benchmark.metric == "yes_no" else {},
         answer_iou=_estimate(judged, lambda row: row.box_iou or 0.0) if benchmark.metric == "box" else None,
+        tool_use_rate=_mean(row.used_tool for row in rows),
         zoom_rate=_mean(row.zoomed for row in rows),
         zoom_iou=_mean(ious) if ious else None,
         calls=_mean(row.calls for row in rows),
@@ -282,8 +285,8 @@ def _mean_over(values: Sequence[float], questions: Sequence[str]) -> Estimate | 
     return Estimate(mean, interval.low, interval.high, count)
 
 
-def _all_orders(judged: Sequence[Row]) -> Estimate | None:
-    """Return the share of questions right in all orders of their options; each repeat asks them anew."""
+def _circular_accuracy(judged: Sequence[Row]) -> Estimate | None:
+    """CircularEval: return the share of questions right in all orders of their options; each repeat asks them anew."""
     groups: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in judged:
         groups[row.question, row.repeat].append(row)

@@ -38,7 +38,7 @@ def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
         return []
     if not any(each.accuracy for each in report.conditions):
         return []
-    drawn = [_accuracy(report, folder / "accuracy.png"), _looking(report, rows, folder / "looking.png")]
+    drawn = [_accuracy(report, folder / "accuracy.png"), _tool_use(report, rows, folder / "tool_use.png")]
     if any(each.at_k for each in report.conditions):
         drawn.append(_repeats(report.conditions, folder / "repeats.png"))
     return [f"{PLOTS}/{path.name}" for path in drawn]
@@ -71,22 +71,23 @@ def _accuracy(report: Report, out: Path) -> Path:
     return _write(figure, out)
 
 
-def _looking(report: Report, rows: Sequence[Row], out: Path) -> Path:
-    """How many calls episodes make, and how well the best zoom of an episode meets the object."""
+def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
+    """Tool-use rate and calls per episode, and the IoU of the best zoom box with the object."""
     figure, (calls, overlap) = _figure(2)
     most = min(12, max((row.calls for row in rows), default=0))
     for number, each in enumerate(report.conditions):
         mine = [row for row in rows if row.condition == each.name]
         seen = Counter(min(row.calls, most) for row in mine)
         shift = (number - (len(report.conditions) - 1) / 2) * 0.4
+        label = f"{_LABELS[each.name]}\n(tool-use rate {each.tool_use_rate:.0%})"
         shares = [seen[count] / len(mine) for count in range(most + 1)]
-        calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=COLOURS[each.name], label=_LABELS[each.name])
+        calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]
         if ious:
             overlap.hist(ious, bins=20, range=(0, 1), color=COLOURS[each.name])
     calls.set_xticks(range(most + 1))
-    _finish(calls, "Tool calls in an episode (share of episodes)", beside=True)
-    _finish(overlap, "Overlap of the best zoom with the object (IoU)")
+    _finish(calls, "Tool calls per episode (share of episodes)", beside=True)
+    _finish(overlap, "IoU of the best zoom box")
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
     return _write(figure, out)
@@ -110,7 +111,7 @@ def _repeats(conditions: Iterable[Condition], out: Path) -> Path:
     axis.get_xaxis().set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("k")
-    _finish(axis, "Several answers to each question")
+    _finish(axis, "pass@k, maj@k, avg@k")
     return _write(figure, out)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepeyes_env.agents.evaluation import metrics, report_text
-from deepeyes_env.agents.evaluation.metrics import Listed, Report
+from deepeyes_env.agents.evaluation.metrics import Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.plan import CONDITIONS
 from deepeyes_env.agents.evaluation.plots import draw
 from deepeyes_env.agents.evaluation.rows import Row, read_rows, scored_trajectories
@@ -22,7 +22,9 @@ def make_report(run: Run, rows: list[Row]) -> Report:
     """Return what a run found, from its rows."""
     failed = tuple(_failures(run))
     played = {row.episode for row in rows}
-    unjudged = tuple(Listed(row.episode, row.sample_id, row.condition, row.reason) for row in rows if row.score is None)
+    unjudged = tuple(
+        UnscoredEpisode(row.episode, row.sample_id, row.condition, row.reason) for row in rows if row.score is None
+    )
     report = Report(
         benchmark=run.benchmark.name,
         title=run.benchmark.title,
@@ -59,9 +61,9 @@ def write_report(folder: str | Path) -> Report:
     return report
 
 
-def _failures(run: Run) -> list[Listed]:
+def _failures(run: Run) -> list[UnscoredEpisode]:
     listed = []
     for number, record in sorted(read_failures(run.folder).items()):
         sample = record.get("sample") or f"number {run.plan.sample_of(number)}"
-        listed.append(Listed(number, sample, run.plan.condition_of(number), str(record["error"])))
+        listed.append(UnscoredEpisode(number, sample, run.plan.condition_of(number), str(record["error"])))
     return listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Listed, Report
+from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
 
 SHOWN = 20
@@ -37,15 +37,16 @@ def overview(report: Report) -> list[list[str]]:
     rows: list[tuple[str, Callable[[Condition], str]]] = [
         ("episodes", lambda each: str(each.episodes)),
         ("accuracy", lambda each: estimate(each.accuracy)),
-        ("right in all orders of options", lambda each: estimate(each.all_orders)),
+        ("circular accuracy (CircularEval)", lambda each: estimate(each.circular_accuracy)),
         ("IoU of the answer", lambda each: estimate(each.answer_iou)),
-        ("episodes that zoom", lambda each: f"{each.zoom_rate:.1%}"),
-        ("IoU of the best zoom", lambda each: "-" if each.zoom_iou is None else f"{each.zoom_iou:.3f}"),
+        ("tool-use rate", lambda each: f"{each.tool_use_rate:.1%}"),
+        ("zoom rate", lambda each: f"{each.zoom_rate:.1%}"),
+        ("IoU of the best zoom box", lambda each: "-" if each.zoom_iou is None else f"{each.zoom_iou:.3f}"),
         ("tool calls per episode", lambda each: f"{each.calls:.2f}"),
         ("failed calls", lambda each: counts(each.failed_calls)),
-        ("messages per episode", lambda each: f"{each.turns:.2f}"),
-        ("tokens written per episode", lambda each: f"{'' if each.tokens_counted else '~'}{each.written_tokens:.0f}"),
-        ("tokens of a conversation", lambda each: f"~{each.context_tokens:.0f}"),
+        ("turns per episode", lambda each: f"{each.turns:.2f}"),
+        ("response tokens per episode", lambda each: f"{'' if each.tokens_counted else '~'}{each.written_tokens:.0f}"),
+        ("context tokens per episode", lambda each: f"~{each.context_tokens:.0f}"),
         ("seconds per episode", lambda each: f"{each.seconds:.2f}"),
         ("ended by", lambda each: counts(each.stops)),
     ]
@@ -125,7 +126,7 @@ def _repeats(report: Report) -> Iterable[str]:
         for at in each.at_k
     ]
     if rows:
-        yield "## Several answers to each question"
+        yield "## Repeated samples: pass@k, avg@k, maj@k"
         yield table(["", "k", "pass@k", "avg@k", "maj@k", "questions"], rows)
 
 
@@ -145,7 +146,7 @@ def _yes_no(report: Report) -> Iterable[str]:
         yield table(["", "split", "accuracy", "precision", "recall", "F1", "yes-ratio", "neither"], rows)
 
 
-def _listed(title: str, listed: Sequence[Listed], remedy: str) -> Iterable[str]:
+def _listed(title: str, listed: Sequence[UnscoredEpisode], remedy: str) -> Iterable[str]:
     if not listed:
         return
     yield f"## {title}"

@@ -169,25 +169,25 @@ def judge(trajectory: Trajectory, judge: Judge, rubric: RubricLike = ACCURACY) -
     """
     if isinstance(judge, BoxJudge):  # a box means other pixels on another view
         judge = BoxJudge.of(trajectory, judge.threshold)
-    witness = _Witness(judge)
+    recorder = _RecordingJudge(judge)
     number = number_of(trajectory)
     try:
-        scored = _rubric(rubric).with_judge(witness)(trajectory)
+        scored = _rubric(rubric).with_judge(recorder)(trajectory)
     except JudgeError as error:
-        return Score(number, prediction=witness.prediction, error=str(error))
-    said = witness.verdict
+        return Score(number, prediction=recorder.prediction, error=str(error))
+    said = recorder.verdict
     if said is None:
         reason = f"no answer ({trajectory.stop_reason})"
         return Score(number, 0.0, reason=reason, terms=dict(scored.reward_terms))
-    return Score(number, said.score, witness.prediction, said.judge, said.reason, dict(scored.reward_terms))
+    return Score(number, said.score, recorder.prediction, said.judge, said.reason, dict(scored.reward_terms))
 
 
 def with_score(trajectory: Trajectory, score: Score | None) -> Trajectory:
     """Return a recorded episode with the judge's verdict as its reward."""
-    return trajectory if score is None or score.error else trajectory.scored(score.terms)
+    return trajectory if score is None or score.error else trajectory.scored(score.terms, score.value)
 
 
-class _Witness:
+class _RecordingJudge:
     """Remembers what a judge was asked about one episode, and what it said."""
 
     def __init__(self, judge: Judge) -> None:

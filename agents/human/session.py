@@ -9,13 +9,13 @@ from typing import Any
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.agents.human.message import message_of
 from deepeyes_env.agents.human.shown import shown_images
-from deepeyes_env.agents.human.state import Scene, Score, scene_json
+from deepeyes_env.agents.human.state import PageState, RunningScore, page_json
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.images import ImageRef
 
-PATIENCE = 60.0
+REPLY_TIMEOUT = 60.0
 """Seconds that a request waits for the environment before it is answered with "working"."""
 
 
@@ -24,19 +24,19 @@ class Stopped(DeepEyesError):  # noqa: N818 - not an error
 
 
 class Stale(DeepEyesError):  # noqa: N818 - nobody's mistake
-    """A request refers to a scene that is over: another tab was quicker, or a button was pressed twice."""
+    """A request refers to a state of the page that is over: another tab was quicker, or a button was pressed twice."""
 
 
 class Session:
     """One person who plays one episode at a time, in however many tabs.
 
     An ``deepeyes_env.agents.agent.Agent`` to the loop, which blocks in ``act`` and ``show`` until the person has done
-    something. To the web server a scene with a version: what is done refers to a version, and is refused if the scene
+    something. To the web server a page with a version: what is done refers to a version, and is refused if the page
     has changed since.
 
     Args:
         total: Episodes of the run.
-        max_turns: Most messages in an episode.
+        max_turns: Maximum turns (messages of the person) in an episode.
         earlier: Episodes that are recorded already.
     """
 
@@ -45,11 +45,11 @@ class Session:
     def __init__(self, total: int, max_turns: int, earlier: Iterable[Trajectory] = ()) -> None:
         self._changed = threading.Condition()
         self._version = 0
-        self._scene = Scene("working")
+        self._page = PageState("working")
         self._done: str | None = None
         self._stopped = False
         self._max_turns = max_turns
-        self._score = Score(total)
+        self._score = RunningScore(total)
         for trajectory in earlier:
             self._score.add(trajectory)
 
@@ -64,7 +64,7 @@ class Session:
         """
         if len(episodes) != 1:
             raise UsageError(f"{len(episodes)} episodes at once: a person plays one at a time; use num_envs=1")
-        return [Reply(self._await(Scene("turn", episodes[0], tuple(shown_images(episodes[0])))))]
+        return [Reply(self._await(PageState("turn", episodes[0], tuple(shown_images(episodes[0])))))]
 
     def show(self, ended: Trajectory | Failure) -> None:
         """Show how an episode ended, until the person goes on.
@@ -74,29 +74,29 @@ class Session:
         """
         if isinstance(ended, Failure):
             self._score.failed += 1
-            self._await(Scene("ended", error=ended.error))
+            self._await(PageState("ended", error=ended.error))
         else:
             self._score.add(ended)
-            self._await(Scene("ended", ended, tuple(shown_images(ended))))
+            self._await(PageState("ended", ended, tuple(shown_images(ended))))
 
     def finish(self) -> None:
         """Say that there are no more episodes."""
         with self._changed:
-            self._set(Scene("finished"))
+            self._set(PageState("finished"))
 
-    def _await(self, scene: Scene) -> str:
+    def _await(self, page: PageState) -> str:
         with self._changed:
             self._done = None
-            self._set(scene)
+            self._set(page)
             while self._done is None and not self._stopped:
                 self._changed.wait(1.0)  # a wait without end would not be interrupted by Ctrl-C everywhere
             if self._done is None:
                 raise Stopped
             return self._done
 
-    def _set(self, scene: Scene) -> None:
+    def _set(self, page: PageState) -> None:
         self._version += 1
-        self._scene = scene
+        self._page = page
         self._changed.notify_all()
 
     # --- the web server's side ---------------------------------------------------------------------------------------
@@ -104,27 +104,27 @@ class Session:
     def state(self) -> dict[str, Any]:
         """Return what the page shows, as JSON."""
         with self._changed:
-            scene, version, score = self._scene, self._version, self._score.as_json()
-        return {"version": version, "score": score, **scene_json(scene, self._max_turns)}
+            page, version, score = self._page, self._version, self._score.as_json()
+        return {"version": version, "score": score, **page_json(page, self._max_turns)}
 
     def say(self, version: int, form: Mapping[str, Any]) -> dict[str, Any]:
         """Say the next message; see ``message.message_of`` for the form. Returns the new state.
 
         Raises:
-            Stale: The scene is over.
+            Stale: That state of the page is over.
             deepeyes_env.agents.human.message.FormError: The form cannot be said.
         """
         with self._changed:
-            scene = self._expect("turn", version)
-            assert scene.episode is not None
-            self._hand_over(message_of(scene.episode, form))
+            page = self._expect("turn", version)
+            assert page.episode is not None
+            self._hand_over(message_of(page.episode, form))
         return self.state()
 
     def go_on(self, version: int) -> dict[str, Any]:
         """Go on to the next episode. Returns the new state.
 
         Raises:
-            Stale: The scene is over.
+            Stale: That state of the page is over.
         """
         with self._changed:
             self._expect("ended", version)
@@ -136,23 +136,23 @@ class Session:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._scene.phase == "finished", PATIENCE)
+            self._changed.wait_for(lambda: self._page.phase == "finished", REPLY_TIMEOUT)
         return self.state()
 
     def image(self, episode: int, index: int) -> ImageRef | None:
         """Return an image of the episode that is shown now; ``None`` if there is no such image."""
-        scene = self._scene
-        if scene.episode is None or scene.episode.metadata["episode"] != episode or index >= len(scene.shown):
+        page = self._page
+        if page.episode is None or page.episode.metadata["episode"] != episode or index >= len(page.shown):
             return None
-        return scene.shown[index].image
+        return page.shown[index].image
 
-    def _expect(self, phase: str, version: int) -> Scene:
-        if self._scene.phase != phase or self._version != version or self._stopped:
+    def _expect(self, phase: str, version: int) -> PageState:
+        if self._page.phase != phase or self._version != version or self._stopped:
             raise Stale("the game has moved on, in another tab or by an earlier click; this is where it is now")
-        return self._scene
+        return self._page
 
     def _hand_over(self, done: str) -> None:
-        """Give the loop what it waits for, and wait for the scene that follows."""
+        """Give the loop what it waits for, and wait for the state of the page that follows."""
         self._done = done
-        self._set(Scene("working", self._scene.episode, self._scene.shown))
-        self._changed.wait_for(lambda: self._scene.phase != "working", PATIENCE)
+        self._set(PageState("working", self._page.episode, self._page.shown))
+        self._changed.wait_for(lambda: self._page.phase != "working", REPLY_TIMEOUT)

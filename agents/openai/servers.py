@@ -14,7 +14,7 @@ from typing import Any
 
 from deepeyes_env.agents.agent import AgentError
 from deepeyes_env.agents.openai.connections import Connections
-from deepeyes_env.agents.openai.requests import Body
+from deepeyes_env.agents.openai.requests import RequestBody
 from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.judges.llm_endpoint import check_url
@@ -117,7 +117,7 @@ class Servers:
         """The base URLs."""
         return tuple(server.url for server in self._servers)
 
-    async def ask(self, body: Body, conversation: Hashable) -> dict[str, Any]:
+    async def ask(self, body: RequestBody, conversation: Hashable) -> dict[str, Any]:
         """Return the first choice of a chat completion.
 
         Args:
@@ -164,7 +164,7 @@ class Servers:
         except (self._openai.OpenAIError, ValueError, LookupError, TypeError):
             return ()
 
-    async def ask_only(self, url: str, body: Body) -> None:
+    async def ask_only(self, url: str, body: RequestBody) -> None:
         """Ask one server, once, to see whether it answers.
 
         Raises:
@@ -179,7 +179,7 @@ class Servers:
                 return
             raise AgentError(f"{url}: {trouble}") from trouble.__cause__
 
-    async def _ask_once(self, server: _Server, body: Body) -> dict[str, Any]:
+    async def _ask_once(self, server: _Server, body: RequestBody) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         server.in_flight += 1
         try:

@@ -23,9 +23,9 @@ class Limits:
     """What ends an episode early.
 
     Attributes:
-        max_turns: Most assistant messages.
-        max_images: Most images in the whole conversation, the sample's own included.
-        max_tokens: Most tokens in the whole conversation, visual ones included; ``None`` for no limit.
+        max_turns: Maximum turns: assistant messages in an episode.
+        max_images: Maximum number of images in the whole conversation, the sample's own included.
+        max_tokens: Maximum number of tokens in the whole conversation, visual ones included; ``None`` for no limit.
         count_tokens: Counts the tokens of a text; ``approximate_tokens`` by default, a tokenizer's if exactness
             matters.
         factor: Side in pixels of the square that costs one visual token.

@@ -6,14 +6,10 @@ import warnings
 
 from deepeyes_env import protocols
 from deepeyes_env.envs.toolbox import TOOLBOXES, register_toolbox
+from deepeyes_env.images.box_sides import MIN_SIDE_V2
+from deepeyes_env.images.views import MIN_SIDE
 from deepeyes_env.tools import RotateTool, ZoomTool
 from deepeyes_env.tools.zoom import ImagePathZoomTool
-
-MIN_SIDE_V2 = 31
-"""The original's v2 accepts a box only if its shorter side exceeds 30 pixels."""
-
-ENLARGE_TO = 28
-"""The original's v3 to v5 enlarge smaller boxes to this side, the smallest that Qwen2-VL's processors accept."""
 
 
 def register_builtin() -> None:
@@ -21,7 +17,7 @@ def register_builtin() -> None:
     # To Gymnasium a higher version supersedes a lower one; these are variants of equal standing, and v2 is the default.
     warnings.filterwarnings("ignore", r".*VisualToolbox-v\d is out of date", DeprecationWarning)
     rotate = RotateTool()
-    enlarging = ZoomTool(enlarge_to=ENLARGE_TO)
+    enlarging = ZoomTool(enlarge_to=MIN_SIDE)  # as the original's v3 to v5 do
     register_toolbox(
         "VisualToolbox-v1", tools=[ImagePathZoomTool(), rotate], protocol=protocols.V1, rubric="deepeyes_v1"
     )

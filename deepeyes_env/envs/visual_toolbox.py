@@ -10,10 +10,10 @@ import gymnasium as gym
 
 from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
+from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import run_call
-from deepeyes_env.envs.handout import Handout
 from deepeyes_env.envs.limits import Limits, approximate_tokens
-from deepeyes_env.envs.prompt import Kit, opening_text, shuffle_options
+from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.errors import UsageError
@@ -21,7 +21,7 @@ from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import FRAMES, Frame
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
-from deepeyes_env.judges import Judge
+from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_message
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -52,9 +52,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         view: Bounds on the size of every image that the policy sees. ``"auto"``: what the data set recommends, or
             ``ViewBudget()``. ``None``: native pixels, as in the original.
         frame: Coordinate frame in which the policy writes boxes; ``"view"`` for Qwen2.5-VL.
-        max_turns: Most assistant messages in an episode.
-        max_images: Most images in an episode.
-        max_tokens: Most tokens in an episode; ``None`` for no limit.
+        max_turns: Maximum turns (assistant messages) of an episode.
+        max_images: Maximum number of images in an episode.
+        max_tokens: Maximum number of tokens in an episode; ``None`` for no limit.
         count_tokens: Counts the tokens of a text; an estimate by default.
         resize: ``"exact"`` equals Pillow's bicubic; ``"fast"`` needs torch and is within 2 grey levels.
         store: Where images are decoded and shared; by default one store for the process.
@@ -104,11 +104,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self.observation_space = gym.spaces.Dict(text=UnicodeText(), images=gym.spaces.Sequence(RGBImage()))
         self._rubric, self._judge = rubric, judge
         self._scorers: dict[str, Any] = {}
-        self._kits: dict[str, Kit] = {}
+        self._bound_toolboxes: dict[str, BoundToolbox] = {}
         self.toolbox = get_toolbox(toolbox)
-        self._kit = self._get_kit("")
-        self._scorer(self._kit.toolbox)
-        self._handout = Handout()
+        self._bound = self._bind("")
+        self._scorer(self._bound.toolbox)
+        self._views = ObservationViews()
         self._index: int | None = None
         self._context: ToolContext | None = None
         self._opening: Trajectory | None = None
@@ -150,12 +150,12 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
-            "tools": self._kit.fresh_schemas(),
+            "tools": self._bound.fresh_schemas(),
             "sample_id": trajectory.sample.id,
             "trajectory": trajectory,
         }
         observation = _observe(trajectory.prompt)
-        return {**observation, "images": self._handout(observation["images"])}, info
+        return {**observation, "images": self._views(observation["images"])}, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take the policy's next message and reply to it.
@@ -176,7 +176,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
         results, images, stop = self._run_all(parsed.calls, self._context)
-        reply = Message(self._kit.protocol.reply(results, parsed.skipped), images)
+        reply = Message(self._bound.protocol.reply(results, parsed.skipped), images)
         turn = Turn(text, results=results, skipped=parsed.skipped, observation=reply)
         self._turns.append(turn)
         stop = stop or self.limits.reached(self._opening, self._turns)
@@ -214,7 +214,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             raise UsageError("restore: the snapshot holds neither an index nor a sample")
         self._index = state.index
         self._begin(replace(sample, options=state.options))
-        if state.trajectory is not None and not self._kit.stateful:
+        if state.trajectory is not None and not self._bound.stateful:
             self._turns = list(state.trajectory.turns)
             self._images_shown = state.trajectory.image_count
             if state.trajectory.done:
@@ -245,7 +245,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _begin(self, sample: Sample) -> Trajectory:
         self._close_tools()
         self._opening, self._ended, self._turns = None, None, []
-        kit = self._kit = self._get_kit(sample.env_name)
+        bound = self._bound = self._bind(sample.env_name)
         views = tuple(self._view_of(ref) for ref in sample.images)
         self._context = ToolContext(
             store=self.store,
@@ -256,14 +256,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             budget=self.view,
             mode=self.resize,
         )
-        for tool in kit.tools.values():
+        for tool in bound.tools.values():
             tool.open(sample)
         self._images_shown = len(views)
         self._opening = Trajectory(
             sample=sample,
-            prompt=Message(opening_text(sample, kit.instructions), views),
-            system_prompt=kit.system_prompt_for(sample),
-            toolbox=kit.toolbox.name,
+            prompt=Message(opening_text(sample, bound.instructions), views),
+            system_prompt=bound.system_prompt_for(sample),
+            toolbox=bound.toolbox.name,
             frame=self.frame,
             native_size=self._context.native_size,
         )
@@ -282,8 +282,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _end(self, stop: StopReason) -> None:
         terminated = stop in ("answer", "format_error")
         trajectory = replace(self.trajectory, terminated=terminated, truncated=not terminated, stop_reason=stop)
-        scorer = self._scorer(self._kit.toolbox)
-        self._ended = trajectory if scorer is None else scorer(trajectory)
+        scorer = self._scorer(self._bound.toolbox)
+        self._ended = trajectory if scorer is None else scorer.score(trajectory, self._judge or RuleJudge())
         self._close_tools()
 
     def _report(self, turn: Turn, observation: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -299,13 +299,13 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _close_tools(self) -> None:
         if self._context is not None:
             self._context = None
-            for tool in self._kit.tools.values():
+            for tool in self._bound.tools.values():
                 tool.close()
 
     # --- reading and running -------------------------------------------------------------------------------------
 
     def _read(self, action: Any) -> tuple[str, ParsedMessage]:
-        protocol = self._kit.protocol
+        protocol = self._bound.protocol
         if isinstance(action, str):
             return action, protocol.parse(action)
         if isinstance(action, ToolCall):
@@ -324,7 +324,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         images: list[ImageRef] = []
         stop: StopReason = ""
         for call in calls:
-            result = run_call(call, self._kit.tools, context)
+            result = run_call(call, self._bound.tools, context)
             if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
                 stop = "image_budget"
                 error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
@@ -337,11 +337,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _view_of(self, ref: ImageRef) -> ImageRef:
         return ImageRef(self.store.view(ref, self.view, self.resize), name=ref.name)
 
-    def _get_kit(self, env_name: str | None) -> Kit:
+    def _bind(self, env_name: str | None) -> BoundToolbox:
         toolbox = PLAIN if env_name is None else get_toolbox(env_name) if env_name else self.toolbox
-        if toolbox.name not in self._kits:
-            self._kits[toolbox.name] = Kit.of(toolbox)
-        return self._kits[toolbox.name]
+        if toolbox.name not in self._bound_toolboxes:
+            self._bound_toolboxes[toolbox.name] = BoundToolbox.of(toolbox)
+        return self._bound_toolboxes[toolbox.name]
 
     def _scorer(self, toolbox: Toolbox) -> Any:
         rubric = self._rubric

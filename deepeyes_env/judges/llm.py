@@ -48,7 +48,7 @@ class LLMJudge:
         retries: How often a request that failed is sent again, with backoff; and how often the question is asked again,
             with the next seed, where the reply is not a judgement.
         seed: Seed of the first try.
-        max_tokens: Most tokens of a reply; a model that thinks first needs many.
+        max_tokens: Max new tokens of a reply; a model that thinks first needs many.
 
     Raises:
         ValueError: An argument makes no sense, or ``cache`` is another kind of file.

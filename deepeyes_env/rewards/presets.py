@@ -1,18 +1,18 @@
 r"""The papers' reward formulas by name.
 
-=====================  ====================================================================================
-``deepeyes``           0.8 acc + 0.2 format + 1.2 tool; format is -1 or 0, tool needs a right answer.
-                       ``geoguessr``: the answer counts only after the last ``</think>``.
-                       ``thinklite_eureka``, ``xince``: 1.2 acc + 0.4 format, the answer in ``\boxed{}``.
-``deepeyes_v1``        0.8 acc + 0.2 format + 0.4 tool, whatever the answer: the original's first version.
-``paper``              acc + format + tool if acc > 0 (DeepEyes, arXiv 2505.14362), all of weight 1.
-``no_tool``            ``deepeyes`` without the tool term (its weight is 0): ablation.
-``unconditional_tool`` ``deepeyes`` with the tool term whatever the answer: ablation.
-``costly_tool``        ``deepeyes`` minus 0.1 for each call: ablation.
-``costly_call``        ``no_tool`` minus 0.1 for each call: a zoom has to pay by itself. For a policy that can zoom.
-``deepeyes_v2``        0.8 acc + 0.2 format - 0.1 search; format is 1 or 0 and demands a thought and an answer;
-                       search is 1 if a search tool was called on search data (DeepEyesV2, arXiv 2511.05271).
-=====================  ====================================================================================
+=========================  ===========================================================================================
+``deepeyes``               0.8 acc + 0.2 format + 1.2 tool; format is -1 or 0, tool needs a right answer.
+                           ``geoguessr``: the answer counts only after the last ``</think>``.
+                           ``thinklite_eureka``, ``xince``: 1.2 acc + 0.4 format, the answer in ``\boxed{}``.
+``deepeyes_v1``            0.8 acc + 0.2 format + 0.4 tool, whatever the answer: the original's first version.
+``paper``                  acc + format + tool if acc > 0 (DeepEyes, arXiv 2505.14362), all of weight 1.
+``no_tool``                ``deepeyes`` without the tool term (its weight is 0): ablation.
+``unconditional_tool``     ``deepeyes`` with the tool term whatever the answer: ablation.
+``deepeyes_call_penalty``  ``deepeyes`` with a per-call penalty of 0.1: ablation.
+``no_tool_call_penalty``   ``no_tool`` with a per-call penalty of 0.1: a zoom must pay by itself. For a trained policy.
+``deepeyes_v2``            0.8 acc + 0.2 format - 0.1 search; format is 1 or 0 and demands a thought and an answer;
+                           search is 1 if a search tool was called on search data (DeepEyesV2, arXiv 2511.05271).
+=========================  ===========================================================================================
 
 All but ``deepeyes_v2`` read the answer by data source, as ``deepeyes`` does. Every preset has the same terms on every
 route, with weight 0 where a route has no such reward, so that tables line up.
@@ -69,8 +69,8 @@ def _presets() -> dict[str, BaseRubric]:
         "paper": _by_source(_paper(), _paper()),
         "no_tool": _deepeyes(terms.tool, tool_weight=0.0),
         "unconditional_tool": _deepeyes(terms.tool),
-        "costly_tool": _deepeyes(terms.tool_if_right, Term("calls", terms.calls, -0.1)),
-        "costly_call": _deepeyes(terms.tool, Term("calls", terms.calls, -0.1), tool_weight=0.0),
+        "deepeyes_call_penalty": _deepeyes(terms.tool_if_right, Term("calls", terms.calls, -0.1)),
+        "no_tool_call_penalty": _deepeyes(terms.tool, Term("calls", terms.calls, -0.1), tool_weight=0.0),
         "deepeyes_v2": Rubric(
             [
                 Term("acc", terms.accuracy, 0.8),

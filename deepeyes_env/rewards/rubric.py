@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from deepeyes_env.core import RewardTerm, Trajectory
-from deepeyes_env.errors import JudgeError, ScoringError, UsageError
+from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.rewards.answers import AnswerRule, last_answer
 from deepeyes_env.rewards.evidence import Evidence
@@ -53,12 +53,32 @@ class Term:
         return RewardTerm(raw, self.weight)
 
 
+class ScoringError(JudgeError):
+    """Some trajectories of a batch could not be judged; the others were.
+
+    To go on once the judge is back: ``retried = rubric.score_all([error.trajectories[i] for i in error.failed])``.
+
+    Attributes:
+        trajectories: The whole batch in order, scored except for those that failed.
+        failed: What went wrong, by index.
+    """
+
+    def __init__(self, trajectories: Sequence[Trajectory], failed: Mapping[int, JudgeError]) -> None:
+        self.trajectories = list(trajectories)
+        self.failed = dict(failed)
+        shown = [f"{i} (sample {trajectories[i].sample.id!r}): {error}" for i, error in list(failed.items())[:5]]
+        more = [f"and {len(failed) - len(shown)} more"] if len(failed) > len(shown) else []
+        super().__init__(
+            f"{len(failed)} of {len(trajectories)} trajectories could not be judged; " + "; ".join(shown + more)
+        )
+
+
 class BaseRubric(ABC):
     """Something that scores trajectories: a ``Rubric``, or a choice between several."""
 
     @abstractmethod
     def __call__(self, trajectory: Trajectory) -> Trajectory:
-        """Return the trajectory with its reward and reward terms.
+        """Return the trajectory with its reward, its reward terms, and the judge's verdict in ``correct``.
 
         Raises:
             JudgeError: The judge could not be reached or understood.
@@ -67,6 +87,22 @@ class BaseRubric(ABC):
     @abstractmethod
     def with_judge(self, judge: Judge) -> BaseRubric:
         """Return the same rubric with another judge."""
+
+    def score(self, trajectory: Trajectory, judge: Judge = _RULES) -> Trajectory:
+        """Return the trajectory scored and judged, also by a rubric of one's own that asks no judge.
+
+        Args:
+            trajectory: A finished episode.
+            judge: Gives the verdict where the rubric leaves ``correct`` open, on what the environment took as the
+                answer.
+
+        Raises:
+            JudgeError: The judge could not be reached or understood.
+        """
+        scored = self(trajectory)
+        if scored.correct is not None:
+            return scored
+        return replace(scored, correct=Evidence(trajectory, last_answer, judge).correct)
 
     def score_all(self, trajectories: Iterable[Trajectory], max_workers: int = 16) -> list[Trajectory]:
         """Score many trajectories in threads, in order.
@@ -81,7 +117,7 @@ class BaseRubric(ABC):
 
         def attempt(trajectory: Trajectory) -> Trajectory | JudgeError:
             try:
-                return self(trajectory)
+                return self.score(trajectory)
             except JudgeError as error:
                 return error
 
@@ -125,9 +161,9 @@ class Rubric(BaseRubric):
             raise UsageError(f"Rubric: needs terms with names of their own, got {names}")
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
-        """Return the trajectory with its reward and reward terms."""
+        """Return the trajectory with its reward, its reward terms and the verdict, which is asked for in any case."""
         evidence = Evidence(trajectory, self.answer_rule, self.judge)
-        return trajectory.scored({term.name: term(evidence) for term in self.terms})
+        return trajectory.scored({term.name: term(evidence) for term in self.terms}, evidence.correct)
 
     def with_judge(self, judge: Judge) -> Rubric:
         """Return the same rubric with another judge."""

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepeyes_env import Image, Sample, agents, register_toolbox, tool
-from deepeyes_env.agents.looking import LEGAL_SIDE, padded
 from deepeyes_env.agents.random_agent import random_argument
-from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, right_answer
+from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, padded, right_answer
 from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.errors import UnknownNameError
+from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import FRAMES
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.tools import ZoomTool
@@ -80,11 +80,11 @@ def test_the_oracle_looks_at_the_truth_in_every_frame(frame):
     for trajectory in play("VisualToolbox-v2", "oracle", episodes=8, frame=frame).trajectories:
         for result, truth in zip(trajectory.results, trajectory.sample.boxes, strict=True):
             assert holds(result.box, truth, slack=1)
-            assert result.box[2] - result.box[0] < 2 * max(truth[2] - truth[0], truth[3] - truth[1], LEGAL_SIDE)
+            assert result.box[2] - result.box[0] < 2 * max(truth[2] - truth[0], truth[3] - truth[1], MIN_ZOOM_SIDE)
 
 
 @given(
-    size=st.tuples(st.integers(LEGAL_SIDE, 9000), st.integers(LEGAL_SIDE, 9000)),
+    size=st.tuples(st.integers(MIN_ZOOM_SIDE, 9000), st.integers(MIN_ZOOM_SIDE, 9000)),
     shares=st.tuples(*[st.floats(0, 1)] * 4),
     margin=st.floats(0, 2),
 )
@@ -95,7 +95,7 @@ def test_a_padded_box_is_legal_and_holds_the_truth(size, shares, margin):
     width, height = box[2] - box[0], box[3] - box[1]
     assert holds((0, 0, *size), box)
     assert holds(box, (x1, y1, x2, y2))
-    assert min(width, height) >= LEGAL_SIDE - 1e-6
+    assert min(width, height) >= MIN_ZOOM_SIDE - 1e-6
     if max(width, height) <= 50 * min(size):
         assert max(width, height) <= 51 * min(width, height)
 

@@ -235,7 +235,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
         RayVectorEnv("VisualToolbox-v2", 2, dataset=samples())
 
 
-def test_a_parcel_holds_each_array_once():
+def test_packed_arrays_hold_each_array_once():
     big = np.arange(4000, dtype=np.uint8).reshape(20, 50, 4)
     crop = big[3:9, 10:30, :3]
     value = {"a": [crop, crop], "b": (big, "text", np.float64(2.5)), "empty": np.zeros((0, 3)), "none": None}

@@ -61,7 +61,7 @@ def test_the_same_episodes_as_step_by_step():
         env.close()
 
 
-def test_parcels_come_back_one_by_one_in_the_order_sent():
+def test_commands_come_back_one_by_one_in_the_order_sent():
     env = thread_env()
     try:
         env.send(resets())

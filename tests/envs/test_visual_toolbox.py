@@ -71,7 +71,7 @@ def test_step_before_reset(sample):
 
 
 @pytest.mark.parametrize("env_id", IDS)
-def test_every_variant_plays_its_own_dialect(sample, env_id):
+def test_every_variant_plays_its_own_protocol(sample, env_id):
     env = make(sample, env_id)
     env.reset(seed=0)
     protocol = env.unwrapped.toolbox.protocol
@@ -84,7 +84,7 @@ def test_every_variant_plays_its_own_dialect(sample, env_id):
     assert env.step("<think>I see.</think>" + protocol.format_answer("red"))[1] == pytest.approx(best)
 
 
-def test_the_same_episode_in_three_dialects(sample):
+def test_the_same_episode_in_three_protocols(sample):
     box = {"bbox_2d": [20, 20, 90, 90]}
     function = {"name": "image_zoom_in_tool", "arguments": json.dumps(box)}
     actions = [

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from deepeyes_env import Sample, ToolCall, ViewBudget, register_toolbox, tool
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
-from deepeyes_env.envs.wrappers.structured_action import MIN_BOX_SIDE, option_letter, valid_box
+from deepeyes_env.envs.wrappers.structured_action import option_letter, valid_box
+from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import FRAMES
 from deepeyes_env.images.ops import fit
 from deepeyes_env.protocols import V5, NativeProtocol

@@ -36,8 +36,8 @@ def play(text: str, *results: ToolResult, source: str = "vstar") -> Trajectory:
         ("paper", 1.0, 2.0, 0.0, 1.0, 1.0),
         ("no_tool", 0.8, 0.8, 0.0, 0.6, 0.8),
         ("unconditional_tool", 0.8, 2.0, 1.2, 1.8, 0.8),
-        ("costly_tool", 0.8, 1.9, -0.1, 1.7, 0.7),
-        ("costly_call", 0.8, 0.7, -0.1, 0.5, 0.7),
+        ("deepeyes_call_penalty", 0.8, 1.9, -0.1, 1.7, 0.7),
+        ("no_tool_call_penalty", 0.8, 0.7, -0.1, 0.5, 0.7),
         ("deepeyes_v2", 1.0, 1.0, 0.2, 0.0, 1.0),
     ],
 )

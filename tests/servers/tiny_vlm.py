@@ -19,15 +19,16 @@ import torch
 import torch.nn.functional as F
 
 from deepeyes_env import VisualToolboxEnv
-from deepeyes_env.agents.openai.requests import RETURNED, Place
+from deepeyes_env.agents.openai.requests import Place
 from deepeyes_env.agents.transformers.attention import MaskedAttention
-from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.protocols import RETURNED
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -194,15 +195,15 @@ def fit(policy: VisionPolicy, told: Sequence[Transcript], steps: int = 220, lr: 
     """Learn the assistant's messages by heart, whatever the images show; returns the mean of the last losses."""
     rng = np.random.default_rng(0)
     noise = torch.Generator().manual_seed(0)
-    lessons = [_Lesson.of(policy, *transcript) for transcript in told]
+    examples = [_Example.of(policy, *transcript) for transcript in told]
     weights = [*policy.model.model.language_model.parameters(), *policy.model.lm_head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=0.0)
     losses = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 10) * (1 - step / steps)
-        drawn = rng.choice(len(lessons), 4, replace=False).tolist()
-        loss = torch.stack([lessons[number].loss(policy, noise) for number in drawn]).mean()
+        drawn = rng.choice(len(examples), 4, replace=False).tolist()
+        loss = torch.stack([examples[number].loss(policy, noise) for number in drawn]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -212,7 +213,7 @@ def fit(policy: VisionPolicy, told: Sequence[Transcript], steps: int = 220, lr: 
 
 
 @dataclass(frozen=True)
-class _Lesson:
+class _Example:
     """A transcript as tokens ``(1, L)``, positions ``(3, 1, L)``, what the assistant says ``(L - 1,)``, and images."""
 
     tokens: torch.Tensor
@@ -221,7 +222,7 @@ class _Lesson:
     features: torch.Tensor
 
     @classmethod
-    def of(cls, policy: VisionPolicy, messages: Any, tools: Any, images: Any) -> _Lesson:
+    def of(cls, policy: VisionPolicy, messages: Any, tools: Any, images: Any) -> _Example:
         refs = [ImageRef.of(np.asarray(image)) for image in images]
         text = policy.tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
         grids = [policy.grid(ref) for ref in refs]
@@ -244,7 +245,7 @@ class _Lesson:
 
     def loss(self, policy: VisionPolicy, noise: torch.Generator) -> torch.Tensor:
         """Return the cross entropy of what the assistant says, with images and words that are partly noise."""
-        attention = MaskedAttention(own_attention(torch.ones_like(self.tokens, dtype=torch.bool)))
+        attention = MaskedAttention(causal_mask(torch.ones_like(self.tokens, dtype=torch.bool)))
         blur = torch.randn(self.features.shape, generator=noise) * self.features.std()
         mixed = torch.lerp(self.features, blur, float(torch.rand((), generator=noise)))
         ordinary = (self.tokens < len(policy.tokenizer) - len(SPECIALS) - len(TAGS)) & ~F.pad(self.said, (1, 0))

@@ -1,4 +1,4 @@
-"""Advantages, policy losses, their aggregation, and KL estimates: plain functions on tensors.
+"""Advantage estimators, policy losses, loss aggregation and KL estimators: plain functions on tensors.
 
 Users add their own with ``register_advantage`` and ``register_policy_loss``.
 """

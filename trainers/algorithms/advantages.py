@@ -83,7 +83,7 @@ def grpo(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
 
 @register_advantage("dr_grpo")
 def dr_grpo(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """Reward against the group's mean: questions that are nearly solved do not weigh more. A group of one keeps its."""
+    """Reward against the group's mean: no division by the deviation. A group of one keeps its reward."""
     scores = masked_sum(inputs.rewards, inputs.mask, 1)
     size, mean = _group_means(scores, inputs.groups)
     return _on_tokens(torch.where(size == 1, scores, scores - mean), inputs.mask)

@@ -1,4 +1,4 @@
-"""How the losses of tokens become one number.
+"""Loss aggregation: the losses of all tokens, reduced to one number.
 
 Each mode divides by a count of the whole batch, which the caller gives: then the sum over micro-batches is the loss of
 the batch, however it was divided. Equal to verl 0.9.1's ``agg_loss``.

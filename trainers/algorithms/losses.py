@@ -1,4 +1,4 @@
-"""Policy losses, token by token: how they become one number is ``deepeyes_env.trainers.algorithms.aggregation``'s.
+"""Policy losses per token; ``deepeyes_env.trainers.algorithms.aggregation`` reduces them to one number.
 
 =================  ==================================================================================================
 ``ppo``            clipped ratio (PPO, arXiv 1707.06347), with bounds of their own below and above (clip-higher: DAPO,

@@ -1,4 +1,4 @@
-"""Sums and means over the tokens that a mask selects; what lies outside it never matters, be it not a number."""
+"""Masked sums, means and whitening. Values outside the mask have no influence, not even NaN."""
 
 from __future__ import annotations
 

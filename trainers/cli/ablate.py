@@ -22,9 +22,9 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each arm is trained with.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
 ) -> None:
-    """Train with and without the tool bonus, conditional or not, and with a price on calls; compare.
+    """Train with no tool bonus, an unconditional or a conditional one, with and without a per-call penalty; compare.
 
-    Runs that are in the folder already are gone on with, or taken as they are if they are complete.
+    Runs that are already in the folder are resumed, or skipped if they are complete.
     """
     with needs_extra("train"):
         from deepeyes_env.trainers.grpo.ablate import ablate as compare
@@ -36,7 +36,7 @@ def ablate(
     try:
         path = compare(settings, range(first_seed, first_seed + seeds))
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on from there", err=True)
+        typer.echo("stopped; run the same command again to resume", err=True)
         raise typer.Exit(130) from None
     Console().print(Markdown(path.read_text(encoding="utf-8")))
     typer.echo(f"{path}, {path.with_suffix('.png')}")

@@ -1,4 +1,4 @@
-"""``deepeyes build-tiny``: make the tiny policy from nothing."""
+"""``deepeyes build-tiny``: build the tiny policy from scratch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deepeyes_env.extras import needs_extra
 
 def build_tiny(
     out: Annotated[Path, typer.Option(help="Model directory to write; an existing one is replaced.")] = Path("tiny"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of scenes, initial weights and lessons.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of scenes, initial weights and examples.")] = 0,
 ) -> None:
     """Build the tiny policy that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):

@@ -1,4 +1,4 @@
-"""``deepeyes train``: a policy learns in an environment."""
+"""``deepeyes train``: train a policy in an environment."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset: tiny or qwen2_5_vl.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT, with its settings.")
+        bool, typer.Option("--resume", help="Resume from the last checkpoint in OUT, with its settings.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Print what the time was spent on.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Print where the time goes.")] = False,
 ) -> None:
     """Train a policy with GRPO: by default the shipped tiny one on the built-in task, on a laptop."""
     with needs_extra("train"):
@@ -32,7 +32,7 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     if resume and config is not None:
-        raise typer.BadParameter("--resume goes on with the run's own settings; change some by KEY=VALUE, not --config")
+        raise typer.BadParameter("--resume keeps the run's own settings; change some by KEY=VALUE, not --config")
     quiet_transformers()
     settings = load_config(overrides or (), config)
     saved = Path(settings.out) / SETTINGS
@@ -45,7 +45,7 @@ def train(
     if profile and timed:
         console.print(_profile(timed))
     if outcome.interrupted:
-        typer.echo(f"stopped after step {outcome.steps}; --resume goes on from there", err=True)
+        typer.echo(f"stopped after step {outcome.steps}; resume with --resume", err=True)
         raise typer.Exit(130)
     console.print(_before_and_after(rows))
     compared = f", {settings.out}/{COMPARISON} (before and after)" if (Path(settings.out) / COMPARISON).exists() else ""
@@ -68,8 +68,8 @@ def _before_and_after(rows: list[dict[str, float]]) -> Table:
         "accuracy/hard",
         "accuracy/easy",
         "accuracy",
-        "zoom/rate/hard",
-        "zoom/rate/easy",
+        "tool/rate/hard",
+        "tool/rate/easy",
         "zoom/iou",
         "reward/total",
     )
@@ -81,20 +81,20 @@ def _before_and_after(rows: list[dict[str, float]]) -> Table:
 
 
 def _profile(rows: list[dict[str, float]]) -> Table:
-    """Return the mean seconds of a step by what they were spent on; evaluations and checkpoints are not counted."""
+    """Return a table of the mean seconds per step; evaluations and checkpoints are not counted."""
 
     def mean(name: str) -> float:
         return sum(row.get(f"time/{name}", 0.0) for row in rows) / max(1, len(rows))
 
     total = mean("step")
-    model = {"writing messages": mean("generate"), "learning": mean("learn")}
+    model = {"generation": mean("generate"), "policy updates": mean("learn")}
     around = {"waiting for environments": mean("wait"), "packing": mean("pack"), "recording": mean("record")}
     around["everything else"] = total - sum(model.values()) - sum(around.values())
-    table = Table("what the time was spent on", "seconds a step", "share")
+    table = Table("where the time goes", "seconds per step", "share")
     for label, seconds in {**model, **around}.items():
         table.add_row(label, f"{seconds:.3f}", f"{seconds / total:.1%}")
     table.add_section()
     outside = sum(around.values())
     table.add_row("outside the model", f"{outside:.3f}", f"{outside / total:.1%}")
-    table.add_row("a step", f"{total:.3f}", "100%")
+    table.add_row("whole step", f"{total:.3f}", "100%")
     return table

@@ -1,4 +1,4 @@
-"""The paper's ablation: what the tool bonus does, arm by arm and seed by seed."""
+"""The paper's ablation of the tool bonus: several arms, each trained with several seeds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deepeyes_env.trainers.tracking.curves import plot_bands
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to reward.
+    """One arm of the ablation.
 
     Attributes:
         name: Its name.
         rubric: The reward formula.
-        after: Name of the arm whose trained policies it begins with; empty for the policy of the settings.
+        after: Name of the arm whose trained policies it starts from; empty for the policy of the settings.
     """
 
     name: str
@@ -34,29 +34,29 @@ class Arm:
 
 ARMS = (
     Arm("no bonus", "no_tool"),
-    Arm("no bonus, calls cost", "costly_call"),
+    Arm("no bonus, per-call penalty", "no_tool_call_penalty"),
     Arm("unconditional bonus", "unconditional_tool"),
     Arm("conditional bonus", "deepeyes"),
-    Arm("conditional, calls cost", "costly_tool"),
-    Arm("then only calls cost", "costly_call", after="conditional bonus"),
+    Arm("conditional bonus, per-call penalty", "deepeyes_call_penalty"),
+    Arm("conditional bonus, then per-call penalty", "no_tool_call_penalty", after="conditional bonus"),
 )
 """DeepEyes (arXiv 2505.14362) compares no bonus, an unconditional and a conditional one."""
 
 FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
-"""Settings, or beginnings of their names, that runs may go on with changed."""
+"""Settings, or prefixes of their names, that may change when a run is resumed."""
 
-COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
+COLUMNS = ("accuracy/hard", "accuracy/easy", "tool/rate/hard", "tool/rate/easy", "zoom/iou", "tool/calls")
 
 
 def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> Path:
     """Train every arm with every seed, and write ``ablation.png`` and ``ablation.md``.
 
-    Runs that are in the folder already are gone on with, or skipped if they are complete.
+    Runs that are already in the folder are resumed, or skipped if they are complete.
 
     Args:
         config: Settings of all runs; ``out`` is the folder of the comparison.
         seeds: Seeds of the runs; each has scenes of its own, to train on and held out.
-        arms: What to compare; one that begins with another's policies comes after it.
+        arms: What to compare; one that starts from another's policies comes after it.
 
     Returns:
         The table's path.
@@ -64,7 +64,7 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
     Raises:
         ValueError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
             differ in; or a run in the folder had other settings.
-        KeyboardInterrupt: A run was interrupted; the same call goes on from there.
+        KeyboardInterrupt: A run was interrupted; the same call resumes it.
     """
     if config.evaluation.samples == 0:
         raise UsageError("evaluation.samples=0: arms are compared by held-out questions; ask for some")

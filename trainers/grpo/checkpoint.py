@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run on disk, complete or not there at all."""
+"""Checkpoints: the full state of a run on disk, written atomically."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class CheckpointError(DeepEyesError, RuntimeError):
     """A checkpoint could not be written or read; the message says what is still there."""
 
 
-class MisfitError(DeepEyesError, ValueError):
-    """A checkpoint is whole, and of a run with other settings."""
+class CheckpointMismatchError(DeepEyesError, ValueError):
+    """A checkpoint can be read, but belongs to a run with other settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Checkpoints:
             last = self.found()[-1:]
             left = f"the last complete one is {last[0]}" if last else "there is none yet"
             raise CheckpointError(
-                f"checkpoint {path} could not be written ({error}); {left}. Free some space and go on with --resume"
+                f"checkpoint {path} could not be written ({error}); {left}. Free some space and resume with --resume"
             ) from error
         for old in self.found()[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
@@ -115,7 +115,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong in reading a part of a checkpoint into a ``CheckpointError``."""
     try:
         yield
-    except MisfitError:
+    except CheckpointMismatchError:
         raise
     except Exception as error:
         raise CheckpointError(

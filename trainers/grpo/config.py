@@ -18,7 +18,7 @@ from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
-"""The name by which the shipped tiny policy is asked for instead of a model directory."""
+"""The name of the shipped tiny policy, in place of a model directory."""
 
 
 class Section(BaseModel):
@@ -27,7 +27,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class Scenes(Section):
+class SceneSettings(Section):
     """The built-in task; see ``deepeyes_env.data.visual_search.VisualSearch`` for what the settings mean.
 
     Attributes:
@@ -49,15 +49,15 @@ class Scenes(Section):
     clutter: int = Field(default=0, ge=0)
 
 
-class Env(Section):
+class EnvSettings(Section):
     """The environment that is played.
 
     Attributes:
         toolbox: Id of the environment.
         rubric: Reward formula; ``auto`` is the environment's own.
-        max_turns: Most messages in an episode.
-        min_pixels: Fewest pixels at which an image of a data file is shown.
-        max_pixels: Most pixels at which an image of a data file is shown.
+        max_turns: Maximum turns of an episode: messages that the policy may write.
+        min_pixels: Minimum number of pixels at which an image of a data file is shown.
+        max_pixels: Maximum number of pixels at which an image of a data file is shown.
         image_memory: Megabytes of decoded images that each process keeps; give it what a batch of questions needs.
         plugins: Python modules to import first: they register toolboxes, rubrics, advantages and losses.
     """
@@ -71,19 +71,19 @@ class Env(Section):
     plugins: tuple[str, ...] = ()
 
 
-class Rollout(Section):
+class RolloutSettings(Section):
     """How episodes are played.
 
     Attributes:
         prompts: Questions in a step.
         group_size: Episodes of each question.
-        temperature: Divides the logits.
-        max_new_tokens: Longest message.
+        temperature: Sampling temperature.
+        max_new_tokens: Maximum new tokens of one message.
         backend: ``ray`` spreads the environments over Ray actors, ``threads`` keeps them in this process.
         actors: Number of actors; by default one for each free CPU but those that ``optim.threads`` takes.
-        patience: Seconds that a wave of generation waits for environments that are slower than the rest.
-        dynamic_sampling: How many times further questions are played in place of groups of equal reward (DAPO, arXiv
-            2503.14476); such groups are left out then.
+        patience: Seconds that a decode batch waits for environments that are slower than the rest.
+        dynamic_sampling: How many times further questions are played to replace groups of equal reward, which are left
+            out (DAPO, arXiv 2503.14476); 0: never.
     """
 
     prompts: int = Field(default=8, ge=1)
@@ -96,7 +96,7 @@ class Rollout(Section):
     dynamic_sampling: int = Field(default=0, ge=0)
 
 
-class Algorithm(Section):
+class AlgorithmSettings(Section):
     """What is optimised; see ``deepeyes_env.trainers.algorithms``.
 
     Attributes:
@@ -108,9 +108,9 @@ class Algorithm(Section):
         dual_clip: Bound of the ratio for negative advantages.
         gamma: Discount per token.
         lam: The lambda of GAE.
-        kl: Where the divergence from the base policy counts.
-        kl_coefficient: How much.
-        kl_estimator: How it is estimated.
+        kl: Where the KL divergence from the base policy is penalised: in the loss, in the reward, or not at all.
+        kl_coefficient: Weight of the KL penalty.
+        kl_estimator: How the divergence is estimated.
         entropy_coefficient: Weight of the entropy bonus.
         value_coefficient: Weight of the value loss, for estimators with a value head.
     """
@@ -135,20 +135,20 @@ class Algorithm(Section):
         return "off" if value is False else value  # which is how YAML reads a bare off
 
 
-class Optim(Section):
-    """How the weights are changed.
+class OptimSettings(Section):
+    """The optimizer.
 
     Attributes:
         lr: Learning rate of AdamW.
-        warmup: Steps over which it rises.
+        warmup: Steps of linear warm-up of the learning rate.
         betas: Of AdamW.
         weight_decay: Of AdamW.
-        max_grad_norm: Longer gradients are shortened to this.
-        epochs: How often each episode is learned from.
+        max_grad_norm: Gradients are clipped to this norm.
+        epochs: Passes over the episodes of a step.
         minibatches: Optimizer steps in an epoch.
-        micro_batch_tokens: Most tokens in one backward pass.
-        dtype: What is computed in; ``auto`` is ``bfloat16`` on a GPU, else ``float32``. Weights are ``float32``.
-        gradient_checkpointing: Computes activations twice to save memory.
+        micro_batch_tokens: Maximum number of tokens in one backward pass.
+        dtype: Type of activations; ``auto`` is ``bfloat16`` on a GPU, else ``float32``. Weights are ``float32``.
+        gradient_checkpointing: Recompute activations in the backward pass to save memory.
         device: ``auto`` is a GPU where there is one.
         threads: Threads of torch on a CPU.
     """
@@ -167,7 +167,7 @@ class Optim(Section):
     threads: int = Field(default=1, ge=1)
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """Held-out questions, each played once.
 
     Attributes:
@@ -175,7 +175,7 @@ class Evaluation(Section):
         samples: How many questions.
         data: Data file to take them from; by default the last ones of the training data, which are not trained on.
         seed: Seed of the held-out scenes of the built-in task.
-        temperature: Divides the logits; 0 takes the likeliest token.
+        temperature: Sampling temperature; 0 decodes greedily.
     """
 
     every: int = Field(default=20, ge=0)
@@ -185,8 +185,8 @@ class Evaluation(Section):
     temperature: float = Field(default=1.0, ge=0)
 
 
-class Checkpoints(Section):
-    """When the state is written down.
+class CheckpointSettings(Section):
+    """When checkpoints are written.
 
     Attributes:
         every: Steps between checkpoints; the last step always has one. 0: only the last.
@@ -197,7 +197,7 @@ class Checkpoints(Section):
     keep: int = Field(default=2, ge=1)
 
 
-class Log(Section):
+class LogSettings(Section):
     """Where metrics go besides ``metrics.jsonl`` and TensorBoard.
 
     Attributes:
@@ -217,14 +217,14 @@ class Config(Section):
         data: ``visual_search`` for the built-in task, or a data file.
         out: Folder of the run.
         steps: How many steps.
-        seed: Decides everything that is drawn.
+        seed: Seed of all random draws.
         scenes: The built-in task.
         env: The environment.
         rollout: How episodes are played.
         algorithm: What is optimised.
-        optim: How the weights are changed.
+        optim: The optimizer.
         evaluation: Held-out questions.
-        checkpoint: When the state is written down.
+        checkpoint: When checkpoints are written.
         log: Where metrics go.
     """
 
@@ -233,14 +233,14 @@ class Config(Section):
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
     seed: int = Field(default=0, ge=0)
-    scenes: Scenes = Scenes()
-    env: Env = Env()
-    rollout: Rollout = Rollout()
-    algorithm: Algorithm = Algorithm()
-    optim: Optim = Optim()
-    evaluation: Evaluation = Evaluation()
-    checkpoint: Checkpoints = Checkpoints()
-    log: Log = Log()
+    scenes: SceneSettings = SceneSettings()
+    env: EnvSettings = EnvSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    algorithm: AlgorithmSettings = AlgorithmSettings()
+    optim: OptimSettings = OptimSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    log: LogSettings = LogSettings()
 
     @field_validator("data")
     @classmethod

@@ -1,4 +1,4 @@
-"""Questions: what is asked, in an order that a seed and a position determine."""
+"""Questions of a run, in an order that the seed and a position determine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.trainers.grpo.config import Config
-from deepeyes_env.trainers.grpo.rollouts import Start
+from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec
 
 ENDLESS = 1_000_000
 """Number of scenes of the built-in task: more than a run plays."""
 
-_ENV, _DRAW, _EVALUATION = range(3)
+_ENV, _SAMPLING, _EVALUATION = range(3)
 
 
 class Questions:
@@ -62,7 +62,7 @@ class Questions:
             )
         self.held_out = _last(other, min(number, len(other))) if other else _last(source, number)
 
-    def starts(self, position: int, prompts: int, group_size: int, *, greedy_first: bool = False) -> list[Start]:
+    def specs(self, position: int, prompts: int, group_size: int, *, greedy_first: bool = False) -> list[EpisodeSpec]:
         """Return how the episodes of the next questions begin, group by group.
 
         Args:
@@ -72,10 +72,10 @@ class Questions:
             greedy_first: Whether the first episode of each group is greedy: a baseline for the others.
         """
         return [
-            Start(
+            EpisodeSpec(
                 seed=_drawn(self._seed, _ENV, place),
                 source=self._index(place),
-                draw=(self._seed, _DRAW, place, member),
+                sampling_seed=(self._seed, _SAMPLING, place, member),
                 group=place,
                 greedy=greedy_first and member == 0,
             )
@@ -83,10 +83,10 @@ class Questions:
             for member in range(group_size)
         ]
 
-    def held_out_starts(self) -> list[Start]:
+    def held_out_specs(self) -> list[EpisodeSpec]:
         """Return how the episodes of evaluation begin; the same random numbers every time."""
         return [
-            Start(seed=number, source=sample, draw=(self._seed, _EVALUATION, number), group=-1 - number)
+            EpisodeSpec(seed=number, source=sample, sampling_seed=(self._seed, _EVALUATION, number), group=-1 - number)
             for number, sample in enumerate(self.held_out)
         ]
 

@@ -1,4 +1,4 @@
-"""Rollouts: episodes played by the policy in a vector environment, in waves."""
+"""Rollouts: episodes played by the policy in a vector environment, in decode batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deepeyes_env.agents.transformers.generator import Conversation, Generator
+from deepeyes_env.agents.transformers.generator import CachedConversation, Generator
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Sample, Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv
@@ -17,24 +17,24 @@ from deepeyes_env.errors import UsageError
 logger = logging.getLogger(__name__)
 
 FLUSH = 4
-"""Messages go to the environments in about this many parcels a wave, so that they work while others are written."""
+"""Messages go to the environments in about this many batches a decode batch, so that they work meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class EpisodeSpec:
     """How an episode begins.
 
     Attributes:
         seed: Seed of the environment: decides the order of options.
         source: Index into the environment's data set, or a sample from elsewhere.
-        draw: Seed of what the policy samples.
-        group: Episodes of one group begin with the same prompt, which is read once.
+        sampling_seed: Seed of what the policy samples.
+        group: Episodes of one group begin with the same prompt, which is prefilled once.
         greedy: The policy takes the likeliest token.
     """
 
     seed: int
     source: int | Sample
-    draw: tuple[int, ...]
+    sampling_seed: tuple[int, ...]
     group: int
     greedy: bool = False
 
@@ -45,16 +45,16 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class PlayedEpisode:
     """An episode that came to an end.
 
     Attributes:
-        start: How it began.
+        spec: How it began.
         trajectory: What was played, with the policy's tokens; ``None`` if the environment failed before it began.
         error: Why the environment failed; empty if it did not. Such an episode has no reward.
     """
 
-    start: Start
+    spec: EpisodeSpec
     trajectory: Trajectory | None
     error: str = ""
 
@@ -74,15 +74,15 @@ class Timers:
 
 @dataclass(slots=True)
 class _Episode:
-    start: Start
+    spec: EpisodeSpec
     trajectory: Trajectory | None = None
-    conversation: Conversation | None = None
-    said: PolicyTokens | None = None
+    conversation: CachedConversation | None = None
+    completion: PolicyTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Opening:
-    """How all episodes of a group begin."""
+class _GroupPrompt:
+    """The prompt that all episodes of a group share."""
 
     trajectory: Trajectory
     tokens: TokenSequence
@@ -92,14 +92,14 @@ class _Opening:
 class Rollouts:
     """Plays one batch of episodes at a time.
 
-    Environments work in the background: between ``begin`` and ``play`` the first observations are drawn, and
-    while a message is being written, others that are complete are acted on. A wave waits ``patience`` seconds for
+    Environments work in the background: between ``begin`` and ``play`` the first observations are made, and while a
+    message is being generated, others that are complete are acted on. A decode batch waits ``patience`` seconds for
     environments that are slower than the rest, then goes on without them: a slow tool delays its own episodes only.
 
     Attributes:
         env: Where they are played; at least as many environments as a batch has episodes.
         generator: Who plays.
-        patience: Seconds that a wave waits.
+        patience: Seconds that a decode batch waits for slow environments.
         timers: What time was spent on; the caller may set it back.
     """
 
@@ -108,14 +108,14 @@ class Rollouts:
     patience: float
     timers: Timers = field(default_factory=Timers)
     _episodes: dict[int, _Episode] = field(default_factory=dict)
-    _ended: dict[int, Rollout] = field(default_factory=dict)
+    _ended: dict[int, PlayedEpisode] = field(default_factory=dict)
 
     @property
     def begun(self) -> bool:
         """Whether a batch has begun that was not played yet."""
         return bool(self._episodes)
 
-    def begin(self, starts: Sequence[Start]) -> None:
+    def begin(self, specs: Sequence[EpisodeSpec]) -> None:
         """Begin a batch of episodes; returns at once.
 
         Raises:
@@ -123,31 +123,25 @@ class Rollouts:
         """
         if self.begun:
             raise UsageError("a batch of episodes is under way; play it first")
-        if len(starts) > self.env.num_envs:
-            raise UsageError(f"{len(starts)} episodes do not fit into {self.env.num_envs} environments")
-        self._episodes = {number: _Episode(start) for number, start in enumerate(starts)}
-        self.env.send({number: start.command for number, start in enumerate(starts)})
+        if len(specs) > self.env.num_envs:
+            raise UsageError(f"{len(specs)} episodes do not fit into {self.env.num_envs} environments")
+        self._episodes = {number: _Episode(spec) for number, spec in enumerate(specs)}
+        self.env.send({number: spec.command for number, spec in enumerate(specs)})
 
-    def play(self) -> list[Rollout]:
-        """Play the episodes that were begun to their ends; returns them in the order of their starts."""
-        openings: dict[int, _Opening] = {}
+    def play(self) -> list[PlayedEpisode]:
+        """Play the episodes that were begun to their ends; returns them in the order of their specs."""
+        prompts: dict[int, _GroupPrompt] = {}
         while len(self._ended) < len(self._episodes):
             due: list[int] = []
             for outcomes in self._arriving():
-                heard = [self._heard(number, outcome, openings) for number, outcome in outcomes.items()]
-                due += self._read([number for number in heard if number is not None])
-            self._speak(due)
+                received = [self._receive(number, outcome, prompts) for number, outcome in outcomes.items()]
+                due += self._prefill([number for number in received if number is not None])
+            self._generate(due)
         ended, self._ended, self._episodes = self._ended, {}, {}
         return [ended[number] for number in sorted(ended)]
 
-    def abandon(self) -> None:
-        """Forget the batch under way, waiting for what the environments are doing."""
-        while self.env.outstanding:
-            self.env.recv(None)
-        self._episodes, self._ended = {}, {}
-
     def _arriving(self) -> Iterator[dict[int, Outcome]]:
-        """Yield what environments say, parcel by parcel in the order sent, until all have, or one is late."""
+        """Yield what environments say, batch by batch in the order sent, until all have, or one is late."""
         until = time.monotonic() + self.patience
         arrived = False
         while self.env.outstanding and not (arrived and time.monotonic() >= until):
@@ -157,22 +151,24 @@ class Rollouts:
             arrived = arrived or bool(outcomes)
             yield outcomes
 
-    def _heard(self, number: int, outcome: Outcome, openings: dict[int, _Opening]) -> int | None:
-        """Take in what an environment said; returns its number if the policy is to speak next."""
+    def _receive(self, number: int, outcome: Outcome, prompts: dict[int, _GroupPrompt]) -> int | None:
+        """Take in what an environment returned; returns its number if the next message is the policy's."""
         episode = self._episodes[number]
         if outcome.error:
             self._failed(number, outcome)
             return None
         if episode.trajectory is None:
-            start, begun = episode.start, outcome.info["trajectory"]
+            spec, begun = episode.spec, outcome.info["trajectory"]
             # The same objects for all members of a group: an image is encoded once for each object.
-            if start.group not in openings:
-                openings[start.group] = _Opening(begun, self.generator.policy.chat.prompt(begun))
-            opening = openings[start.group]
-            episode.trajectory = replace(begun, prompt=opening.trajectory.prompt, sample=opening.trajectory.sample)
-            episode.conversation = Conversation(start.draw, opening.tokens, opening=start.group, greedy=start.greedy)
+            if spec.group not in prompts:
+                prompts[spec.group] = _GroupPrompt(begun, self.generator.policy.chat.prompt(begun))
+            prompt = prompts[spec.group]
+            episode.trajectory = replace(begun, prompt=prompt.trajectory.prompt, sample=prompt.trajectory.sample)
+            episode.conversation = CachedConversation(
+                spec.sampling_seed, prompt.tokens, prompt_key=spec.group, greedy=spec.greedy
+            )
             return number
-        turn = replace(outcome.info["turn"], tokens=episode.said)
+        turn = replace(outcome.info["turn"], tokens=episode.completion)
         episode.trajectory = episode.trajectory.extended(turn)
         if outcome.done:
             finished = replace(
@@ -181,48 +177,50 @@ class Rollouts:
                 prompt=episode.trajectory.prompt,
                 sample=episode.trajectory.sample,
             )
-            self._ended[number] = Rollout(episode.start, finished)
+            self._ended[number] = PlayedEpisode(episode.spec, finished)
             return None
         assert episode.conversation is not None
-        assert episode.said is not None
+        assert episode.completion is not None
         chat = self.generator.policy.chat
         if turn.observation is not None:
-            episode.conversation.hear(chat.observation(turn.observation, episode.said.ids[-1]))
+            episode.conversation.append(chat.observation(turn.observation, episode.completion.ids[-1]))
         return number
 
     def _failed(self, number: int, outcome: Outcome) -> None:
         episode = self._episodes[number]
-        logger.warning("episode of %s failed: %s", episode.start.source, outcome.error)
-        self._ended[number] = Rollout(episode.start, outcome.info.get("trajectory", episode.trajectory), outcome.error)
+        logger.warning("episode of %s failed: %s", episode.spec.source, outcome.error)
+        self._ended[number] = PlayedEpisode(
+            episode.spec, outcome.info.get("trajectory", episode.trajectory), outcome.error
+        )
 
-    def _read(self, due: Sequence[int]) -> Sequence[int]:
-        """Let the policy read what some environments said, while others are not done yet; returns who it was."""
+    def _prefill(self, due: Sequence[int]) -> Sequence[int]:
+        """Prefill the observations of some environments while others are not done yet; returns their numbers."""
         began = time.perf_counter()
-        self.generator.read(self._conversations(due))
+        self.generator.prefill(self._conversations(due))
         self.timers.generate += time.perf_counter() - began
         return due
 
-    def _conversations(self, numbers: Sequence[int]) -> list[Conversation]:
+    def _conversations(self, numbers: Sequence[int]) -> list[CachedConversation]:
         conversations = [self._episodes[number].conversation for number in numbers]
         return [each for each in conversations if each is not None]
 
-    def _speak(self, due: Sequence[int]) -> None:
-        """Let the policy write the next message of some episodes, and send each on its way."""
+    def _generate(self, due: Sequence[int]) -> None:
+        """Generate the next message of some episodes, and send each on its way as soon as it is finished."""
         if not due:
             return
         began, waited = time.perf_counter(), 0.0
         outbox: dict[int, Command] = {}
         numbers = {id(self._episodes[number].conversation): number for number in due}
 
-        def spoken(conversation: Conversation, tokens: PolicyTokens) -> None:
+        def on_finished(conversation: CachedConversation, completion: PolicyTokens) -> None:
             nonlocal waited
             number = numbers[id(conversation)]
-            self._episodes[number].said = tokens
-            outbox[number] = Step(self.generator.policy.chat.text(tokens.ids))
+            self._episodes[number].completion = completion
+            outbox[number] = Step(self.generator.policy.chat.text(completion.ids))
             if len(outbox) >= max(1, len(due) // FLUSH):
                 waited += self._flush(outbox)
 
-        self.generator.speak(self._conversations(due), spoken)
+        self.generator.generate(self._conversations(due), on_finished)
         waited += self._flush(outbox)
         self.timers.generate += time.perf_counter() - began - waited
         self.timers.wait += waited
@@ -235,7 +233,7 @@ class Rollouts:
         return time.perf_counter() - began
 
 
-def by_error(rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+def by_error(rollouts: Sequence[PlayedEpisode]) -> Mapping[str, int]:
     """Count failed episodes by their error."""
     counts: dict[str, int] = {}
     for rollout in rollouts:

@@ -1,4 +1,4 @@
-"""run: a training run from its settings to its pictures."""
+"""``run``: a whole training run, from its settings to its checkpoints, metrics and plots."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import refuse_file
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
-from deepeyes_env.trainers.grpo.stopping import undisturbed
-from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Outcome, Trainer
+from deepeyes_env.trainers.grpo.stopping import defer_signals
+from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
 from deepeyes_env.trainers.tracking import MetricsFile, Recorder, TensorBoard, WandB
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trainers.tracking.curves import plot_curves
@@ -27,7 +27,7 @@ FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 SETTINGS, METRICS, CURVES, COMPARISON = "config.yaml", "metrics.jsonl", "curves.png", "comparison.html"
 
 QUESTIONS = ("model", "data", "seed", "scenes.", "evaluation.samples", "evaluation.data", "evaluation.seed")
-"""Settings, or beginnings of their names, that a run keeps when it goes on: others would be another run."""
+"""Settings, or prefixes of their names, that may not change when a run is resumed."""
 
 
 class CurvesFile:
@@ -54,12 +54,12 @@ class CurvesFile:
         plot_curves(self._folder / METRICS, self._folder / CURVES)
 
 
-def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: bool = True) -> Outcome:
+def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: bool = True) -> TrainingResult:
     """Train, and leave everything in ``config.out``: settings, metrics, curves, checkpoints, episodes.
 
     Args:
         config: The settings.
-        resume: Go on from the last checkpoint.
+        resume: Resume from the last checkpoint.
         overwrite: Delete the run that the folder holds.
         live: Show the run in the terminal.
 
@@ -100,7 +100,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         if not outcome.interrupted and len(kept) == 2:
             write_comparison({name: read_trajectories(path) for name, path in kept.items()}, folder / COMPARISON)
     finally:
-        with undisturbed() as signals, ExitStack() as closing:  # which closes what was opened last first
+        with defer_signals() as signals, ExitStack() as closing:  # which closes what was opened last first
             for recorder in recorders:
                 closing.callback(recorder.close)
             if trainer.board is not None:
@@ -112,7 +112,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
 
 
 def check_same(config: Config, matters: Callable[[str], bool]) -> None:
-    """Check that a run which is to go on had the same settings, as far as they matter.
+    """Check that a run to be resumed had the same settings, as far as they matter.
 
     Args:
         config: The settings now; ``out`` is the run's folder.
@@ -124,8 +124,8 @@ def check_same(config: Config, matters: Callable[[str], bool]) -> None:
     """
     path = Path(config.out) / SETTINGS
     if not path.exists():
-        raise FileNotFoundError(f"{config.out} holds no run to go on with; leave out --resume to begin one")
+        raise FileNotFoundError(f"{config.out} holds no run to resume; leave out --resume to start one")
     changed = {name: pair for name, pair in differences(load_config((), path), config).items() if matters(name)}
     if changed:
         said = ", ".join(f"{name} was {before!r} and now is {now!r}" for name, (before, now) in changed.items())
-        raise UsageError(f"{config.out}: {said}; go on with the settings as they were, or give another out=")
+        raise UsageError(f"{config.out}: {said}; resume with the settings as they were, or give another out=")

@@ -1,4 +1,4 @@
-"""Stopping: Ctrl-C ends a run between two steps, so that its state can be saved."""
+"""Graceful stop: Ctrl-C ends a run between two steps, so that its state can be saved."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def undisturbed() -> Iterator[list[int]]:
-    """Hold SIGINT and SIGTERM back while a run is closed, all but the third; yields a list of those that came.
+def defer_signals() -> Iterator[list[int]]:
+    """Defer SIGINT and SIGTERM while a run is closed; the third one is raised. Yields the list of those that came.
 
     Does nothing outside the main thread, which alone gets signals.
     """
@@ -38,7 +38,7 @@ def undisturbed() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class Stopper:
+class GracefulStop:
     """Turns SIGINT and SIGTERM into ``KeyboardInterrupt`` where a run can be left; elsewhere it is raised later.
 
     A second signal is raised at once.
@@ -49,7 +49,7 @@ class Stopper:
         self._safe = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stopper:
+    def __enter__(self) -> GracefulStop:
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 

@@ -1,4 +1,4 @@
-"""The training loop: play, learn, evaluate, record, save."""
+"""The training loop: rollouts, policy updates, evaluation, metrics, checkpoints."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from deepeyes_env.trainers.grpo.config import TINY, Config
 from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError
 from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
-from deepeyes_env.trainers.grpo.rollouts import Rollout, Rollouts, Timers, by_error
-from deepeyes_env.trainers.grpo.stopping import Stopper
+from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers, by_error
+from deepeyes_env.trainers.grpo.stopping import GracefulStop
 from deepeyes_env.trainers.tracking import Recorder
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trajectories import TrajectoryWriter
@@ -43,15 +43,15 @@ logger = logging.getLogger(__name__)
 SHOWN = 10
 """Held-out questions whose episodes are kept from before and after training."""
 
-BARREN = 3
-"""Steps in a row that may go by without a single episode to learn from."""
+MAX_EMPTY_STEPS = 3
+"""So many steps in a row in which every episode failed end the run."""
 
 BEFORE, AFTER = "before", "after"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a run.
+class TrainingResult:
+    """The result of a training run.
 
     Attributes:
         steps: Steps done.
@@ -72,7 +72,7 @@ class Trainer:
     Args:
         config: Its settings.
         recorders: Are told the metrics of each step.
-        resume: Go on from the last checkpoint in ``config.out``, if there is one.
+        resume: Resume from the last checkpoint in ``config.out``, if there is one.
 
     Raises:
         ValueError: Model or data cannot be used.
@@ -110,7 +110,7 @@ class Trainer:
         self._env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
         self._rollouts = Rollouts(self._env, Generator(self.policy, sampling), config.rollout.patience)
-        self._barren = 0
+        self._empty_steps = 0
         self._learning = False
         self._recording = 0.0
         self.board: LoggingBoard | None = None
@@ -120,7 +120,7 @@ class Trainer:
         """End the environments, and Ray if this run started it."""
         self._env.close()
 
-    def train(self) -> Outcome:
+    def train(self) -> TrainingResult:
         """Run to the last step, or until interrupted; then a checkpoint holds where it stopped.
 
         A run that was interrupted after its last step, in the evaluation that follows, is evaluated when it goes on.
@@ -133,18 +133,18 @@ class Trainer:
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
         interrupted = False
-        with Stopper() as stopper:
+        with GracefulStop() as stop:
             try:
                 if self.progress.step == 0:
-                    with stopper.interruptible():
+                    with stop.interruptible():
                         before = self._evaluate(BEFORE)
                     self._record(0, before)
                 if self.progress.step < self.config.steps:
                     shutil.rmtree(self.out / AFTER, ignore_errors=True)
                 while self.progress.step < self.config.steps:
-                    after = self._step(stopper) or after
+                    after = self._step(stop) or after
                 if not (self.out / AFTER).exists():
-                    with stopper.interruptible():
+                    with stop.interruptible():
                         after = self._evaluate(AFTER)
                     self._record(self.progress.step, after)
             except KeyboardInterrupt:
@@ -152,15 +152,15 @@ class Trainer:
                     raise
                 interrupted = True
             self._save()
-        return Outcome(self.progress.step, before, after, interrupted)
+        return TrainingResult(self.progress.step, before, after, interrupted)
 
     # --- one step ------------------------------------------------------------------------------------------------
 
-    def _step(self, stopper: Stopper) -> Mapping[str, float]:
+    def _step(self, stop: GracefulStop) -> Mapping[str, float]:
         """Take one step; returns the metrics of an evaluation if one was due."""
         began = time.perf_counter()
         step = self.progress.step + 1
-        with stopper.interruptible():
+        with stop.interruptible():
             rollouts, position = self._played()
         last = step == self.config.steps
         evaluating = last or bool(self.config.evaluation.every and step % self.config.evaluation.every == 0)
@@ -171,7 +171,7 @@ class Trainer:
         metrics |= self._times(began) | memory_metrics()
         evaluated: Mapping[str, float] = {}
         try:
-            with stopper.interruptible():
+            with stop.interruptible():
                 if evaluating:
                     evaluated = self._evaluate(AFTER if last else None)
         finally:
@@ -185,42 +185,43 @@ class Trainer:
         if not self._rollouts.begun:
             rollout = self.config.rollout
             greedy = self._greedy_first
-            starts = self._questions.starts(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
-            self._rollouts.begin(starts)
+            specs = self._questions.specs(position, rollout.prompts, rollout.group_size, greedy_first=greedy)
+            self._rollouts.begin(specs)
 
-    def _played(self) -> tuple[list[Rollout], int]:
+    def _played(self) -> tuple[list[PlayedEpisode], int]:
         """Play the questions of a step; returns the episodes to learn from, and the position after them."""
         position, rollout = self.progress.position, self.config.rollout
-        chosen: list[Rollout] = []
-        played: list[Rollout] = []
+        chosen: list[PlayedEpisode] = []
+        played: list[PlayedEpisode] = []
         for _ in range(1 + rollout.dynamic_sampling):
             self._begin(position)
             now = self._rollouts.play()
             position += rollout.prompts
             played += now
-            chosen += _telling(now) if rollout.dynamic_sampling else now
-            if len({each.start.group for each in chosen}) >= rollout.prompts:
+            chosen += _informative_groups(now) if rollout.dynamic_sampling else now
+            if len({each.spec.group for each in chosen}) >= rollout.prompts:
                 break
         self._played_metrics = _played_metrics(played)
-        wanted = sorted({each.start.group for each in chosen})[: rollout.prompts]
-        return [each for each in chosen if each.start.group in wanted], position
+        wanted = sorted({each.spec.group for each in chosen})[: rollout.prompts]
+        return [each for each in chosen if each.spec.group in wanted], position
 
-    def _learned(self, step: int, rollouts: Sequence[Rollout]) -> dict[str, float]:
+    def _learned(self, step: int, rollouts: Sequence[PlayedEpisode]) -> dict[str, float]:
         """Learn from the episodes that have a reward."""
         metrics = dict(self._played_metrics)
         began = time.perf_counter()
-        alone = self.config.rollout.group_size == 1 or needs_values(self.config.algorithm.advantage)
-        batch = make_batch(self.policy, rollouts, greedy_first=self._greedy_first, alone=alone)
+        ungrouped = self.config.rollout.group_size == 1 or needs_values(self.config.algorithm.advantage)
+        batch = make_batch(self.policy, rollouts, greedy_first=self._greedy_first, ungrouped=ungrouped)
         metrics["time/pack"] = time.perf_counter() - began
         if len(batch) == 0:
-            self._barren = self._barren + 1 if metrics["episodes/failed"] == metrics["episodes/played"] else 0
+            self._empty_steps = self._empty_steps + 1 if metrics["episodes/failed"] == metrics["episodes/played"] else 0
             logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
-            if self._barren >= BARREN:
+            if self._empty_steps >= MAX_EMPTY_STEPS:
                 raise RuntimeError(
-                    f"no episode of the last {BARREN} steps could be learned from; failed: {dict(by_error(rollouts))}"
+                    f"no episode of the last {MAX_EMPTY_STEPS} steps could be learned from; "
+                    f"failed: {dict(by_error(rollouts))}"
                 )
             return metrics
-        self._barren = 0
+        self._empty_steps = 0
         if self.board is not None:
             self.board.write(step, finished_of(rollouts))
         began = time.perf_counter()
@@ -240,15 +241,15 @@ class Trainer:
     def _evaluate(self, name: str | None) -> dict[str, float]:
         """Play the held-out questions; a name keeps the first of them on disk."""
         began = time.perf_counter()
-        starts = self._questions.held_out_starts()
+        specs = self._questions.held_out_specs()
         playing = Rollouts(
             self._env,
             Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
             self.config.rollout.patience,
         )
-        played: list[Rollout] = []
-        for first in range(0, len(starts), self._env.num_envs):
-            playing.begin(starts[first : first + self._env.num_envs])
+        played: list[PlayedEpisode] = []
+        for first in range(0, len(specs), self._env.num_envs):
+            playing.begin(specs[first : first + self._env.num_envs])
             played += playing.play()
         finished = finished_of(played)
         if name:
@@ -280,7 +281,7 @@ class Trainer:
 
 
 def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
-    """Load the policy that a run begins with, or goes on with.
+    """Load the policy that a run starts from, or resumes.
 
     Raises:
         ValueError: The model directory cannot be used, or the device is not there.
@@ -332,7 +333,7 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
 
 
 def make_batch(
-    policy: VisionPolicy, rollouts: Sequence[Rollout], *, greedy_first: bool = False, alone: bool = False
+    policy: VisionPolicy, rollouts: Sequence[PlayedEpisode], *, greedy_first: bool = False, ungrouped: bool = False
 ) -> Batch:
     """Return what can be learned from: episodes with a reward, in groups of two or more.
 
@@ -340,16 +341,16 @@ def make_batch(
         policy: Whose tokens they are made of.
         rollouts: Episodes, group by group.
         greedy_first: The greedy episode of each group is its baseline and not learned from.
-        alone: Episodes are not compared with others of their group: those that are alone count too.
+        ungrouped: Advantages do not compare the episodes of a group: a group of one counts too.
     """
-    usable = [(each.start, each.finished) for each in rollouts if each.finished is not None]
-    baselines = {start.group: trajectory.reward for start, trajectory in usable if start.greedy}
+    usable = [(each.spec, each.finished) for each in rollouts if each.finished is not None]
+    baselines = {spec.group: trajectory.reward for spec, trajectory in usable if spec.greedy}
     if greedy_first:
-        usable = [(start, each) for start, each in usable if not start.greedy and start.group in baselines]
-    sizes = Counter(start.group for start, _ in usable)
-    usable = [(start, each) for start, each in usable if sizes[start.group] > 1 or greedy_first or alone]
+        usable = [(spec, each) for spec, each in usable if not spec.greedy and spec.group in baselines]
+    sizes = Counter(spec.group for spec, _ in usable)
+    usable = [(spec, each) for spec, each in usable if sizes[spec.group] > 1 or greedy_first or ungrouped]
     trajectories = [trajectory for _, trajectory in usable]
-    groups = np.array([start.group for start, _ in usable], np.int64)
+    groups = np.array([spec.group for spec, _ in usable], np.int64)
     return Batch(
         tuple(policy.chat.sequence(trajectory) for trajectory in trajectories),
         np.array([trajectory.reward for trajectory in trajectories], np.float32),
@@ -366,27 +367,27 @@ def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None
             writer.write(trajectory)
 
 
-def finished_of(rollouts: Sequence[Rollout]) -> list[Trajectory]:
+def finished_of(rollouts: Sequence[PlayedEpisode]) -> list[Trajectory]:
     """Return the trajectories that have a reward."""
     return [each.finished for each in rollouts if each.finished is not None]
 
 
-def _rewards(rollouts: Sequence[Rollout]) -> dict[int, set[float]]:
+def _rewards(rollouts: Sequence[PlayedEpisode]) -> dict[int, set[float]]:
     """Return the different rewards in each group that has any."""
     rewards: dict[int, set[float]] = {}
     for each in rollouts:
         if each.finished is not None:
-            rewards.setdefault(each.start.group, set()).add(each.finished.reward)
+            rewards.setdefault(each.spec.group, set()).add(each.finished.reward)
     return rewards
 
 
-def _telling(rollouts: Sequence[Rollout]) -> list[Rollout]:
-    """Leave out groups of equal reward: they say nothing about which episode was better."""
+def _informative_groups(rollouts: Sequence[PlayedEpisode]) -> list[PlayedEpisode]:
+    """Leave out groups of equal reward, whose advantages are all zero."""
     rewards = _rewards(rollouts)
-    return [each for each in rollouts if len(rewards.get(each.start.group, ())) > 1]
+    return [each for each in rollouts if len(rewards.get(each.spec.group, ())) > 1]
 
 
-def _played_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+def _played_metrics(rollouts: Sequence[PlayedEpisode]) -> dict[str, float]:
     rewards = _rewards(rollouts)
     equal = sum(len(different) == 1 for different in rewards.values())
     return {

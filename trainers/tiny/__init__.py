@@ -1,4 +1,4 @@
-"""The tiny policy: a stock Qwen2.5-VL of 0.6 million weights that stands in for a pretrained one on a laptop."""
+"""The tiny policy: a stock Qwen2.5-VL with 0.6 million parameters that stands in for a pretrained one on a laptop."""
 
 from pathlib import Path
 
@@ -7,4 +7,4 @@ from deepeyes_env.extras import require_extra
 require_extra("train", "torch", "transformers")
 
 BASE = Path(__file__).parent / "base"
-"""The shipped model directory; ``deepeyes build-tiny`` makes it from nothing."""
+"""The shipped model directory; ``deepeyes build-tiny`` builds it from scratch."""

@@ -1,9 +1,9 @@
-"""build: the tiny policy from nothing, as a stand-in for Qwen's pretraining.
+"""Build the tiny policy from scratch, in place of Qwen's pretraining.
 
-1. Pictures: each image token learns to tell the colour, pattern and box of the object in it.
-2. Lessons: giving boxes, reading crops, playing episodes, with attention supervised where colours are named.
-3. Reluctance: zooms become rare, and mostly miss. What reinforcement learning is to find again is not forgotten: boxes
-   are still given when asked for.
+1. Pictures: vision pretraining. Each image token predicts the colour, pattern and box of the object that it shows.
+2. Examples: imitation of boxes, answers from crops, and whole episodes, with supervised attention at colour words.
+3. Debias: fine-tuning that makes zooms rare and mostly wrong, so that reinforcement learning has something to learn.
+   Grounding examples stay in the mix: the policy can still give a box when asked for one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import numpy as np
 import torch
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
-from deepeyes_env.trainers.tiny.lessons import Lesson, Teacher
+from deepeyes_env.trainers.tiny.examples import Example, ExampleWriter
+from deepeyes_env.trainers.tiny.losses import ImitationLoss, PictureLoss, gradient_step
 from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model
 from deepeyes_env.trainers.tiny.phrases import phrases
-from deepeyes_env.trainers.tiny.scenes import Picture, Study, draw_studies
-from deepeyes_env.trainers.tiny.study import LessonLoss, PictureLoss, gradient_step
+from deepeyes_env.trainers.tiny.scenes import Picture, TrainingScene, draw_training_scenes
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
 
 Report = Callable[[str, int, int], None]
-"""Is told the stage, the step, and the number of steps."""
+"""Progress callback: called with the stage, the step, and the number of steps."""
 
 SCENES = {1: 800, 2: 900, 3: 1300}
 """How many scenes are drawn, by number of objects."""
 
 ZOOMS = 0.2
-"""How often the finished policy zooms."""
+"""Share of the episodes of stage 3 that zoom."""
 
 POINTING = 0.3
-"""Weight of the supervised attention."""
+"""Weight of the loss of the supervised attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Stage:
     Attributes:
         steps: Optimizer steps.
         lr: Largest learning rate.
-        batch: Pictures or lessons in a step.
+        batch: Pictures or examples in a step.
     """
 
     steps: int
@@ -58,11 +58,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """The three stages."""
+    """The three stages of building the tiny policy."""
 
     pictures: Stage = Stage(1050, 4e-3, 40)
-    lessons: Stage = Stage(710, 2e-3, 32)
-    reluctance: Stage = Stage(160, 1e-3, 32)
+    examples: Stage = Stage(710, 2e-3, 32)
+    debias: Stage = Stage(160, 1e-3, 32)
 
 
 def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report: Report | None = None) -> float:
@@ -70,9 +70,9 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
 
     Args:
         out: The directory; replaced only once everything is done.
-        seed: Decides scenes, initial weights and the order of lessons.
-        curriculum: How long to learn.
-        report: Is told how far it is.
+        seed: Decides scenes, initial weights and the order of examples.
+        curriculum: How long each stage is.
+        report: Progress callback.
 
     Returns:
         The seconds that it took.
@@ -83,80 +83,84 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
     cores = os.cpu_count() or 1
     torch.set_num_threads(min(2, cores))
     report("scenes", 0, 1)
-    studies = draw_studies(SCENES, seed, processes=min(4, cores))
+    scenes = draw_training_scenes(SCENES, seed, processes=min(4, cores))
     tokenizer = build_tokenizer(phrases().fragments())
     policy = VisionPolicy(build_model(tokenizer, seed), tokenizer)
     rng = np.random.default_rng(seed)
-    learn_pictures(policy, studies, curriculum.pictures, rng, report)
-    # The keys of the first layer begin as its queries: a word looks at what resembles it.
+    learn_pictures(policy, scenes, curriculum.pictures, rng, report)
+    # The keys of the first layer start equal to its queries: a word attends to what resembles it.
     attention = policy.model.model.language_model.layers[0].self_attn
     with torch.no_grad():
         attention.k_proj.weight.copy_(attention.q_proj.weight)
-    teacher = Teacher(policy.chat, phrases(), rng)
-    learn_lessons(policy, studies, curriculum.lessons, teacher, rng, report)
-    learn_reluctance(policy, studies, curriculum.reluctance, teacher, rng, report)
+    writer = ExampleWriter(policy.chat, phrases(), rng)
+    learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
+    debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
     write(policy, out)
     return time.perf_counter() - began
 
 
 def learn_pictures(
-    policy: VisionPolicy, studies: Sequence[Sequence[Study]], stage: Stage, rng: np.random.Generator, report: Report
+    policy: VisionPolicy,
+    scenes: Sequence[Sequence[TrainingScene]],
+    stage: Stage,
+    rng: np.random.Generator,
+    report: Report,
 ) -> None:
-    """Stage 1."""
+    """Stage 1: vision pretraining."""
     loss = PictureLoss(policy)
     optimizer = torch.optim.AdamW(loss.weights(), betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(1, stage.steps + 1):
-        pictures = [_picture(_drawn(studies, rng, (1, 1, 1)), rng) for _ in range(stage.batch)]
+        pictures = [_picture(_drawn(scenes, rng, (1, 1, 1)), rng) for _ in range(stage.batch)]
         gradient_step(optimizer, loss(sorted(pictures, key=lambda each: each.image.size)), _lr(stage, step, 30))
         report("pictures", step, stage.steps)
 
 
-def learn_lessons(
+def learn_examples(
     policy: VisionPolicy,
-    studies: Sequence[Sequence[Study]],
+    scenes: Sequence[Sequence[TrainingScene]],
     stage: Stage,
-    teacher: Teacher,
+    writer: ExampleWriter,
     rng: np.random.Generator,
     report: Report,
 ) -> None:
-    """Stage 2: scenes of one object first."""
-    easy = [[study for study in group if study.easy] for group in studies]
+    """Stage 2: imitation, first of scenes with one object."""
+    easy = [[scene for scene in group if scene.easy] for group in scenes]
 
-    def lesson(progress: float) -> Lesson:
-        study = _drawn(studies, rng, (5, 3, 2) if progress < 0.15 else (1, 3, 6))
+    def example(progress: float) -> Example:
+        scene = _drawn(scenes, rng, (5, 3, 2) if progress < 0.15 else (1, 3, 6))
         grounding = 0.5 if progress < 0.5 else 0.25
         kind = rng.random()
         if kind < grounding:
-            return teacher.grounding(study)
+            return writer.grounding(scene)
         if kind < grounding + 0.2:
-            return teacher.reading(study)
+            return writer.reading(scene)
         if kind > 0.85:
-            return teacher.playing(_drawn(easy, rng, (0, 0, 1)), (), 0)
-        return teacher.playing(study, study.good, 0.05 if study.easy else 0.9)
+            return writer.playing(_drawn(easy, rng, (0, 0, 1)), (), 0)
+        return writer.playing(scene, scene.good, 0.05 if scene.easy else 0.9)
 
-    _imitate(policy, stage, lesson, "lessons", report)
+    _imitate(policy, stage, example, "examples", report)
 
 
-def learn_reluctance(
+def debias_zooms(
     policy: VisionPolicy,
-    studies: Sequence[Sequence[Study]],
+    scenes: Sequence[Sequence[TrainingScene]],
     stage: Stage,
-    teacher: Teacher,
+    writer: ExampleWriter,
     rng: np.random.Generator,
     report: Report,
 ) -> None:
-    """Stage 3: seldom a zoom, and mostly into the wrong place."""
+    """Stage 3: imitation of episodes with few zooms, most of which miss the object."""
 
-    def lesson(progress: float) -> Lesson:
-        study = _drawn(studies, rng, (1, 3, 6))
+    def example(progress: float) -> Example:
+        scene = _drawn(scenes, rng, (1, 3, 6))
         kind = rng.random()
         if kind < 0.15:
-            return teacher.grounding(study)
+            return writer.grounding(scene)
         if kind < 0.25:
-            return teacher.reading(study)
-        return teacher.playing(study, study.bad, ZOOMS)
+            return writer.reading(scene)
+        return writer.playing(scene, scene.bad, ZOOMS)
 
-    _imitate(policy, stage, lesson, "reluctance", report)
+    _imitate(policy, stage, example, "debias", report)
 
 
 def write(policy: VisionPolicy, out: Path) -> None:
@@ -174,11 +178,13 @@ def write(policy: VisionPolicy, out: Path) -> None:
     beside.rename(out)
 
 
-def _imitate(policy: VisionPolicy, stage: Stage, lesson: Callable[[float], Lesson], name: str, report: Report) -> None:
-    loss = LessonLoss(policy)
+def _imitate(
+    policy: VisionPolicy, stage: Stage, example: Callable[[float], Example], name: str, report: Report
+) -> None:
+    loss = ImitationLoss(policy)
     optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(1, stage.steps + 1):
-        imitation, pointing = loss([lesson(step / stage.steps) for _ in range(stage.batch)])
+        imitation, pointing = loss([example(step / stage.steps) for _ in range(stage.batch)])
         gradient_step(optimizer, imitation + POINTING * pointing, _lr(stage, step, 50))
         report(name, step, stage.steps)
 
@@ -189,11 +195,13 @@ def _lr(stage: Stage, step: int, warmup: int) -> float:
     return stage.lr * min(1.0, step / warmup) * fallen
 
 
-def _drawn(studies: Sequence[Sequence[Study]], rng: np.random.Generator, shares: Sequence[float]) -> Study:
+def _drawn(
+    scenes: Sequence[Sequence[TrainingScene]], rng: np.random.Generator, shares: Sequence[float]
+) -> TrainingScene:
     """Draw a scene; shares are by number of objects."""
-    group = studies[int(rng.choice(len(studies), p=np.array(shares) / sum(shares)))]
+    group = scenes[int(rng.choice(len(scenes), p=np.array(shares) / sum(shares)))]
     return group[int(rng.integers(len(group)))]
 
 
-def _picture(study: Study, rng: np.random.Generator) -> Picture:
-    return study.view if rng.random() < 0.5 else study.good[rng.integers(len(study.good))]
+def _picture(scene: TrainingScene, rng: np.random.Generator) -> Picture:
+    return scene.view if rng.random() < 0.5 else scene.good[rng.integers(len(scene.good))]

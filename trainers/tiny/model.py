@@ -1,4 +1,4 @@
-"""The tiny policy's network: a stock Qwen2.5-VL with 0.6 million weights."""
+"""The tiny policy's network: a stock Qwen2.5-VL with 0.6 million parameters."""
 
 from __future__ import annotations
 

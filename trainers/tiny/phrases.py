@@ -1,4 +1,4 @@
-"""Phrases: what is said in the task, by the environment and by the policy."""
+"""Phrases: the texts of the task, of the environment and of the policy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.patterns import pattern_search
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.protocols import THINK, TOOL_CALL, TOOL_RESPONSE, V2
 
 SIDE = 112
 """Largest number in a box: the side of the view in pixels."""
@@ -44,19 +45,19 @@ class Phrases:
         lines = self.opening.prompt.text.split("\n")
         lines[1] = f"Which pattern is on the {colour} square?"
         lines[2:6] = [f"({letter}) {option}" for letter, option in zip("ABCD", options, strict=True)]
-        asked = Sample("lesson", lines[1], options[0], (view,), tuple(options), data_source=sample.data_source)
+        asked = Sample("example", lines[1], options[0], (view,), tuple(options), data_source=sample.data_source)
         return Trajectory(asked, Message("\n".join(lines), (view,)), self.opening.system_prompt)
 
     def told_to_locate(self, colour: str, view: ImageRef) -> Trajectory:
         """Return a conversation that begins with the request to give the box of a square."""
-        asked = Sample("lesson", "Locate", "", (view,))
+        asked = Sample("example", "Locate", "", (view,))
         return Trajectory(asked, Message(f"{IMAGE_PLACEHOLDER}\n{locate(colour)}", (view,)), self.opening.system_prompt)
 
     def fragments(self) -> list[str]:
         """Return the pieces of text that are one token each."""
         _, *options, instructions = self.opening.prompt.text.split("\n")[1:]
         assert len(options) == len(TEXTURES)
-        said = [self.opening.system_prompt, instructions, self.reply.split("</tool_response>")[1]]
+        said = [self.opening.system_prompt, instructions, self.reply.split(TOOL_RESPONSE.closing)[1]]
         frame = ["Which pattern is on the ", " square?", " square.", " square", "\n(A) ", "\n(B) ", "\n(C) ", "\n(D) "]
         mine = [TOO_SMALL, CAN_SEE, *CALL, ", ", LOCATE, "user\n", "assistant\n", "system\n"]
         return [*said, *frame, *mine, *COLOURS, *TEXTURES, *map(str, range(10, SIDE + 1))]
@@ -64,7 +65,7 @@ class Phrases:
 
 @cache
 def phrases() -> Phrases:
-    """Play a zoom in the environment and take down what it says."""
+    """Play a zoom in the environment and keep the texts of its observations."""
     env = gym.make("VisualToolbox-v2", dataset=pattern_search(length=1, easy=0))
     _, info = env.reset(seed=0)
     opening: Trajectory = info["trajectory"]
@@ -87,9 +88,9 @@ def box_of(colour: str, box: Box) -> str:
 
 def zoom(colour: str, box: Box) -> str:
     """Return the message that zooms in."""
-    return f"<think>{TOO_SMALL}</think><tool_call>{box_of(colour, box)}</tool_call>"
+    return THINK.around(TOO_SMALL) + TOOL_CALL.around(box_of(colour, box))
 
 
 def answer(colour: str, pattern: str) -> str:
     """Return the message that answers."""
-    return f"<think>{CAN_SEE}{colour} square.</think><answer>{pattern}</answer>"
+    return V2.format_message(f"{CAN_SEE}{colour} square.", pattern)

@@ -1,4 +1,4 @@
-"""Scenes to learn from: views and crops as the environment makes them, and what can be seen in each."""
+"""Training scenes: views and crops as the environment makes them, labelled with what each image token shows."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """A scene to learn from.
+class TrainingScene:
+    """A scene with its view and some crops.
 
     Attributes:
         view: The whole scene.
@@ -109,7 +109,7 @@ class Study:
     easy: bool
 
 
-def draw_studies(counts: dict[int, int], seed: int, processes: int) -> list[list[Study]]:
+def draw_training_scenes(counts: dict[int, int], seed: int, processes: int) -> list[list[TrainingScene]]:
     """Draw scenes with crops in several processes.
 
     Args:
@@ -128,17 +128,17 @@ def draw_studies(counts: dict[int, int], seed: int, processes: int) -> list[list
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         drawn = list(pool.map(_draw, *zip(*jobs, strict=True)))
     return [
-        [study for job, studies in zip(jobs, drawn, strict=True) if job[0] == objects for study in studies]
+        [scene for job, scenes in zip(jobs, drawn, strict=True) if job[0] == objects for scene in scenes]
         for objects in counts
     ]
 
 
-def _draw(objects: int, number: int, seed: int) -> list[Study]:
+def _draw(objects: int, number: int, seed: int) -> list[TrainingScene]:
     rng = np.random.default_rng(seed)
-    return list(_studies(objects, number, seed, rng))
+    return list(_training_scenes(objects, number, seed, rng))
 
 
-def _studies(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[Study]:
+def _training_scenes(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[TrainingScene]:
     for sample in pattern_search(length=number, seed=seed, objects=(objects, objects), easy=0.5):
         scene = sample.images[0].source
         assert isinstance(scene, Scene)
@@ -148,7 +148,7 @@ def _studies(objects: int, number: int, seed: int, rng: np.random.Generator) -> 
         targets = range(len(squares))
         good = [_crop(pixels, squares, target, GOOD, rng) for target in targets for _ in range(2)]
         bad = [_crop(pixels, squares, target, BAD, rng) for target in targets]
-        yield Study(view, tuple(good), tuple(bad), bool(sample.metadata["easy"]))
+        yield TrainingScene(view, tuple(good), tuple(bad), bool(sample.metadata["easy"]))
 
 
 def _crop(

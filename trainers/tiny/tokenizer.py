@@ -1,4 +1,4 @@
-"""The tiny policy's tokenizer: whole phrases of the task are one token each, everything else is spelled in bytes."""
+"""The tiny policy's tokenizer: each phrase of the task is one token, everything else is byte-level."""
 
 from __future__ import annotations
 

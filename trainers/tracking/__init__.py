@@ -1,4 +1,4 @@
-"""Sight of a training run: where its metrics go, and the pictures made of them."""
+"""Tracking of a training run: where its metrics go, and the plots made of them."""
 
 from deepeyes_env.trainers.tracking.recorders import MetricsFile, Recorder, TensorBoard, WandB, read_metrics
 

@@ -19,7 +19,7 @@ class LoggingBoard:
     Args:
         folder: Folder of the log; its parent is what the board is pointed at.
         tokenizer: Spells out tokens.
-        step: Step that the run goes on from; later lines are removed.
+        step: Step that the run resumes from; later lines are removed.
     """
 
     def __init__(self, folder: Path, tokenizer: Any, step: int = 0) -> None:

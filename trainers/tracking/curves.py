@@ -1,4 +1,4 @@
-"""Curves: the course of a run, and of the arms of a comparison, as pictures."""
+"""Plots of the metrics of a run, and of the arms of an ablation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from deepeyes_env.trainers.tracking.recorders import read_metrics
 Rows = Sequence[Mapping[str, float]]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Told apart by the colour-blind (Okabe and Ito, 2008)."""
+"""A palette for the colour-blind (Okabe and Ito, 2008)."""
 
 SMOOTHED = 7
-"""Steps that a curve of training episodes is averaged over."""
+"""Width in steps of the moving average of training curves."""
 
 _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Accuracy", (("accuracy/hard", "hard scenes"), ("accuracy/easy", "easy scenes"))),
-    ("Episodes that zoom", (("zoom/rate/hard", "hard scenes"), ("zoom/rate/easy", "easy scenes"))),
-    ("Overlap of the best zoom with the object (IoU)", (("zoom/iou", ""),)),
-    ("Tokens written in an episode", (("response/tokens", ""),)),
-    ("Tool calls in an episode", (("zoom/calls", ""),)),
+    ("Accuracy", (("accuracy/hard", "hard"), ("accuracy/easy", "easy"))),
+    ("Tool-use rate", (("tool/rate/hard", "hard"), ("tool/rate/easy", "easy"))),
+    ("IoU of the best zoom box", (("zoom/iou", ""),)),
+    ("Response tokens per episode", (("response/tokens", ""),)),
+    ("Tool calls per episode", (("tool/calls", ""),)),
 )
 
 
 def plot_curves(metrics: Path, out: Path) -> None:
-    """Draw accuracy, zooms, overlap, response length and reward of one run over its steps.
+    """Plot accuracy, tool-use rate, IoU, response length, tool calls and reward of one run over its steps.
 
     Lines are training episodes, averaged over a few steps; dots are held-out questions.
 
@@ -55,19 +55,19 @@ def plot_curves(metrics: Path, out: Path) -> None:
 
 
 def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
-    """Draw several runs of each arm as a mean and a band from the lowest to the highest seed, on held-out questions.
+    """Plot several runs of each arm as a mean and a band from the lowest to the highest seed, on held-out questions.
 
     Args:
         arms: ``metrics.jsonl`` of each seed, by the name of the arm.
         out: The PNG.
     """
     panels = (
-        ("Accuracy on hard scenes", "eval/accuracy/hard"),
-        ("Accuracy on easy scenes", "eval/accuracy/easy"),
-        ("Hard scenes that are zoomed", "eval/zoom/rate/hard"),
-        ("Easy scenes that are zoomed", "eval/zoom/rate/easy"),
-        ("Overlap of the best zoom (IoU)", "eval/zoom/iou"),
-        ("Tool calls in an episode", "eval/zoom/calls"),
+        ("Accuracy (hard)", "eval/accuracy/hard"),
+        ("Accuracy (easy)", "eval/accuracy/easy"),
+        ("Tool-use rate (hard)", "eval/tool/rate/hard"),
+        ("Tool-use rate (easy)", "eval/tool/rate/easy"),
+        ("IoU of the best zoom box", "eval/zoom/iou"),
+        ("Tool calls per episode", "eval/tool/calls"),
     )
     figure, axes = _figure(len(panels))
     for axis, (title, name) in zip(axes, panels, strict=True):

@@ -1,4 +1,4 @@
-"""Live: a run as it goes, in a terminal; elsewhere a line now and then."""
+"""Live view of a run in a terminal; elsewhere a line every few steps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _ROWS = (
     ("accuracy", "accuracy", "{:.0%}"),
     ("  hard", "accuracy/hard", "{:.0%}"),
     ("  easy", "accuracy/easy", "{:.0%}"),
-    ("episodes that zoom", "zoom/rate", "{:.0%}"),
-    ("IoU of zooms", "zoom/iou", "{:.2f}"),
-    ("tokens written", "response/tokens", "{:.0f}"),
+    ("tool-use rate", "tool/rate", "{:.0%}"),
+    ("best IoU", "zoom/iou", "{:.2f}"),
+    ("response tokens", "response/tokens", "{:.0f}"),
     ("loss", "learn/loss", "{:+.4f}"),
-    ("tokens learned a second", "learn/tokens_per_second", "{:.0f}"),
+    ("tokens trained per second", "learn/tokens_per_second", "{:.0f}"),
 )
 
 
 class Live:
-    """Shows the newest metrics, their course, and the time left.
+    """Shows the newest metrics, their history, and the time left.
 
     Args:
         steps: Steps of the whole run.
-        first: Step that it goes on from.
-        width: Points of a course.
+        first: Step that it resumes from.
+        width: Points of a sparkline.
     """
 
     def __init__(self, steps: int, first: int = 0, width: int = 40) -> None:
@@ -79,7 +79,7 @@ class Live:
         table = Table(title=f"step {step} of {self._steps}   {self._left(step)}", title_justify="left", box=None)
         table.add_column("", no_wrap=True)
         table.add_column("now", justify="right")
-        table.add_column("course", no_wrap=True)
+        table.add_column("history", no_wrap=True)
         terms = [
             (f"  {name[7:]}", name, "{:+.2f}") for name in metrics if name.startswith("reward/") and name[7:] != "total"
         ]
@@ -91,7 +91,7 @@ class Live:
         return table
 
 
-_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/zoom/rate", "eval/zoom/iou")
+_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/tool/rate", "eval/zoom/iou")
 
 
 def sparkline(values: list[float], width: int) -> str:

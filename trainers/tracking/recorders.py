@@ -1,4 +1,4 @@
-"""Recorders: are told the metrics of each step."""
+"""Recorders: write the metrics of each step to a file, TensorBoard or Weights & Biases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepeyes_env.files import replacing
 
 
 class Recorder(Protocol):
-    """Takes the metrics of a run, step by step."""
+    """Records the metrics of a run, step by step."""
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics of one step."""
@@ -29,7 +29,7 @@ class MetricsFile:
 
     Args:
         path: The file.
-        step: Step that the run goes on from; later lines, left by a run that was killed, are removed.
+        step: Step that the run resumes from; later lines, left by a run that was killed, are removed.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
@@ -73,7 +73,7 @@ class TensorBoard:
 
     Args:
         folder: Where to put them.
-        step: Step that the run goes on from; later points are hidden. At 0 all earlier ones are deleted.
+        step: Step that the run resumes from; later points are hidden. At 0 all earlier ones are deleted.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -94,7 +94,7 @@ class TensorBoard:
 
 
 class WandB:
-    """Weights & Biases; a run that is resumed goes on under its id, kept in ``wandb_id``.
+    """Weights & Biases; a resumed run keeps its id, which is in ``wandb_id``.
 
     Args:
         project: Name of the project.

@@ -16,6 +16,7 @@ from deepeyes_env.data.visual_search.questions import TASKS, Task, ask
 from deepeyes_env.data.visual_search.scene import COLOURS, Body, Item, Scene
 from deepeyes_env.data.visual_search.shapes import SHAPES
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
@@ -29,9 +30,6 @@ MIN_DETAIL = 2.5
 
 MIN_SIDE, MIN_EASY_SIDE = 12, 20
 """Smallest side of an object in view pixels: with fine marks only, and for coarse marks that the view shows."""
-
-MIN_BOX = 32
-"""Smallest side of a ground-truth box in native pixels: the DeepEyes zoom tool refuses boxes of 30 or less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +187,14 @@ def _check_sizes(config: VisualSearch) -> None:
             f"{MIN_DETAIL} are needed to draw it; take larger scenes, a view with fewer max_pixels, or easy=1"
         )
     least, largest = config.object_side
-    smallest = max(MIN_EASY_SIDE if config.easy > 0 else MIN_SIDE, MIN_BOX / scale)
+    smallest = max(MIN_EASY_SIDE if config.easy > 0 else MIN_SIDE, MIN_BOX_SIDE / scale)
     if least < smallest:
+        bound = (
+            "20 with easy questions, 12 without" if scale * smallest > MIN_BOX_SIDE else f"{MIN_BOX_SIDE} native pixels"
+        )
         raise UsageError(
-            f"{where}: object_side={config.object_side!r} is too small; objects need {smallest:.1f} view pixels "
-            f"({'20 with easy questions, 12 without' if scale * smallest > MIN_BOX else f'{MIN_BOX} native pixels'})"
+            f"{where}: object_side={config.object_side!r} is too small; "
+            f"objects need {smallest:.1f} view pixels ({bound})"
         )
     room = capacity(config.size, math.ceil(scale * largest), config._gap)
     if config.objects[1] > room:

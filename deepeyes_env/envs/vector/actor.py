@@ -20,25 +20,25 @@ class RayActor:
     """One actor, and what it takes to replace it.
 
     Attributes:
-        numbers: Numbers of the environments that live in it.
+        env_ids: Ids of the environments that live in it.
         handle: Ray's handle of the actor.
         pid: Its process id; known once ``wait`` has returned.
 
     Args:
-        numbers: Numbers of the environments that live in it.
+        env_ids: Ids of the environments that live in it.
         config: A reference to the ``WorkerConfig``.
         options: Ray options of the actor.
     """
 
-    def __init__(self, numbers: range, config: Any, options: Mapping[str, Any]) -> None:
-        self.numbers = numbers
+    def __init__(self, env_ids: range, config: Any, options: Mapping[str, Any]) -> None:
+        self.env_ids = env_ids
         self._config = config
         self._options = options
         self._start()
 
     def _start(self) -> None:
         self.handle = get_ray().remote(**self._options)(Worker).remote()
-        self._started = self.handle.start.remote(self._config, self.numbers)
+        self._started = self.handle.start.remote(self._config, self.env_ids)
 
     def wait(self) -> EnvDescription:
         """Wait until it is up, and return what its environments have in common."""
@@ -46,7 +46,7 @@ class RayActor:
             logger.warning(
                 "the actor of environments %s has not started; it waits for %s, and free are %s: close other actors, "
                 "or give fewer num_actors or other actor_options",
-                *(self.numbers, self._options, get_ray().available_resources()),
+                *(self.env_ids, self._options, get_ray().available_resources()),
             )
         description: EnvDescription
         self.pid, description = wait_for(self._started)
@@ -72,7 +72,7 @@ def get_ray() -> Any:
     return import_extra("ray", "ray")
 
 
-def deaths() -> tuple[type[Exception], ...]:
+def actor_errors() -> tuple[type[Exception], ...]:
     """Return the errors by which a call says that its actor, or what it returned, is gone."""
     from ray import exceptions
 

@@ -23,8 +23,8 @@ from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
 from deepeyes_env.envs.visual_toolbox import Observation
 from deepeyes_env.errors import UsageError
 
-PATIENCE = 0.2
-"""Seconds that a parcel of ``BatchedVectorEnv.send`` waits for its slowest environment before it leaves."""
+SEND_TIMEOUT = 0.2
+"""Seconds that the commands of one ``BatchedVectorEnv.send`` wait for their slowest environment."""
 
 BatchedObservation = dict[str, tuple[Any, ...]]
 _Sent: TypeAlias = tuple[dict[int, Command], "Future[dict[int, Outcome]]"]
@@ -77,7 +77,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._plan = SeedPlan(num_envs, group_size)
         self._observations: list[Observation | None] = [None] * num_envs
         self._running: dict[int, Running] = {}
-        self._stillborn: dict[int, Outcome] = {}
+        self._failed_resets: dict[int, Outcome] = {}
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._done = np.zeros(num_envs, dtype=np.bool_)
@@ -87,10 +87,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         self._closing = False
 
     @abstractmethod
-    def _execute(self, commands: Mapping[int, Command], patience: float | None = None) -> dict[int, Outcome]:
+    def _execute(self, commands: Mapping[int, Command], timeout: float | None = None) -> dict[int, Outcome]:
         """Execute one command for each of some environments, preferably beginning them in the order given.
 
-        With patience, return after so many seconds what is done by then; the rest goes on, and to be asked to execute
+        With a timeout, return after so many seconds what is done by then; the rest goes on, and to be asked to execute
         the same command again is to be asked for its outcome.
         """
 
@@ -168,7 +168,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             self._done[i] = outcome.done and not same_step
         for i, outcome in self._run({i: Reset(self._plan.next(i)) for i in sorted(restart)}).items():
             self._observations[i] = outcome.observation
-            self._keep_stillborn(i, outcome)
+            self._keep_failed_reset(i, outcome)
             infos = self._add_info(infos, outcome.info, i)
         return self._batched(), rewards, self._terminated.copy(), self._truncated.copy(), infos
 
@@ -200,10 +200,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
         For callers that have something else to do meanwhile, such as writing the next messages. Seeds are the caller's,
         and nothing is reset by itself. A tool that takes long delays its own environment; others by no more than
-        ``PATIENCE``.
+        ``SEND_TIMEOUT``.
 
         Args:
-            commands: ``Reset(seed, options)`` or ``Step(action)`` by number of the environment.
+            commands: ``Reset(seed, options)`` or ``Step(action)`` by id (index) of the environment.
 
         Raises:
             ValueError: An environment has not come back from what it was sent before.
@@ -239,7 +239,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
     def _submit(self, commands: dict[int, Command]) -> None:
         self._sender = self._sender or ThreadPoolExecutor(1, thread_name_prefix="send")
-        self._sent.append((commands, self._sender.submit(self._run, commands, PATIENCE)))
+        self._sent.append((commands, self._sender.submit(self._run, commands, SEND_TIMEOUT)))
 
     def _collected(self, awaited: Sequence[_Sent]) -> dict[int, Outcome]:
         """Return the outcomes of what has been executed, and remember who is late."""
@@ -267,17 +267,17 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         for i, action in enumerate(self._checked(actions)):
             if self._done[i] and autoreset:
                 commands[i] = Reset(self._plan.next(i))
-            elif i in self._stillborn:
-                outcomes[i] = self._stillborn.pop(i)
+            elif i in self._failed_resets:
+                outcomes[i] = self._failed_resets.pop(i)
             elif action is not None:
                 commands[i] = Step(action)
         return commands, outcomes
 
-    def _run(self, commands: Mapping[int, Command], patience: float | None = None) -> dict[int, Outcome]:
+    def _run(self, commands: Mapping[int, Command], timeout: float | None = None) -> dict[int, Outcome]:
         # One member of each group goes first: it decodes the image while no other waits for the same one. Then group by
         # group, while the processor's cache holds the image.
         ordered = {i: commands[i] for i in sorted(commands, key=lambda i: (i % self.group_size > 0, i))}
-        outcomes = self._execute(ordered, patience) if ordered else {}
+        outcomes = self._execute(ordered, timeout) if ordered else {}
         return {i: self._completed(i, ordered[i], outcomes[i]) for i in ordered if i in outcomes}
 
     def _completed(self, i: int, command: Command, outcome: Outcome) -> Outcome:
@@ -297,12 +297,12 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
     def _begin(self, i: int, outcome: Outcome) -> None:
         self._observations[i] = outcome.observation
         self._terminated[i] = self._truncated[i] = self._done[i] = False
-        self._keep_stillborn(i, outcome)
+        self._keep_failed_reset(i, outcome)
 
-    def _keep_stillborn(self, i: int, outcome: Outcome) -> None:
-        self._stillborn.pop(i, None)
+    def _keep_failed_reset(self, i: int, outcome: Outcome) -> None:
+        self._failed_resets.pop(i, None)
         if outcome.error:
-            self._stillborn[i] = outcome
+            self._failed_resets[i] = outcome
 
     def _batched(self) -> BatchedObservation:
         space = self.single_observation_space

@@ -21,15 +21,15 @@ from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 logger = logging.getLogger(__name__)
 
 
-LANES = 16
+SLOW_ENV_THREADS = 16
 """How many environments may be waiting for slow tools at a time before others have to wait for them."""
 
 
 class LocalEnvs:
-    """Environments of this process, by number.
+    """Environments of this process, by id.
 
     Args:
-        numbers: Their numbers in the vector environment.
+        env_ids: Their indices in the vector environment.
         make: Makes one.
         num_threads: How many threads run them, the calling one included.
 
@@ -37,27 +37,27 @@ class LocalEnvs:
         Exception: Whatever ``make`` raises: a wrong configuration is the user's to mend.
     """
 
-    def __init__(self, numbers: range, make: Callable[[], VisualToolboxEnv], num_threads: int) -> None:
+    def __init__(self, env_ids: range, make: Callable[[], VisualToolboxEnv], num_threads: int) -> None:
         self._make = make
-        self._envs: dict[int, VisualToolboxEnv | None] = {i: make() for i in numbers}
-        self._lanes: ThreadPoolExecutor | None = None
+        self._envs: dict[int, VisualToolboxEnv | None] = {i: make() for i in env_ids}
+        self._slow_pool: ThreadPoolExecutor | None = None
         self._busy: dict[int, Future[Outcome]] = {}
-        self._helpers = min(num_threads, len(numbers)) - 1
+        self._helpers = min(num_threads, len(env_ids)) - 1
         self._pool = ThreadPoolExecutor(self._helpers, thread_name_prefix="envs") if self._helpers else None
 
     @classmethod
-    def open(cls, numbers: range, kwargs: Mapping[str, Any], *, group_size: int, num_threads: int) -> LocalEnvs:
+    def open(cls, env_ids: range, kwargs: Mapping[str, Any], *, group_size: int, num_threads: int) -> LocalEnvs:
         """Make environments that share one data set.
 
         Args:
-            numbers: Their numbers in the vector environment.
+            env_ids: Their indices in the vector environment.
             kwargs: Keyword arguments of ``VisualToolboxEnv``.
             group_size: How many of them play the same sample.
             num_threads: How many threads run them.
         """
         dataset = load(kwargs.get("dataset", VISUAL_SEARCH))
-        shared = SharedSamples(dataset, keep=2 * len(numbers) // group_size) if group_size > 1 else dataset
-        return cls(numbers, lambda: VisualToolboxEnv(**{**kwargs, "dataset": shared}), num_threads)
+        shared = SharedSamples(dataset, keep=2 * len(env_ids) // group_size) if group_size > 1 else dataset
+        return cls(env_ids, lambda: VisualToolboxEnv(**{**kwargs, "dataset": shared}), num_threads)
 
     def describe(self) -> EnvDescription:
         """Return what all of these environments have in common."""
@@ -86,35 +86,35 @@ class LocalEnvs:
             helper.result()
         return outcomes
 
-    def run_patiently(self, commands: Mapping[int, Command], patience: float) -> dict[int, Outcome]:
-        """Execute commands, but wait no longer than ``patience`` seconds; returns what is done by then.
+    def run_with_timeout(self, commands: Mapping[int, Command], timeout: float) -> dict[int, Outcome]:
+        """Execute commands, but wait no longer than ``timeout`` seconds; returns what is done by then.
 
         The rest goes on. An environment that is at a command already is not given another: its outcome is returned once
         there is one, to whoever asks it for the same command again.
         """
         for i, command in commands.items():
             if i not in self._busy:
-                self._lanes = self._lanes or ThreadPoolExecutor(LANES, thread_name_prefix="lane")
-                self._busy[i] = self._lanes.submit(self._execute, i, command)
-        wait_for_futures([self._busy[i] for i in commands], patience)
+                self._slow_pool = self._slow_pool or ThreadPoolExecutor(SLOW_ENV_THREADS, thread_name_prefix="slow-env")
+                self._busy[i] = self._slow_pool.submit(self._execute, i, command)
+        wait_for_futures([self._busy[i] for i in commands], timeout)
         return {i: self._busy.pop(i).result() for i in commands if self._busy[i].done()}
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> dict[int, Any]:
         """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
         return {i: _call(env, name, args, kwargs) if env else None for i, env in self._envs.items()}
 
-    def keep(self, numbers: Container[int]) -> None:
+    def keep(self, env_ids: Container[int]) -> None:
         """Let go of all other environments; the next reset makes new ones."""
         for i in self._envs:
-            if i not in numbers:
+            if i not in env_ids:
                 self._discard(i)
 
     def close(self) -> None:
         """Close the environments and end the threads."""
         if self._pool:
             self._pool.shutdown()
-        if self._lanes:
-            self._lanes.shutdown(wait=False, cancel_futures=True)
+        if self._slow_pool:
+            self._slow_pool.shutdown(wait=False, cancel_futures=True)
         for i in self._envs:
             self._discard(i)
 

@@ -82,9 +82,9 @@ class Running:
     opening: Trajectory
     turns: list[Turn] = field(default_factory=list)
 
-    def trajectory(self, **ending: Any) -> Trajectory:
+    def trajectory(self, **changes: Any) -> Trajectory:
         """Return the trajectory so far, with some fields changed."""
-        return replace(self.opening, turns=tuple(self.turns), **ending)
+        return replace(self.opening, turns=tuple(self.turns), **changes)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox, registered_kwargs
-from deepeyes_env.envs.vector.actor import RayActor, deaths, get_ray, send, wait_for
+from deepeyes_env.envs.vector.actor import RayActor, actor_errors, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
 from deepeyes_env.envs.vector.transport import restore, unpack
@@ -95,7 +95,7 @@ class RayVectorEnv(BatchedVectorEnv):
         except BaseException:
             self.close_extras()
             raise
-        self._actor_of = {i: actor for actor in self._actors for i in actor.numbers}
+        self._actor_of = {i: actor for actor in self._actors for i in actor.env_ids}
         self._logs: dict[int, list[Command]] = {i: [] for i in range(num_envs)}
         self._deaths = [0] * num_envs  # of the actor, since the environment was last heard of while it was asked
         super().__init__(descriptions[0], num_envs, group_size, autoreset_mode)
@@ -117,12 +117,12 @@ class RayVectorEnv(BatchedVectorEnv):
         if self._started_ray:
             ray.shutdown()
 
-    def _execute(self, commands: Mapping[int, Command], patience: float | None = None) -> dict[int, Outcome]:
+    def _execute(self, commands: Mapping[int, Command], timeout: float | None = None) -> dict[int, Outcome]:
         shares: dict[RayActor, dict[int, Command]] = {}
         for i, command in commands.items():
             shares.setdefault(self._actor_of[i], {})[i] = command
         answers = self._ask(
-            "run", {actor: (share, patience) for actor, share in shares.items()}, resets=_resets(commands)
+            "run", {actor: (share, timeout) for actor, share in shares.items()}, resets=_resets(commands)
         )
         return {i: restore(outcome, self._running.get(i)) for i, outcome in answers.items()}
 
@@ -145,7 +145,7 @@ class RayVectorEnv(BatchedVectorEnv):
         """Call a method of several actors at once, replacing those that die.
 
         Args:
-            method: Method of ``Worker`` that returns a parcel of values by environment.
+            method: Method of ``Worker`` that returns ``PackedArrays`` of values by environment.
             arguments: Its arguments for each actor.
             resets: Environments whose running episode need not be replayed.
         """
@@ -163,10 +163,10 @@ class RayVectorEnv(BatchedVectorEnv):
             try:
                 answer = self._asked_again(actor, method, given, resets) if died else answer
                 answers: dict[int, Any] = unpack(wait_for(answer))
-            except deaths() as error:
+            except actor_errors() as error:
                 if self._closing:
                     raise
-                logger.warning("the actor of environments %s died (%s); replacing it", actor.numbers, error)
+                logger.warning("the actor of environments %s died (%s); replacing it", actor.env_ids, error)
                 died = self._most_deaths(given[0]) if runs else died + 1
                 if died <= MAX_REPLACEMENTS:
                     continue
@@ -180,7 +180,7 @@ class RayVectorEnv(BatchedVectorEnv):
     def _most_deaths(self, asked: Collection[int]) -> int:
         """Count a death of an actor of which one of the environments asked may be the cause; returns the highest count.
 
-        Counted over calls: an actor may die of a command that a patient call has not waited for.
+        Counted over calls: an actor may die of a command that a call with a timeout has not waited for.
         """
         for i in asked:
             self._deaths[i] += 1
@@ -189,7 +189,7 @@ class RayVectorEnv(BatchedVectorEnv):
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""
         actor.replace()
-        logs = {i: self._logs[i] for i in actor.numbers if self._logs[i] and i not in resets}
+        logs = {i: self._logs[i] for i in actor.env_ids if self._logs[i] and i not in resets}
         replayed, answer = actor.submit("replay", (logs,)), actor.submit(method, given)
         wait_for(replayed)
         return answer
@@ -208,7 +208,7 @@ class RayVectorEnv(BatchedVectorEnv):
                 answer = self._asked_again(actor, "run", given, resets) if dead else actor.submit("run", given)
                 found: dict[int, Outcome] = unpack(wait_for(answer))
                 dead, lived = False, True
-            except deaths() as error:
+            except actor_errors() as error:
                 if self._closing:
                     raise
                 if not lived and len(outcomes) >= MAX_REPLACEMENTS:
@@ -224,7 +224,7 @@ class RayVectorEnv(BatchedVectorEnv):
 
 def _dies(actor: RayActor, method: str, cause: Exception) -> RuntimeError:
     return RuntimeError(
-        f"the actor of environments {actor.numbers.start} to {actor.numbers.stop - 1} dies of the same command "
+        f"the actor of environments {actor.env_ids.start} to {actor.env_ids.stop - 1} dies of the same command "
         f"({method}) again and again; last reason: {cause}"
     )
 

@@ -48,8 +48,8 @@ class ThreadVectorEnv(BatchedVectorEnv):
         self._envs = LocalEnvs.open(range(num_envs), env_kwargs, group_size=group_size, num_threads=threads)
         super().__init__(self._envs.describe(), num_envs, group_size, autoreset_mode)
 
-    def _execute(self, commands: Mapping[int, Command], patience: float | None = None) -> dict[int, Outcome]:
-        return self._envs.run(commands) if patience is None else self._envs.run_patiently(commands, patience)
+    def _execute(self, commands: Mapping[int, Command], timeout: float | None = None) -> dict[int, Outcome]:
+        return self._envs.run(commands) if timeout is None else self._envs.run_with_timeout(commands, timeout)
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
         return self._envs.call(name, *args, **kwargs)

@@ -1,7 +1,7 @@
 """Transport: how what environments return travels between processes.
 
 All arrays of one answer lie end to end in one buffer, each once however often it is referred to, and the receiver gets
-views of it. Of a finished trajectory only the ending travels: the receiver has the rest already.
+views of it. Of a finished trajectory only the delta travels: the receiver has the rest already.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.messages import Outcome, Running
 
-Parcel: TypeAlias = tuple[bytes, NDArray[np.uint8]]
+PackedArrays: TypeAlias = tuple[bytes, NDArray[np.uint8]]
 """A pickle in which arrays are references, and the buffer that they refer to: ``(n,)`` ``uint8``."""
 
 _ALIGNMENT = 64
-_SAID_BEFORE = frozenset({"sample", "prompt", "system_prompt", "turns"})
+_SENT_BEFORE = frozenset({"sample", "prompt", "system_prompt", "turns"})
 
 
 class _Packer(pickle.Pickler):
@@ -54,7 +54,7 @@ class _Unpacker(pickle.Unpickler):
         return self.made[pid]
 
 
-def pack(value: Any) -> Parcel:
+def pack(value: Any) -> PackedArrays:
     """Write a value down; arrays that occur several times are written once.
 
     Raises:
@@ -69,14 +69,14 @@ def pack(value: Any) -> Parcel:
     return file.getvalue(), buffer
 
 
-def unpack(parcel: Parcel) -> Any:
-    """Read a value back; its arrays are read-only views of the parcel's buffer, which they keep alive."""
-    pickled, buffer = parcel
+def unpack(packed: PackedArrays) -> Any:
+    """Read a value back; its arrays are read-only views of the buffer, which they keep alive."""
+    pickled, buffer = packed
     return _Unpacker(io.BytesIO(pickled), buffer).load()
 
 
 @dataclass(frozen=True)
-class Ending:
+class TrajectoryDelta:
     """What is new in a finished trajectory to whoever has its prompt and turns.
 
     Attributes:
@@ -92,15 +92,15 @@ def strip(outcome: Outcome) -> Outcome:
     if not outcome.done or not isinstance(trajectory, Trajectory):
         return outcome
     new = {
-        field.name: getattr(trajectory, field.name) for field in fields(Trajectory) if field.name not in _SAID_BEFORE
+        field.name: getattr(trajectory, field.name) for field in fields(Trajectory) if field.name not in _SENT_BEFORE
     }
-    return replace(outcome, info={**outcome.info, "trajectory": Ending(new)})
+    return replace(outcome, info={**outcome.info, "trajectory": TrajectoryDelta(new)})
 
 
 def restore(outcome: Outcome, running: Running | None) -> Outcome:
     """Undo ``strip``, given the episode before its last turn."""
-    ending = outcome.info.get("trajectory")
-    if not isinstance(ending, Ending) or running is None:
+    delta = outcome.info.get("trajectory")
+    if not isinstance(delta, TrajectoryDelta) or running is None:
         return outcome
-    trajectory = running.trajectory(**ending.fields).extended(outcome.info["turn"])
+    trajectory = running.trajectory(**delta.fields).extended(outcome.info["turn"])
     return replace(outcome, info={**outcome.info, "trajectory": trajectory})

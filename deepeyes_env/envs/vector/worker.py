@@ -10,7 +10,7 @@ from typing import Any
 from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox
 from deepeyes_env.envs.vector.local import LocalEnvs
 from deepeyes_env.envs.vector.messages import Command, EnvDescription
-from deepeyes_env.envs.vector.transport import Parcel, pack, strip
+from deepeyes_env.envs.vector.transport import PackedArrays, pack, strip
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class WorkerConfig:
 
 
 class Worker:
-    """Holds whole groups of environments; answers each vector step in one parcel."""
+    """Holds whole groups of environments; answers each vector step with one ``PackedArrays``."""
 
-    def start(self, config: WorkerConfig, numbers: range) -> tuple[int, EnvDescription]:
+    def start(self, config: WorkerConfig, env_ids: range) -> tuple[int, EnvDescription]:
         """Make the environments; not in ``__init__``, where Ray would hide the type of what they raise.
 
         Returns:
@@ -42,7 +42,7 @@ class Worker:
         for toolbox in config.toolboxes:
             TOOLBOXES.register(toolbox.name, toolbox)
         self._envs = LocalEnvs.open(
-            numbers, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
+            env_ids, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
         )
         return os.getpid(), self._envs.describe()
 
@@ -55,13 +55,13 @@ class Worker:
         for turn in range(max(map(len, logs.values()), default=0)):
             self._envs.run({i: log[turn] for i, log in logs.items() if turn < len(log)})
 
-    def run(self, commands: Mapping[int, Command], patience: float | None) -> Parcel:
-        """Execute commands; returns the outcomes by environment, with patience those that are known by then."""
+    def run(self, commands: Mapping[int, Command], timeout: float | None) -> PackedArrays:
+        """Execute commands; returns the outcomes by environment, with a timeout those that are known by then."""
         envs = self._envs
-        outcomes = envs.run(commands) if patience is None else envs.run_patiently(commands, patience)
+        outcomes = envs.run(commands) if timeout is None else envs.run_with_timeout(commands, timeout)
         return pack({i: strip(outcome) for i, outcome in outcomes.items()})
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parcel:
+    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PackedArrays:
         """Return an attribute of each environment, or call it."""
         return pack(self._envs.call(name, *args, **kwargs))
 

@@ -10,19 +10,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from deepeyes_env.core import ToolCall, Trajectory
-from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.core import ToolCall, Trajectory, letter_options
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import PixelBox, Size, from_native
 from deepeyes_env.tools.context import MAX_BOX_RATIO
+from deepeyes_env.tools.signature import is_box_schema
 
 ROTATIONS = (90, 180, 270)
 """Degrees clockwise among which the rotate action chooses."""
-
-MIN_BOX_SIDE = 32
-"""Shortest side of a zoomed box in native pixels: the least, in even numbers, that all built-in variants accept."""
 
 WIDEST = MAX_BOX_RATIO - 1
 """How many times as long as the other a side of a zoomed box may be; less than the tools allow, against rounding."""
@@ -62,8 +60,8 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         if max_options < 1:
             raise UsageError(f"StructuredAction(max_options={max_options}): must be at least 1")
         self._env = inner
-        self._own = Dialect.of(inner.toolbox)
-        self._dialects = {inner.toolbox.name: self._own}
+        self._own = ToolNames.of(inner.toolbox)
+        self._names = {inner.toolbox.name: self._own}
         spaces: dict[str, gym.Space[Any]] = {
             "zoom": gym.spaces.Box(0.0, 1.0, (4,), np.float32),
             "rotate": gym.spaces.Discrete(len(ROTATIONS)),
@@ -87,21 +85,21 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         kind, trajectory, space = self.kinds[index], self._env.trajectory, self._spaces[index]
         if isinstance(space, gym.spaces.Discrete) and not 0 <= int(value) < space.n:
             raise UsageError(f"action {action!r}: the value of {kind} must be 0 to {space.n - 1}")
-        dialect = self._dialect(trajectory.toolbox)
+        names = self._names_in(trajectory.toolbox)
         if kind == "answer":
-            return dialect.format_answer(option_letter(trajectory.sample.options, int(value)))
-        tool, parameter = dialect.targets.get(kind) or self._own.targets[kind]
+            return names.format_answer(option_letter(trajectory.sample.options, int(value)))
+        tool, parameter = names.targets.get(kind) or self._own.targets[kind]
         return ToolCall(tool, {parameter: _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]})
 
-    def _dialect(self, toolbox: str) -> Dialect:
-        if toolbox not in self._dialects:
-            self._dialects[toolbox] = Dialect.of(get_toolbox(toolbox) if toolbox else PLAIN)
-        return self._dialects[toolbox]
+    def _names_in(self, toolbox: str) -> ToolNames:
+        if toolbox not in self._names:
+            self._names[toolbox] = ToolNames.of(get_toolbox(toolbox) if toolbox else PLAIN)
+        return self._names[toolbox]
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
-    """How calls and answers are written in one toolbox.
+class ToolNames:
+    """What one toolbox calls its tools and their parameters, and how it writes answers.
 
     Attributes:
         targets: For ``"zoom"`` and ``"rotate"`` the name of the tool and of its parameter, where there is one.
@@ -112,12 +110,12 @@ class Dialect:
     format_answer: Callable[[str], str]
 
     @classmethod
-    def of(cls, toolbox: Toolbox) -> Dialect:
+    def of(cls, toolbox: Toolbox) -> ToolNames:
         """Look a toolbox's tools over."""
         targets: dict[str, tuple[str, str]] = {}
         for tool in toolbox.make_tools().values():
             for name, schema in tool.schema["function"]["parameters"].get("properties", {}).items():
-                if schema.get("type") == "array" and schema.get("minItems") == schema.get("maxItems") == 4:
+                if is_box_schema(schema):
                     targets.setdefault("zoom", (tool.name, name))
                 elif name == "angle":
                     targets.setdefault("rotate", (tool.name, name))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import Calls
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import DataError, UnexportableError, UsageError
 from deepeyes_env.trajectories.export import huggingface, openai_jsonl, openai_reader, sharegpt, vlmevalkit
-from deepeyes_env.trajectories.export.conversation import Calls, Conversation, conversation_of
+from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
 
 
@@ -23,21 +24,21 @@ class Format:
         suffix: What its files' names end with.
         write: Writes conversations to a file.
         read: Reads and checks a file.
-        objection: Says why a conversation has no place in the format; empty if it has.
+        reason_to_skip: Says why a conversation has no place in the format; empty if it has.
     """
 
     suffix: str
     write: Callable[[Iterable[Conversation], Path], None]
     read: Callable[[Path], Iterator[Conversation]]
-    objection: Callable[[Conversation], str]
+    reason_to_skip: Callable[[Conversation], str]
 
 
 CONVERSATIONS: Mapping[str, Format] = {
-    "sharegpt": Format(".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.objection),
+    "sharegpt": Format(".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.reason_to_skip),
     "huggingface": Format(
-        ".parquet", huggingface.write_huggingface, huggingface.read_huggingface, huggingface.objection
+        ".parquet", huggingface.write_huggingface, huggingface.read_huggingface, huggingface.reason_to_skip
     ),
-    "openai": Format(".jsonl", openai_jsonl.write_openai, openai_reader.read_openai, openai_jsonl.objection),
+    "openai": Format(".jsonl", openai_jsonl.write_openai, openai_reader.read_openai, openai_jsonl.reason_to_skip),
 }
 """The formats that a model is trained on, by name."""
 
@@ -167,8 +168,8 @@ def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any,
         raise UsageError("rows: has no effect without dataset; leave it out")
 
 
-def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.Question] | None:
-    return None if samples is None else {sample.id: vlmevalkit.Question.of(sample) for sample in samples}
+def _questions(samples: Iterable[Sample] | None) -> dict[str, vlmevalkit.BenchmarkQuestion] | None:
+    return None if samples is None else {sample.id: vlmevalkit.BenchmarkQuestion.of(sample) for sample in samples}
 
 
 class _Kept:
@@ -188,7 +189,7 @@ class _Kept:
             except UnexportableError as error:
                 self.left_out[str(error)] += 1
                 continue
-            if reason := format.objection(conversation):
+            if reason := format.reason_to_skip(conversation):
                 self.left_out[reason] += 1
             else:
                 self.written += 1
@@ -220,7 +221,7 @@ class _Kept:
 
     def _selected(self, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
         for trajectory in trajectories:
-            if reason := self._selection.objection(trajectory):
+            if reason := self._selection.reason_to_skip(trajectory):
                 self.left_out[reason] += 1
             else:
                 yield trajectory

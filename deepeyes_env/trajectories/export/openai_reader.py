@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.errors import DataError
-from deepeyes_env.images.files import image_extension
+from deepeyes_env.images.files import MIME, image_extension
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
-from deepeyes_env.trajectories.export.openai_jsonl import MAX_IMAGE_BYTES, MAX_IMAGES, MIME, NAME
+from deepeyes_env.trajectories.export.conversation import Conversation
+from deepeyes_env.trajectories.export.openai_jsonl import MAX_IMAGE_BYTES, MAX_IMAGES, NAME
 
 
 def read_openai(path: Path) -> Iterator[Conversation]:
@@ -62,7 +63,7 @@ class _Reader:
     def _check_end(self) -> None:
         if not self._messages or self._messages[-1].role != "assistant":
             raise ValueError("messages must end with one of the assistant")
-        if not any(message.learn for message in self._messages if message.role == "assistant"):
+        if not any(message.trainable for message in self._messages if message.role == "assistant"):
             raise ValueError("messages holds no assistant message of weight 1")
         images = sum(len(message.images) for message in self._messages)
         if images > MAX_IMAGES:
@@ -87,7 +88,7 @@ class _Reader:
         if weight not in (0, 1):
             raise ValueError(f"{where}.weight must be 0 or 1, not {weight!r}")
         self._open = [call.id for call in calls]
-        self._messages.append(ChatMessage("assistant", text, calls=calls, learn=bool(weight)))
+        self._messages.append(ChatMessage("assistant", text, calls=calls, trainable=bool(weight)))
 
     def _call(self, call: Any, where: str) -> ToolCall:
         if get(call, "type", str, where) != "function":

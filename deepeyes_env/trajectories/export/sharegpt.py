@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
-from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation
+from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
 from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 INFO = "dataset_info.json"
@@ -36,7 +37,7 @@ _ASKING = ("human", "observation")
 _SAYING = ("gpt", "function_call")
 
 
-def objection(conversation: Conversation) -> str:
+def reason_to_skip(conversation: Conversation) -> str:
     """Return why a conversation has no place in the format; empty if it has."""
     for message in conversation.messages:
         if message.calls and any(mark in message.text + _json(message.calls) for mark in (_OPEN, _CLOSE)):

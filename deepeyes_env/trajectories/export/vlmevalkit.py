@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.conversation import utf8
+from deepeyes_env.core import LETTERS, Sample, Trajectory
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
@@ -29,7 +29,6 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images.frames import to_native
 from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
-from deepeyes_env.trajectories.export.conversation import utf8
 
 NO_ANSWER = "no answer given"
 """The prediction of an episode that ended without an answer; an empty cell would be read as the text ``nan``."""
@@ -60,7 +59,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BenchmarkQuestion:
     """A sample as the benchmark has it, options in their own order, without its images.
 
     Attributes:
@@ -78,12 +77,14 @@ class Question:
     metadata: Mapping[str, Any]
 
     @classmethod
-    def of(cls, sample: Sample) -> Question:
+    def of(cls, sample: Sample) -> BenchmarkQuestion:
         """Take from a sample what a sheet needs."""
         return cls(sample.id, sample.question, sample.answer, sample.options, sample.metadata)
 
 
-def prediction_of(trajectory: Trajectory, original: Question | None = None, row: Question | None = None) -> Prediction:
+def prediction_of(
+    trajectory: Trajectory, original: BenchmarkQuestion | None = None, row: BenchmarkQuestion | None = None
+) -> Prediction:
     """Make a row of an episode.
 
     Args:
@@ -101,7 +102,7 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
                 f"sample {shown.id!r} has options, which were shown in an order of their own; give the data set that "
                 "was played, so that predicted letters can be those of its rows"
             )
-        original = Question.of(shown)
+        original = BenchmarkQuestion.of(shown)
     if original.question != shown.question or sorted(original.options) != sorted(shown.options):
         raise ValueError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
     row = row or original
@@ -114,13 +115,13 @@ def prediction_of(trajectory: Trajectory, original: Question | None = None, row:
     return Prediction(row.id, row.question, _predicted(trajectory, original, letters), others)
 
 
-def _letters(question: Question) -> str:
+def _letters(question: BenchmarkQuestion) -> str:
     letters = str(question.metadata.get(OPTION_LETTERS, ""))
-    usual = ascii_uppercase[: len(question.options)]
-    return letters if len(set(letters)) == len(usual) and set(letters) <= set(ascii_uppercase) else usual
+    usual = LETTERS[: len(question.options)]
+    return letters if len(set(letters)) == len(usual) and set(letters) <= set(LETTERS) else usual
 
 
-def _predicted(trajectory: Trajectory, original: Question, letters: str) -> str:
+def _predicted(trajectory: Trajectory, original: BenchmarkQuestion, letters: str) -> str:
     answer = (trajectory.answer or "").strip()
     if not answer:
         return NO_ANSWER
@@ -149,7 +150,7 @@ def write_vlmevalkit(predictions: Iterable[Prediction], path: Path) -> None:
     """
     rows = list(predictions)
     columns = ["index", "question", *dict.fromkeys(key for row in rows for key in row.others), "prediction"]
-    options = sorted(column for column in columns if column in ascii_uppercase)
+    options = sorted(column for column in columns if column in LETTERS)
     columns = ["index", "question", *options, *(c for c in columns[2:] if c not in options)]
     table = [[_cell(row, column) for column in columns] for row in rows]
     write = _write_xlsx if _is_xlsx(path) else _write_tsv

@@ -28,7 +28,7 @@ def started(tmp_path):
     ) as program:
         first, second = program.stdout.readline(), program.stdout.readline()
         assert first.startswith("play at http://127.0.0.1:"), program.stderr.read()
-        assert second == f"recording in {tmp_path / 'run'}; Ctrl-C stops, the same command goes on\n"
+        assert second == f"recording in {tmp_path / 'run'}; Ctrl-C stops, the same command resumes\n"
         yield program, first.split()[-1]
         program.kill()
 

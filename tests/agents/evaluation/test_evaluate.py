@@ -208,7 +208,7 @@ def test_samples_with_one_id_are_two_questions(tmp_path):
     assert pair.test.questions == 4
 
 
-def test_samples_with_one_id_are_two_questions_in_all_orders_too(tmp_path):
+def test_samples_with_one_id_are_two_questions_in_circular_accuracy_too(tmp_path):
     twice = [replace(sample, id="x", options=("yes", "no", "other"), answer="yes") for sample in samples()[:2]]
     benchmark, dataset = open_benchmark("jsonl", twice, circular=True)
     report = evaluate(benchmark, dataset, agents.make_agent("oracle"), RULES, out=tmp_path / "run", progress=False)
@@ -367,7 +367,7 @@ def test_the_report_is_written_with_plots_and_page(tmp_path):
     text = (out / "report.md").read_text()
     assert "| see | 6 |" in text
     assert "maj@k" in text
-    for name in ("accuracy", "looking", "repeats"):
+    for name in ("accuracy", "tool_use", "repeats"):
         assert (out / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "index.html").is_file()
     assert report.conditions[0].failed_calls.keys() <= {"malformed", "bad_arguments"}
@@ -390,7 +390,7 @@ def test_odd_names_do_no_harm(tmp_path):
     assert "<b>" not in text
 
 
-def test_questions_in_all_orders_of_their_options(tmp_path):
+def test_circular_accuracy(tmp_path):
     benchmark, dataset = open_benchmark("jsonl", samples(4), circular=True)
     assert len(dataset) == 12
 
@@ -401,10 +401,11 @@ def test_questions_in_all_orders_of_their_options(tmp_path):
     report = evaluate(benchmark, dataset, agents.make_agent("blind"), scoring, out=tmp_path / "run", progress=False)
     condition = report.conditions[0]
     assert (condition.accuracy.value, condition.accuracy.questions) == (pytest.approx(11 / 12), 4)
-    assert (condition.all_orders.value, condition.all_orders.questions) == (0.75, 4)
+    assert (condition.circular_accuracy.value, condition.circular_accuracy.questions) == (0.75, 4)
     some = {"limit": 8, "out": tmp_path / "some", "progress": False}
     condition = evaluate(benchmark, dataset, agents.make_agent("blind"), scoring, **some).conditions[0]
-    assert (condition.all_orders.value, condition.all_orders.questions) == (1.0, 2), "s2 was not asked in all orders"
+    circular = condition.circular_accuracy
+    assert (circular.value, circular.questions) == (1.0, 2), "s2 was not asked in all orders"
     places = Counter(each.sample.options.index("yes") for each in read_trajectories(tmp_path / "run"))
     assert places == {0: 4, 1: 4, 2: 4}, "the environment keeps the order"
 

@@ -91,26 +91,26 @@ def orders(*scores, question="q", repeat=0, first=0, of=None):
     ]
 
 
-def all_orders(rows):
-    return metrics.condition_of("on", rows, GROUPED).all_orders
+def circular_accuracy(rows):
+    return metrics.condition_of("on", rows, GROUPED).circular_accuracy
 
 
 def test_a_question_asked_in_some_of_its_orders_does_not_count():
     whole = orders(1, 1, 0, question="a") + orders(1, 1, 1, question="b", first=3)
-    assert (all_orders(whole).value, all_orders(whole).questions) == (0.5, 2)
+    assert (circular_accuracy(whole).value, circular_accuracy(whole).questions) == (0.5, 2)
     begun = orders(1, 1, question="c", first=6, of=3)
     failed = orders(1, None, 1, question="d", first=9)
-    assert all_orders(whole + begun + failed) == all_orders(whole)
-    assert all_orders(begun + failed) is None
+    assert circular_accuracy(whole + begun + failed) == circular_accuracy(whole)
+    assert circular_accuracy(begun + failed) is None
 
 
 def test_each_repeat_asks_a_question_in_all_orders():
     rows = orders(1, 1) + orders(1, 0, repeat=1) + orders(1, repeat=2, of=2)
-    assert (all_orders(rows).value, all_orders(rows).questions) == (0.5, 1)
+    assert (circular_accuracy(rows).value, circular_accuracy(rows).questions) == (0.5, 1)
 
 
 def test_the_same_order_twice_is_one():
-    assert all_orders([*orders(1, of=2), *orders(1, of=2)]) is None
+    assert circular_accuracy([*orders(1, of=2), *orders(1, of=2)]) is None
 
 
 # --- intervals ---------------------------------------------------------------------------------------------------
@@ -132,14 +132,14 @@ def test_questions_with_equal_means_are_not_certain():
     assert one.low < 0.4 < 0.75 < one.high
 
 
-def test_all_orders_that_all_agree_are_not_certain():
+def test_circular_accuracy_of_orders_that_all_agree_is_not_certain():
     rows = [
         each
         for repeat in range(3)
         for question in range(4)
         for each in orders(1, 1, question=f"q{question}", repeat=repeat, first=2 * question)
     ]
-    found = all_orders(rows)
+    found = circular_accuracy(rows)
     assert (found.value, found.questions) == (1, 4)
     assert (found.low, found.high) == pytest.approx(wilson(4, 4))
 

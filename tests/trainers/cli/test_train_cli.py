@@ -66,11 +66,11 @@ def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
     assert names == [
         "no bonus (before)",
         "no bonus",
-        "no bonus, calls cost",
+        "no bonus, per-call penalty",
         "unconditional bonus",
         "conditional bonus",
-        "conditional, calls cost",
-        "then only calls cost",
+        "conditional bonus, per-call penalty",
+        "conditional bonus, then per-call penalty",
     ]
     assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
     weights = folder / "no_bonus" / "seed_3" / "checkpoints" / "step_000001" / "model.safetensors"
@@ -110,13 +110,13 @@ def test_ablate_takes_no_runs_with_other_settings(tmp_path):
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
     from deepeyes_env.trainers.grpo import trainer
 
-    def interrupted(self, stopper):
+    def interrupted(self, stop):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
     result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
     assert result.exit_code == 130
-    assert "goes on from there" in result.output
+    assert "run the same command again to resume" in result.output
     assert [path.name for path in (tmp_path / "ablation").iterdir()] == ["no_bonus"]
 
 

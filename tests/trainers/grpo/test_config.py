@@ -1,4 +1,4 @@
-"""Settings: presets, files, overrides, and what is said of wrong ones."""
+"""Settings: presets, files, overrides, and error messages."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from deepeyes_env.data.photos import plant  # noqa: E402
 from deepeyes_env.envs.vector import ThreadVectorEnv  # noqa: E402
 from deepeyes_env.images.views import ViewBudget  # noqa: E402
 from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
-from deepeyes_env.trainers.grpo.rollouts import Rollouts, Start  # noqa: E402
+from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec, Rollouts  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import make_batch  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
@@ -51,7 +51,7 @@ def test_an_image_that_cannot_be_decoded_costs_its_group_only():
     env = ThreadVectorEnv(4, group_size=2, autoreset_mode=AutoresetMode.DISABLED, dataset=[good, bad], view=VIEW)
     policy = VisionPolicy.load(BASE)
     rollouts = Rollouts(env, Generator(policy, Sampling(1.0, 16)), patience=1.0)
-    rollouts.begin([Start(0, source, (1, member), source) for source in (0, 1) for member in (0, 1)])
+    rollouts.begin([EpisodeSpec(0, source, (1, member), source) for source in (0, 1) for member in (0, 1)])
     played = rollouts.play()
     env.close()
     assert [bool(each.error) for each in played] == [False, False, True, True]

@@ -1,4 +1,4 @@
-"""The trainer on the shipped policy: steps, estimators, faults, and going on after a kill."""
+"""The trainer on the shipped policy: steps, estimators, faults, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepeyes_env.trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
 from deepeyes_env.trainers.grpo.learner import NonFiniteError  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
-from deepeyes_env.trainers.grpo.stopping import undisturbed  # noqa: E402
+from deepeyes_env.trainers.grpo.stopping import defer_signals  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
@@ -192,22 +192,22 @@ def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, monke
         trainer.close()
 
 
-PRICED = """
+CONSTANT = """
 from deepeyes_env.rewards import Rubric, Term, register_rubric
 
-def dear(evidence):
+def constant(evidence):
     return 7.0
 
-register_rubric("test_dear", Rubric([Term("dear", dear, 1.0)]))
+register_rubric("test_constant", Rubric([Term("constant", constant, 1.0)]))
 """
 
 
 @pytest.mark.ray
 def test_a_rubric_of_a_plugin_reaches_the_actors(tmp_path, monkeypatch):
-    (tmp_path / "dear_plugin.py").write_text(PRICED, encoding="utf-8")
+    (tmp_path / "constant_plugin.py").write_text(CONSTANT, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    settings = ("env.plugins=[dear_plugin]", "env.rubric=test_dear", "rollout.backend=ray", "rollout.actors=1")
+    settings = ("env.plugins=[constant_plugin]", "env.rubric=test_constant", "rollout.backend=ray", "rollout.actors=1")
     run(config(tmp_path / "run", *settings), live=False)
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[1]["reward/total"] == 7
 
@@ -246,9 +246,9 @@ def test_the_constant_length_is_that_of_the_run(tmp_path):
     def spoil(trainer):
         real = trainer.learner._loss
 
-        def loss(rows, read, targets, given, *rest):
+        def loss(rows, scores, targets, given, *rest):
             totals.append(given.length)
-            return real(rows, read, targets, given, *rest)
+            return real(rows, scores, targets, given, *rest)
 
         trainer.learner._loss = loss
 
@@ -256,32 +256,32 @@ def test_the_constant_length_is_that_of_the_run(tmp_path):
     assert set(totals) == {3 * 32}
 
 
-def test_metrics_are_means_over_the_tokens_that_were_read(tmp_path):
-    """Half of the episodes have no advantage, and are not read."""
+def test_metrics_are_means_over_the_tokens_that_are_trained_on(tmp_path):
+    """Half of the episodes have no advantage, and do not go through the model."""
     logged = {}
 
     def spoil(trainer):
         learner = trainer.learner
-        useful, real = learner._useful, learner._read
-        read = []
+        useful, real = learner._useful, learner._forward
+        forwarded = []
         learner._useful = lambda targets, rows: [row for row in useful(targets, rows) if row % 2 == 0]
 
         def noted(policy, packs):
-            for rows, said in real(policy, packs):
-                read.append((rows, said))
-                yield rows, said
+            for rows, scores in real(policy, packs):
+                forwarded.append((rows, scores))
+                yield rows, scores
 
-        learner._read = noted
+        learner._forward = noted
         learn = learner.learn
 
-        def kept(batch, shuffle):
+        def logged_learn(batch, shuffle):
             metrics = learn(batch, shuffle)
-            mask = batch.policy_mask()
-            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for rows, each in read]
+            mask = batch.completion_mask()
+            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for rows, each in forwarded]
             logged.update(expected=torch.cat(entropies).mean().item(), found=metrics["learn/entropy"])
             return metrics
 
-        learner.learn = kept
+        learner.learn = logged_learn
 
     trained(tmp_path, "rollout.prompts=4", "rollout.group_size=4", "optim.micro_batch_tokens=300", spoil=spoil)
     assert logged["found"] == pytest.approx(logged["expected"], rel=1e-4)
@@ -342,7 +342,7 @@ def test_going_on_takes_the_settings_of_now(tmp_path):
 
 
 def test_a_run_goes_on_with_its_own_questions(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run to go on with; leave out --resume"):
+    with pytest.raises(FileNotFoundError, match="no run to resume; leave out --resume"):
         run(config(tmp_path / "run"), resume=True, live=False)
     run(config(tmp_path / "run", "evaluation.samples=2"), live=False)
     said = r"seed was 0 and now is 5, scenes\.easy was 0\.3 and now is 0\.4, evaluation\.samples was 2 and now is 4"
@@ -371,7 +371,7 @@ def test_ctrl_c_while_a_run_is_closed_waits_until_it_is(tmp_path, monkeypatch):
 
 def test_a_close_that_hangs_can_be_left_at_the_third_signal():
     before = signal.getsignal(signal.SIGINT)
-    with undisturbed() as came:
+    with defer_signals() as came:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -379,7 +379,7 @@ def test_a_close_that_hangs_can_be_left_at_the_third_signal():
     assert len(came) == 3
     assert signal.getsignal(signal.SIGINT) is before
     with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(lambda: undisturbed().__enter__()).result() == []
+        assert thread.submit(lambda: defer_signals().__enter__()).result() == []
 
 
 def test_registered_arguments_count_in_threads_too(tmp_path):
@@ -463,7 +463,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_no_processes(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "--resume goes on from there" in said
+    assert "resume with --resume" in said
     steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [f"step_{steps[-1]:06d}"]
     mine = subprocess.run(["pgrep", "-f", f"{tmp_path}"], capture_output=True, text=True, check=False)

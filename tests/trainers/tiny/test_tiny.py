@@ -1,4 +1,4 @@
-"""The shipped policy, its tokenizer, and what its lessons say."""
+"""The shipped policy, its tokenizer, and what its examples say."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from deepeyes_env.trainers.grpo.questions import scenes  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trainers.tiny.build import write  # noqa: E402
-from deepeyes_env.trainers.tiny.lessons import Teacher  # noqa: E402
+from deepeyes_env.trainers.tiny.examples import ExampleWriter  # noqa: E402
 from deepeyes_env.trainers.tiny.model import PROCESSOR  # noqa: E402
 from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
-from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, _studies  # noqa: E402
+from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, _training_scenes  # noqa: E402
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
 
 
@@ -35,8 +35,8 @@ def policy():
 
 
 @pytest.fixture(scope="module")
-def studies():
-    return list(_studies(3, 6, SEED, np.random.default_rng(0)))
+def training_scenes():
+    return list(_training_scenes(3, 6, SEED, np.random.default_rng(0)))
 
 
 def test_the_shipped_policy_is_small():
@@ -84,43 +84,43 @@ def test_the_default_scenes_are_the_tiny_task():
     assert scenes(Config(), "train", 5, 10) == pattern_search(length=10, seed=5)
 
 
-def test_crops_are_those_of_the_environment(studies):
+def test_crops_are_those_of_the_environment(training_scenes):
     import gymnasium as gym
 
     sample = pattern_search(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
-    crop = studies[0].good[0]
+    crop = training_scenes[0].good[0]
     env = gym.make("VisualToolbox-v2", dataset=[sample], view=VIEW)
     env.reset(seed=0)
     observation, *_ = env.step(zoom("red", crop.box))
     assert np.array_equal(observation["images"][0], crop.image.pixels())
     view = ops.fit(sample.images[0].pixels(), VIEW.fit((448, 448)))
-    assert np.array_equal(studies[0].view.image.pixels(), view)
+    assert np.array_equal(training_scenes[0].view.image.pixels(), view)
 
 
-def test_cells_know_what_they_show(studies):
-    for study in studies:
-        cells = study.view.cells
+def test_cells_know_what_they_show(training_scenes):
+    for scene in training_scenes:
+        cells = scene.view.cells
         assert set(cells.square.tolist()) == {-1, 0, 1, 2}
-        assert (cells.pattern >= 0).any() == study.easy
-        for number, square in enumerate(study.view.squares):
+        assert (cells.pattern >= 0).any() == scene.easy
+        for number, square in enumerate(scene.view.squares):
             assert np.allclose(cells.box[cells.square == number], square.box)
 
 
-def test_a_lesson_asks_what_the_environment_asks_and_points_at_the_object(policy, studies):
-    teacher = Teacher(policy.chat, phrases(), np.random.default_rng(3))
-    study = studies[0]
-    lesson = teacher.playing(study, study.good, 1.0)
-    text = policy.tokenizer.decode(lesson.tokens.ids)
+def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(policy, training_scenes):
+    writer = ExampleWriter(policy.chat, phrases(), np.random.default_rng(3))
+    scene = training_scenes[0]
+    example = writer.playing(scene, scene.good, 1.0)
+    text = policy.tokenizer.decode(example.tokens.ids)
     assert "Which pattern is on the " in text
     assert '{"name": "image_zoom_in_tool", "arguments": {"label": "' in text
-    assert len(lesson.tokens.images) == 2
-    said = policy.tokenizer.decode(lesson.tokens.ids[lesson.tokens.mask])
+    assert len(example.tokens.images) == 2
+    said = policy.tokenizer.decode(example.tokens.ids[example.tokens.mask])
     assert said.startswith("<think>")
     assert said.endswith("</answer><|im_end|>")
-    assert (lesson.tokens.ids[[place for p in lesson.pointers for place in p.shown]] == policy.image_token).all()
-    named = {policy.tokenizer.decode([int(lesson.tokens.ids[p.place])]) for p in lesson.pointers}
+    assert (example.tokens.ids[[place for p in example.pointers for place in p.shown]] == policy.image_token).all()
+    named = {policy.tokenizer.decode([int(example.tokens.ids[p.place])]) for p in example.pointers}
     assert len(named) == 1
-    assert named <= {square.colour for square in study.view.squares}
+    assert named <= {square.colour for square in scene.view.squares}
 
 
 def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
@@ -133,7 +133,7 @@ def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
     assert metrics["eval/accuracy/hard"] < 0.4
-    assert 0.05 < metrics["eval/zoom/rate"] < 0.45
+    assert 0.05 < metrics["eval/tool/rate"] < 0.45
     assert metrics["eval/reward/format"] > -0.02
 
 

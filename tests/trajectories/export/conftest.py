@@ -74,7 +74,7 @@ def plainly():
             replace(
                 message,
                 images=tuple(ImageRef.of(image.pixels()) for image in message.images),
-                learn=message.learn if weights else True,
+                trainable=message.trainable if weights else True,
             )
             for message in conversation.messages
         ]

@@ -56,8 +56,8 @@ def test_only_messages_that_worked_are_to_learn_from(noisy):
     for trajectory in noisy:
         said = [message for message in conversation_of(trajectory).messages if message.role == "assistant"]
         for message, turn in zip(said, trajectory.turns, strict=True):
-            assert message.learn == all(result.ok for result in turn.results)
-            checked.add(message.learn)
+            assert message.trainable == all(result.ok for result in turn.results)
+            checked.add(message.trainable)
     assert checked == {True, False}
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import ToolCall
 from deepeyes_env.errors import DataError
 from deepeyes_env.trajectories.export import conversation_of, export
-from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
-from deepeyes_env.trajectories.export.sharegpt import objection, read_sharegpt, write_sharegpt
+from deepeyes_env.trajectories.export.conversation import Conversation
+from deepeyes_env.trajectories.export.sharegpt import read_sharegpt, reason_to_skip, write_sharegpt
 
 
 def test_text_comes_back_word_for_word(noisy, tmp_path, plainly):
@@ -125,8 +126,8 @@ def test_an_entry_file_that_is_none_is_not_overwritten(oracle, tmp_path):
 def test_a_text_that_would_end_a_call_is_refused(oracle):
     made = conversation_of(oracle[0], "native")
     asking = replace(made.messages[1], calls=(ToolCall("f", {"x": "</tool_call>"}),))
-    assert objection(made) == ""
-    assert "<tool_call>" in objection(replace(made, messages=(made.messages[0], asking)))
+    assert reason_to_skip(made) == ""
+    assert "<tool_call>" in reason_to_skip(replace(made, messages=(made.messages[0], asking)))
 
 
 def drop(key):

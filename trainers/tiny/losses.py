@@ -1,4 +1,4 @@
-"""Losses: what a lesson, and what a picture, teaches."""
+"""Losses of the tiny policy's training: imitation with supervised attention, and vision pretraining."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch.nn.functional as F  # noqa: N812
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
 
 from deepeyes_env.agents.transformers.attention import MaskedAttention
-from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
-from deepeyes_env.trainers.tiny.lessons import Lesson, images_of
+from deepeyes_env.trainers.tiny.examples import Example, images_of
 from deepeyes_env.trainers.tiny.phrases import SIDE
 from deepeyes_env.trainers.tiny.scenes import Picture
 
 WEIGHTS = {"pattern": 3.0, "number": 1.0, "colour": 0.5, "other": 0.3}
-"""How much tokens weigh: the few that have to be found in an image the most."""
+"""Loss weights of tokens by kind; the few that must be read from the image weigh most."""
 
 POINTING_HEADS = 2
-"""Heads of the first layer that are taught where to look: one at the object, one at its pattern."""
+"""Heads of the first layer with supervised attention: one to the object, one to its pattern."""
 
 _RATIO = 1.3
 _OUT_OF_SIGHT = -1e9
 
 
-class LessonLoss:
+class ImitationLoss:
     """Imitation with supervised attention.
 
     Args:
@@ -45,27 +45,27 @@ class LessonLoss:
         for kind, words in (("number", map(str, range(SIDE + 1))), ("colour", COLOURS), ("pattern", TEXTURES)):
             self._weights[[vocabulary[spelled(word)] for word in words]] = WEIGHTS[kind]
 
-    def __call__(self, lessons: Sequence[Lesson]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the weighted cross entropy of what is to be imitated, and the loss of the pointers."""
-        images = images_of(lessons)
+        images = images_of(examples)
         features = dict(zip(map(id, images), self._policy.image_features(images), strict=True))
         total = weight = pointing = torch.zeros(())
         pointers = 0
-        for bucket in _buckets(lessons):
-            read = _Read.of(self._policy, bucket, features)
+        for bucket in _buckets(examples):
+            read = _EncodedExamples.of(self._policy, bucket, features)
             chosen = read.mask[:, 1:]
             wanted = read.ids[:, 1:][chosen]
             logits = self._policy.model.lm_head(read.hidden[:, :-1][chosen])
             weights = self._weights[wanted]
             total = total + (F.cross_entropy(logits, wanted, reduction="none") * weights).sum()
             weight = weight + weights.sum()
-            number = sum(len(lesson.pointers) for lesson in bucket)
+            number = sum(len(example.pointers) for example in bucket)
             if number:
                 pointing = pointing + number * self._pointing(read, bucket)
                 pointers += number
         return total / weight, pointing / max(1, pointers)
 
-    def _pointing(self, read: _Read, lessons: Sequence[Lesson]) -> torch.Tensor:
+    def _pointing(self, read: _EncodedExamples, examples: Sequence[Example]) -> torch.Tensor:
         """Return minus the log of the attention that falls on what is named, in the first layer."""
         text = self._policy.model.model.language_model
         layer, attention = text.layers[0], text.layers[0].self_attn
@@ -75,7 +75,7 @@ class LessonLoss:
         cos, sin = text.rotary_emb(read.embedded, read.positions)
         section = self._policy.model.config.text_config.rope_parameters["mrope_section"]
         query, key = apply_multimodal_rotary_pos_emb(query, key, cos, sin, section)
-        named = [(row, pointer) for row, lesson in enumerate(lessons) for pointer in lesson.pointers]
+        named = [(row, pointer) for row, example in enumerate(examples) for pointer in example.pointers]
         rows = torch.tensor([row for row, _ in named])
         places = torch.tensor([pointer.place for _, pointer in named])
         asked = query[rows, :POINTING_HEADS, places][:, :, None]
@@ -90,8 +90,8 @@ class LessonLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """Lessons of like length, read: ids and mask ``(B, L)``, positions ``(3, B, L)``, states ``(B, L, hidden)``."""
+class _EncodedExamples:
+    """Examples after a forward pass: ids and mask ``(B, L)``, positions ``(3, B, L)``, states ``(B, L, hidden)``."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -100,29 +100,31 @@ class _Read:
     hidden: torch.Tensor
 
     @classmethod
-    def of(cls, policy: VisionPolicy, lessons: Sequence[Lesson], features: dict[int, torch.Tensor]) -> _Read:
-        length = max(len(lesson.tokens) for lesson in lessons)
-        shape = (len(lessons), length)
+    def of(
+        cls, policy: VisionPolicy, examples: Sequence[Example], features: dict[int, torch.Tensor]
+    ) -> _EncodedExamples:
+        length = max(len(example.tokens) for example in examples)
+        shape = (len(examples), length)
         ids, mask, filled = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         positions = np.zeros((3, *shape), np.int64)
-        for row, lesson in enumerate(lessons):
-            here = slice(0, len(lesson.tokens))
-            ids[row, here], mask[row, here], filled[row, here] = lesson.tokens.ids, lesson.tokens.mask, True
-            positions[:, row, here] = policy.positions(lesson.tokens)[0]
+        for row, example in enumerate(examples):
+            here = slice(0, len(example.tokens))
+            ids[row, here], mask[row, here], filled[row, here] = example.tokens.ids, example.tokens.mask, True
+            positions[:, row, here] = policy.positions(example.tokens)[0]
         tokens, where = torch.from_numpy(ids), torch.from_numpy(positions)
-        shown = torch.cat([features[id(image)] for image in images_of(lessons)])
+        shown = torch.cat([features[id(image)] for image in images_of(examples)])
         embedded = policy.model.model.language_model.embed_tokens(tokens)
         embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown)
-        attention = MaskedAttention(own_attention(torch.from_numpy(filled)))
+        attention = MaskedAttention(causal_mask(torch.from_numpy(filled)))
         hidden = policy.hidden(tokens, where, attention, [shown])
         return cls(tokens, torch.from_numpy(mask), where, embedded, hidden)
 
 
 class PictureLoss(torch.nn.Module):
-    """What each image token should know: the colour, the pattern and the box of the object there.
+    """Vision pretraining: each image token predicts the colour, the pattern and the box of the object that it shows.
 
-    Colours, patterns and numbers are read off through the model's own word embeddings, so that the language model finds
-    them in the image in the form in which it says them. The rest of this module is thrown away.
+    Predictions go through the model's own word embeddings, so that image tokens and words share a representation. The
+    other weights of this module are thrown away afterwards.
 
     Args:
         policy: The model.
@@ -157,7 +159,7 @@ class PictureLoss(torch.nn.Module):
         return of_colour + of_pattern + 0.5 * of_box
 
     def weights(self) -> list[torch.nn.Parameter]:
-        """Return what is learned: the vision tower, the word embeddings, and this module."""
+        """Return the trained parameters: the vision tower, the word embeddings, and this module."""
         model = self._policy.model.model
         own = [self._scale, *self._head.parameters()]
         return [*model.visual.parameters(), model.language_model.embed_tokens.weight, *own]
@@ -175,13 +177,13 @@ def _targets(pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, t
     return torch.from_numpy(np.concatenate(colours)), torch.from_numpy(patterns), torch.from_numpy(boxes).round().long()
 
 
-def _buckets(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
-    buckets: list[list[Lesson]] = []
-    for lesson in sorted(lessons, key=lambda lesson: len(lesson.tokens)):
-        if buckets and len(lesson.tokens) <= _RATIO * len(buckets[-1][0].tokens):
-            buckets[-1].append(lesson)
+def _buckets(examples: Sequence[Example]) -> list[list[Example]]:
+    buckets: list[list[Example]] = []
+    for example in sorted(examples, key=lambda example: len(example.tokens)):
+        if buckets and len(example.tokens) <= _RATIO * len(buckets[-1][0].tokens):
+            buckets[-1].append(example)
         else:
-            buckets.append([lesson])
+            buckets.append([example])
     return buckets
 
 

@@ -1,4 +1,4 @@
-"""Handout: images go out shared, yet observations that someone holds at the same time never overlap."""
+"""Images go out shared, yet observations that someone holds at the same time never overlap."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from deepeyes_env.images import Image
 
 
-class Handout:
-    """Hands images of the store to the user of one environment.
+class ObservationViews:
+    """Read-only views of the store's images, for the observations of one environment.
 
     Gymnasium's ``check_env`` demands that two resets never return arrays with the same memory, read-only or not, while
     the store keeps one copy of an image for everyone. So an image is shared as long as nobody holds an earlier

@@ -1,8 +1,8 @@
-"""Lessons: conversations to imitate, and where in them it pays to look.
+"""Examples for imitation learning: conversations, with targets for the attention of the first layer.
 
-A lesson is a ``TokenSequence`` whose mask marks what is to be imitated, and
-pointers: places where the colour of an object is named, with the image tokens that show it. Supervising attention there
-is what makes the policy bind a colour to a box: without it, the question was ignored as soon as there were two objects.
+An example is a ``TokenSequence`` whose mask marks the tokens to imitate, and pointers: positions where the colour of an
+object is named, with the image tokens that show that object. Supervised attention at these positions makes the policy
+bind a colour to a box: without it, the question was ignored as soon as there were two objects.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.tiny.phrases import Phrases, answer, box_of, locate, zoom
-from deepeyes_env.trainers.tiny.scenes import Picture, Study
+from deepeyes_env.trainers.tiny.scenes import Picture, TrainingScene
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A place where an object is named.
+    """A position where an object is named: a target for the attention of that token.
 
     Attributes:
-        place: Which token names it.
-        shown: Places of the image tokens that show it.
-        marked: Places of those in which its pattern can be read; all that show it if there are none.
+        place: Position of the token that names it.
+        shown: Positions of the image tokens that show it.
+        marked: Positions of those in which its pattern can be read; all that show it if there are none.
     """
 
     place: int
@@ -38,12 +38,12 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Example:
     """A conversation to imitate.
 
     Attributes:
         tokens: The mask marks what is to be imitated.
-        pointers: Where it pays to look.
+        pointers: Targets of the supervised attention.
     """
 
     tokens: TokenSequence
@@ -51,20 +51,20 @@ class Lesson:
 
 
 @dataclass(slots=True)
-class _Page:
+class _Draft:
     """A conversation being written."""
 
     parts: list[TokenSequence] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
 
-class Teacher:
-    """Makes lessons of scenes.
+class ExampleWriter:
+    """Writes examples about scenes.
 
     Args:
-        chat: Writes conversations as tokens.
-        phrases: What is said in them.
-        rng: Decides who is asked for.
+        chat: Tokenizes conversations.
+        phrases: The texts of the task.
+        rng: Chooses what is asked.
     """
 
     def __init__(self, chat: Chat, phrases: Phrases, rng: np.random.Generator) -> None:
@@ -74,53 +74,53 @@ class Teacher:
         vocabulary = chat.tokenizer.get_vocab()
         self._colours: dict[int, str] = {vocabulary[colour]: colour for colour in COLOURS}
 
-    def grounding(self, study: Study) -> Lesson:
+    def grounding(self, scene: TrainingScene) -> Example:
         """Give the box of each object, in random order."""
-        page = _Page()
-        for turn, number in enumerate(self._rng.permutation(len(study.view.squares))):
-            square = study.view.squares[number]
+        draft = _Draft()
+        for turn, number in enumerate(self._rng.permutation(len(scene.view.squares))):
+            square = scene.view.squares[number]
             if turn == 0:
-                conversation = self._phrases.told_to_locate(square.colour, study.view.image)
-                self._hear(page, self._chat.prompt(conversation), study.view)
+                conversation = self._phrases.told_to_locate(square.colour, scene.view.image)
+                self._add_context(draft, self._chat.prompt(conversation), scene.view)
             else:
-                self._hear(page, self._chat.observation(Message(locate(square.colour)), self._chat.end_of_turn))
-            self._say(page, box_of(square.colour, square.box))
-        return self._lesson(page)
+                self._add_context(draft, self._chat.observation(Message(locate(square.colour)), self._chat.end_of_turn))
+            self._add_target(draft, box_of(square.colour, square.box))
+        return self._example(draft)
 
-    def reading(self, study: Study) -> Lesson:
+    def reading(self, scene: TrainingScene) -> Example:
         """Answer from a crop alone."""
-        crop = study.good[self._rng.integers(len(study.good))]
+        crop = scene.good[self._rng.integers(len(scene.good))]
         return self._answered(crop, crop.target, None)
 
-    def playing(self, study: Study, crops: Sequence[Picture], zooms: float) -> Lesson:
+    def playing(self, scene: TrainingScene, crops: Sequence[Picture], zooms: float) -> Example:
         """Play an episode: zoom with a probability, into one of the crops, then answer."""
-        target = int(self._rng.integers(len(study.view.squares)))
+        target = int(self._rng.integers(len(scene.view.squares)))
         own = [crop for crop in crops if crop.target == target]
         zoomed = own[self._rng.integers(len(own))] if own and self._rng.random() < zooms else None
-        return self._answered(study.view, target, zoomed)
+        return self._answered(scene.view, target, zoomed)
 
-    def _answered(self, picture: Picture, target: int, zoomed: Picture | None) -> Lesson:
-        page, square = _Page(), picture.squares[target]
+    def _answered(self, picture: Picture, target: int, zoomed: Picture | None) -> Example:
+        draft, square = _Draft(), picture.squares[target]
         options = [TEXTURES[number] for number in self._rng.permutation(len(TEXTURES))]
-        self._hear(page, self._chat.prompt(self._phrases.asked(square.colour, options, picture.image)), picture)
+        self._add_context(draft, self._chat.prompt(self._phrases.asked(square.colour, options, picture.image)), picture)
         if zoomed is not None:
-            self._say(page, zoom(square.colour, zoomed.box))
+            self._add_target(draft, zoom(square.colour, zoomed.box))
             reply = Message(self._phrases.reply, (zoomed.image,))
-            self._hear(page, self._chat.observation(reply, self._chat.end_of_turn), zoomed)
-        self._say(page, answer(square.colour, square.pattern))
-        return self._lesson(page)
+            self._add_context(draft, self._chat.observation(reply, self._chat.end_of_turn), zoomed)
+        self._add_target(draft, answer(square.colour, square.pattern))
+        return self._example(draft)
 
-    def _hear(self, page: _Page, said: TokenSequence, picture: Picture | None = None) -> None:
-        page.parts.append(said)
-        page.pictures += [picture] if picture else []
+    def _add_context(self, draft: _Draft, said: TokenSequence, picture: Picture | None = None) -> None:
+        draft.parts.append(said)
+        draft.pictures += [picture] if picture else []
 
-    def _say(self, page: _Page, text: str) -> None:
+    def _add_target(self, draft: _Draft, text: str) -> None:
         ids = np.array([*self._chat.tokenizer(text).input_ids, self._chat.end_of_turn], np.int64)
-        page.parts.append(TokenSequence(ids, np.ones(len(ids), np.bool_), np.zeros(len(ids), np.float32)))
+        draft.parts.append(TokenSequence(ids, np.ones(len(ids), np.bool_), np.zeros(len(ids), np.float32)))
 
-    def _lesson(self, page: _Page) -> Lesson:
-        tokens = TokenSequence.concatenated(page.parts)
-        return Lesson(tokens, tuple(self._pointers(tokens, page.pictures)))
+    def _example(self, draft: _Draft) -> Example:
+        tokens = TokenSequence.concatenated(draft.parts)
+        return Example(tokens, tuple(self._pointers(tokens, draft.pictures)))
 
     def _pointers(self, tokens: TokenSequence, pictures: Sequence[Picture]) -> list[Pointer]:
         """Point from each colour that is named to where the picture shown last before it shows that object."""
@@ -144,6 +144,6 @@ class Teacher:
         return pointers
 
 
-def images_of(lessons: Sequence[Lesson]) -> list[ImageRef]:
-    """Return the images of some lessons, in order."""
-    return [image for lesson in lessons for image in lesson.tokens.images]
+def images_of(examples: Sequence[Example]) -> list[ImageRef]:
+    """Return the images of some examples, in order."""
+    return [image for example in examples for image in example.tokens.images]
