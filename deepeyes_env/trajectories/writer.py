@@ -6,16 +6,17 @@ import json
 import logging
 import shutil
 import threading
-from concurrent.futures import Future
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.errors import ImageError
 from deepeyes_env.files import append_whole, refuse_file, replacing, start_of_last_line
 from deepeyes_env.images import codec
 from deepeyes_env.images.files import image_extension
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.single_flight import SingleFlight
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS, image_path
 
@@ -43,7 +44,7 @@ class TrajectoryWriter:
         self.folder = Path(folder)
         refuse_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._stored: dict[str, Future[str]] = {}
+        self._flight: SingleFlight[str, str] = SingleFlight({}, own_errors=(ImageError,))
         self._lock = threading.Lock()
         # Unbuffered, so that a failed write leaves nothing behind in a buffer to be written later.
         self._file = (self.folder / RECORDS).open("ab", buffering=0)
@@ -79,20 +80,8 @@ class TrajectoryWriter:
         self.close()
 
     def _store_once(self, image: ImageRef) -> str:
-        """Store an image unless another call has or is about to; encoding happens outside the lock, in parallel."""
-        with self._lock:
-            future = self._stored.get(image.digest)
-            mine = future is None
-            if future is None:
-                future = self._stored[image.digest] = Future()
-        if mine:
-            try:
-                future.set_result(self._store(image))
-            except BaseException as error:
-                with self._lock:
-                    del self._stored[image.digest]
-                future.set_exception(error)
-        return future.result()
+        """Store an image unless another call has; threads store different ones in parallel."""
+        return self._flight.once(image.digest, lambda: self._store(image))
 
     def _store(self, image: ImageRef) -> str:
         name = image_path(image.digest, _extension(image))
