@@ -14,6 +14,7 @@ from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.files import refuse_file, replacing
+from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
 from deepeyes_env.trajectories.page import PAGE
@@ -112,8 +113,8 @@ class RunFolder:
             "sample": played.sample.id if played else None,
             "actions": [turn.action for turn in played.turns] if played else [],
         }
-        with (self.path / FAILURES).open("a", encoding="ascii") as file:
-            file.write(json.dumps(record) + "\n")
+        with JSONLinesFile(self.path / FAILURES) as file:
+            file.append(json.dumps(record))
 
 
 def _describe(value: Any) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 
 @contextmanager
@@ -37,30 +36,9 @@ def refuse_existing(file: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{file}: exists; give another file or --overwrite")
 
 
-def append_whole(file: FileIO, line: bytes) -> None:
-    """Append a line to an unbuffered file, whole or, if that fails, not at all.
-
-    Raises:
-        OSError: The disk is full, say; the file is as it was.
-    """
-    end = os.fstat(file.fileno()).st_size
-    rest = memoryview(line)
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a file's content appear under another name too: as a hard link where the file system has them."""
     try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except BaseException:
-        file.truncate(end)
-        raise
-
-
-def start_of_last_line(file: BinaryIO, block: int = 1 << 16) -> int:
-    """Return the offset after the last line feed of a file, reading backwards; a run may be many gigabytes long."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - block)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

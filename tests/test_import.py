@@ -32,6 +32,7 @@ LAYERS = (
         "extras",
         "strict_json",
         "files",
+        "json_lines",
         "byte_cache",
         "single_flight",
         "core",
