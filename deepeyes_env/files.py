@@ -22,6 +22,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path``, moved into its place when the block succeeds and removed when it fails.
+
+    Its files are on the disk before it gets its name: a power cut must not leave half of them.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _flush(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a path is that of a file or folder (or of a part of one) that was not finished when killed."""
+    return any(part.startswith(".") and part.endswith(".tmp") for part in Path(name).parts)
+
+
 def refuse_file(folder: Path) -> None:
     """Raise ``FileExistsError`` if what is to be a folder is a file."""
     if folder.exists() and not folder.is_dir():
@@ -42,3 +65,10 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

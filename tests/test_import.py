@@ -33,6 +33,7 @@ LAYERS = (
         "strict_json",
         "files",
         "json_lines",
+        "output_folder",
         "byte_cache",
         "single_flight",
         "core",

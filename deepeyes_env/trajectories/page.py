@@ -25,6 +25,9 @@ _ASSETS = ("index.html", "viewer.css", "parts.js", "stage.js", "episode.js", "li
 PAGE = (_DATA, *_ASSETS)
 """Files of a page, but for its images."""
 
+CONVERTED = "converted"
+"""Folder of the images that browsers do not show, as PNGs."""
+
 _VIEWABLE = {".png", ".jpg", ".gif", ".webp", ".avif", ".bmp"}
 
 
@@ -100,7 +103,7 @@ class _Images:
 
     def _convert(self, image: ImageRef) -> str:
         """Store an image that browsers do not show as a PNG beside the page."""
-        name = f"converted/{image.digest}.png"
+        name = f"{CONVERTED}/{image.digest}.png"
         if not (self._folder / name).exists():
             data = codec.encode(image.pixels(), format="png")
             with replacing(self._folder / name) as temporary:
