@@ -34,6 +34,7 @@ LAYERS = (
         "files",
         "json_lines",
         "output_folder",
+        "plotting",
         "byte_cache",
         "single_flight",
         "core",
