@@ -7,13 +7,19 @@ import pytest
 from deepeyes_env.files import is_temporary, link_or_copy, replacing, replacing_folder
 
 
+def interrupted(replace, path, write):
+    with replace(path) as temporary:
+        write(temporary)
+        raise ValueError("half")
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "file"
     with replacing(path) as temporary:
         temporary.write_text("first")
         assert is_temporary(temporary.relative_to(tmp_path).as_posix())
-    with pytest.raises(NotADirectoryError), replacing(path) as temporary:
-        (temporary.parent / "file" / "none").write_text(temporary.write_text("second"))
+    with pytest.raises(ValueError, match="half"):
+        interrupted(replacing, path, lambda temporary: temporary.write_text("second"))
     assert [each.name for each in path.parent.iterdir()] == ["file"]
     assert path.read_text() == "first"
 
@@ -24,8 +30,8 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         with replacing_folder(path) as temporary:
             (temporary / name).write_text(name)
             assert is_temporary((temporary / name).relative_to(tmp_path).as_posix())
-    with pytest.raises(FileNotFoundError), replacing_folder(path) as temporary:
-        (temporary / "none" / str((temporary / "third").write_text("third"))).touch()
+    with pytest.raises(ValueError, match="half"):
+        interrupted(replacing_folder, path, lambda temporary: (temporary / "third").touch())
     assert [each.name for each in path.parent.iterdir()] == ["folder"]
     assert [each.name for each in path.iterdir()] == ["second"]
     (tmp_path / "new" / ".folder.tmp").mkdir()  # by a process that was killed
