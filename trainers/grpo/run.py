@@ -11,6 +11,7 @@ from pathlib import Path
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.output_folder import OutputFolder, is_vacant
+from deepeyes_env.registry import loaded_plugins, missing_plugins
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
 from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
@@ -85,7 +86,8 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten; or it holds what no
             run wrote, which is never deleted.
         FileNotFoundError: There is no run to be resumed.
-        ValueError: Model or data cannot be used, or a resumed run had another model or other questions.
+        ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
+            missing.
     """
     folder = Path(config.out)
     if not is_vacant(folder) and not resume and not overwrite:
@@ -94,10 +96,12 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         TRAINING_RUN.check(folder)
     if resume:
         check_same(config, lambda name: name.startswith(QUESTIONS))
+    check_plugins(config)
     if config.log.wandb:
         import_extra("wandb", "wandb")  # found missing before anything is made or deleted
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
+    config = config.model_copy(update={"plugins": loaded_plugins()})
     try:
         if not resume:
             TRAINING_RUN.clear(folder)  # not before it is sure that the new run can begin
@@ -126,6 +130,20 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
     if signals and not outcome.interrupted:
         raise KeyboardInterrupt
     return outcome
+
+
+def check_plugins(config: Config) -> None:
+    """Check that the plugins which settings name are loaded.
+
+    Raises:
+        UsageError: One is not; the message says how to load it.
+    """
+    if missing := missing_plugins(config.plugins):
+        again = " ".join(f"--plugin {name}" for name in missing)
+        raise UsageError(
+            f"plugins={list(missing)}: not loaded, for settings in a folder may be a stranger's; give {again}, or "
+            "plugins=[] to do without them"
+        )
 
 
 def check_same(config: Config, matters: Callable[[str], bool]) -> None:
