@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 logger = logging.getLogger(__name__)
@@ -72,9 +71,7 @@ class JSONLinesFile:
     def __enter__(self) -> JSONLinesFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
