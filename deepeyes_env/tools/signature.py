@@ -146,7 +146,7 @@ class _PlainSchema(GenerateJsonSchema):
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
         """Return the JSON schema, without empty titles."""
-        return _without_empty_titles(super().generate(schema, mode))
+        return dict(_without_empty_titles(super().generate(schema, mode)))
 
 
 def _without_empty_titles(node: Any) -> Any:
