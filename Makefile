@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real 
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
 
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from typing import Any
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
-from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
 from deepeyes_env.registry import Registry, letters_and_digits
 
 TILE = 448
@@ -43,10 +43,14 @@ class ModelFamily:
     names: tuple[str, ...] = ()
 
     def visual_tokens(self, size: Size) -> int:
-        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted."""
+        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted.
+
+        That is what its processor makes of the image as it is sent. One that it refuses, with a side ratio above
+        200, is counted with its short side stretched to that ratio.
+        """
         if self.view is None:
             return TILE_TOKENS * _tiles(size)
-        return self.view.visual_tokens(self.view.fit(size))
+        return self.view.visual_tokens(self.view.resized(bound_aspect_ratio(size)))
 
     def view_within(self, budget: ViewBudget) -> ViewBudget:
         """Return a budget that shows as much as the given one, in sizes that the model's processor leaves as they are.

@@ -24,7 +24,8 @@ from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, one_line
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.single_flight import SingleFlight
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds before the question is asked again, and at most; it doubles from one to the next."""
 
 
 class LLMJudge:
@@ -129,7 +130,7 @@ class LLMJudge:
         endpoint, messages = self._open().endpoint, self.prompt.messages(case)
         for attempt in range(self._retries + 1):
             if attempt:
-                time.sleep(min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0))
+                time.sleep(min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0))
             try:
                 reply = endpoint.complete(messages, self.seed + attempt, self._max_tokens)
                 return float(read_judgement(reply, case.code))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deepeyes_env.agents.families import (
@@ -19,7 +20,7 @@ from deepeyes_env.agents.families import (
     register_family,
 )
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.views import MIN_SIDE, ViewBudget
+from deepeyes_env.images.views import MAX_ASPECT_RATIO, MIN_SIDE, ViewBudget
 
 NAMES = {
     "Qwen/Qwen2.5-VL-7B-Instruct": "qwen2_5_vl",
@@ -96,11 +97,26 @@ def test_a_directory_says_itself_what_it_is(tmp_path):
         family_of(tmp_path)
 
 
+NEEDLES = {(38, 5615): 201, (5615, 38): 201, (29, 5650): 202, (41, 8200): 293, (28, 5600): 200, (30, 5985): 214}
+
+
+@pytest.mark.parametrize(("size", "tokens"), NEEDLES.items())
+def test_a_needle_costs_what_the_processor_makes_of_it(size, tokens):
+    """Its rule may give a size that it would refuse if it were asked again; it is not."""
+    module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
+    view = FAMILIES["qwen2_5_vl"].view
+    processor = module.Qwen2VLImageProcessorPil(min_pixels=view.min_pixels, max_pixels=view.max_pixels)
+    width, height = size
+    (grid,) = processor(images=[np.zeros((height, width, 3), np.uint8)], return_tensors="np")["image_grid_thw"]
+    assert int(grid.prod()) // 4 == FAMILIES["qwen2_5_vl"].visual_tokens(size) == tokens
+
+
 @given(st.integers(MIN_SIDE, 6000), st.integers(MIN_SIDE, 6000))
+@example(38, 5615)
 def test_qwen_tokens_are_those_of_the_processor(width, height):
     module = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl")
-    if max(width, height) > 150 * min(width, height):
-        return  # needles: the processor raises, or its rule gives a size that it would itself change again
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        return  # the processor refuses it
     for name in ("qwen2_5_vl", "qwen3_vl"):
         view = FAMILIES[name].view
         rows, columns = module.smart_resize(height, width, view.factor, view.min_pixels, view.max_pixels)

@@ -12,7 +12,7 @@ import pytest
 from deepeyes_env.errors import JudgeError, UnreadableReplyError
 from deepeyes_env.extras import install_command
 from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
-from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
+from deepeyes_env.judges.llm_endpoint import content_of, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
 from deepeyes_env.judges.rounding import RoundingJudge
 from tests.judges.judging_model import case_of, honest, question
@@ -51,10 +51,10 @@ def test_a_fault_is_tried_again(fault) -> None:
 def test_a_fault_that_stays_is_an_error_and_not_kept(fault, tmp_path) -> None:
     path = tmp_path / "c.sqlite3"
     with FaultyServer(honest, faults=[fault]) as server:
-        judge = LLMJudge("tiny", server.url, retries=0, timeout=0.5, cache=path)
+        judge = LLMJudge("tiny", server.url, retries=0, timeout=1 if fault == "hang" else 60, cache=path)
         with pytest.raises(JudgeError, match="tiny"):
             judge("blue", question("red"))
-        assert judge("blue", question("red")) == WRONG
+        assert LLMJudge("tiny", server.url, retries=0, cache=path)("blue", question("red")) == WRONG
 
 
 @pytest.mark.parametrize("reply", ["", "1", "The answer is right.", "Judgement: 1", "I cannot see the picture."])
@@ -83,7 +83,7 @@ def test_a_message_that_cannot_be_a_judgement_says_why(choice, told) -> None:
 
 def test_json_too_deep_to_read_is_no_judgement() -> None:
     with pytest.raises(UnreadableReplyError, match="no chat completion"):
-        _content('{"choices": ' + "[" * 200_000)
+        content_of('{"choices": ' + "[" * 200_000)
 
 
 def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(monkeypatch) -> None:

@@ -104,6 +104,7 @@ class _EncodedExamples:
     def of(
         cls, policy: VisionPolicy, examples: Sequence[Example], features: dict[int, torch.Tensor]
     ) -> _EncodedExamples:
+        """Run the policy over examples; ``features`` are those of their images, by the id of the image."""
         length = max(len(example.tokens) for example in examples)
         shape = (len(examples), length)
         ids, mask, filled = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)

@@ -149,6 +149,7 @@ class _Kept:
     def conversations(
         self, trajectories: Iterable[Trajectory], format: Format, calls: Calls | None
     ) -> Iterator[Conversation]:
+        """Hand on the conversations that the format takes."""
         for trajectory in self._selected(trajectories):
             try:
                 conversation = conversation_of(trajectory, calls)

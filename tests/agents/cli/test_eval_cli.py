@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from deepeyes_env.agents.evaluation import report
 from deepeyes_env.cli.app import app
 from deepeyes_env.images.codec import encode
+from deepeyes_env.judges import llm
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.served import COLOURS, reply, write_questions
 from tests.conftest import pattern
@@ -116,8 +117,9 @@ def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp
     assert (tmp_path / "vs" / "comparison.html").is_file()
 
 
-def test_an_open_answer_is_judged_by_a_model(tmp_path, mine):
+def test_an_open_answer_is_judged_by_a_model(tmp_path, mine, monkeypatch):
     pytest.importorskip("openai", reason="needs the extra openai")
+    monkeypatch.setattr(llm, "FIRST_PAUSE", 0.01)
     out = tmp_path / "run"
     assert deepeyes("eval", *mine, "--agent", "oracle", "--out", out).exit_code == 0
     with FaultyServer(lambda request: "no judgement", models=["judge"]) as server:

@@ -8,6 +8,10 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.cli.app import app
+from deepeyes_env.trainers.grpo import ablate
+from deepeyes_env.trainers.grpo.trainer import Trainer
+from deepeyes_env.trainers.tracking.curves import plot_bands
+from tests.trainers.conftest import leave_plots_out
 
 SMALL = (
     "rollout.backend=threads", "rollout.prompts=2", "rollout.group_size=2", "evaluation.samples=4", "steps=1",
@@ -89,11 +93,23 @@ def test_a_wrong_setting_is_one_line_with_the_nearest_name(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
-    arguments = ("ablate", "--seeds", 1, "--first-seed", 3, *SMALL, f"out={tmp_path}/ablation")
-    result = deepeyes(*arguments)
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory):
+    """The arguments of a whole ablation, and the folder in which it is: the one that its settings file names."""
+    folder = tmp_path_factory.mktemp("ablation") / "there"
+    path = folder.with_name("ablation.yaml")
+    path.write_text(f"out: {folder}\nsteps: 9\nevaluation: {{samples: 2}}\n", encoding="utf-8")
+    arguments = ("ablate", "--seeds", 1, "--first-seed", 3, "--config", path, *SMALL, "evaluation.samples=2")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_plots_out(patch)
+        patch.setattr(ablate, "plot_bands", lambda arms, out: len(arms) == len(ablate.ARMS) and plot_bands(arms, out))
+        result = deepeyes(*arguments)
     assert result.exit_code == 0, result.output
-    folder = tmp_path / "ablation"
+    return arguments, folder
+
+
+def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(ablation):
+    arguments, folder = ablation
     table = (folder / "ablation.md").read_text(encoding="utf-8").splitlines()
     names = [line.split("|")[1].strip() for line in table[2:]]
     assert names == [
@@ -112,14 +128,6 @@ def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
     assert weights.stat().st_mtime_ns == written
 
 
-def test_ablate_writes_where_the_file_says(tmp_path):
-    path = tmp_path / "ablation.yaml"
-    path.write_text(f"out: {tmp_path}/there\nsteps: 1\nevaluation: {{samples: 2}}\n", encoding="utf-8")
-    result = deepeyes("ablate", "--seeds", 1, "--config", path, *SMALL)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "there" / "ablation.md").exists()
-
-
 def test_ablate_wants_something_to_compare_by(tmp_path):
     result = deepeyes("ablate", *SMALL, "evaluation.samples=0", f"out={tmp_path}/ablation")
     assert result.exit_code == 1
@@ -127,26 +135,23 @@ def test_ablate_wants_something_to_compare_by(tmp_path):
     assert not (tmp_path / "ablation").exists()
 
 
-def test_ablate_takes_no_runs_with_other_settings(tmp_path):
-    arguments = ("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+def test_ablate_takes_no_runs_with_other_settings(ablation):
+    arguments, folder = ablation
     assert "leave it out" in deepeyes(*arguments, "env.rubric=paper").output
-    assert deepeyes(*arguments).exit_code == 0
     again = deepeyes(*arguments, "optim.lr=1e-5")
     assert again.exit_code == 1
     assert "optim.lr was 0.0003 and now is 1e-05" in again.output
     longer = deepeyes(*arguments, "steps=2")
     assert longer.exit_code == 1
     assert "steps was 1 and now is 2" in longer.output
-    assert not list((tmp_path / "ablation").rglob("step_000002"))
+    assert not list(folder.rglob("step_000002"))
 
 
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
-    from deepeyes_env.trainers.grpo import trainer
-
-    def interrupted(self, stop):
+    def interrupted(self, name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
     result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
     assert result.exit_code == 130
     assert "run the same command again to resume" in result.output
