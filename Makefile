@@ -7,7 +7,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types test-slow test-learning bench clean
+.PHONY: train demo test lint types docs test-docs test-slow test-learning bench clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -25,8 +25,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs  ## the documentation as a site in site/; a broken link or an unresolved name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines, the site
+	$(BIN)/python -m pytest tests/docs
+
 test-slow: $(VENV)/.test  ## real model servers, in environments of their own under DEEPEYES_TEST_CACHE if that is set
-	$(BIN)/python -m pytest -m "slow and not learning"
+	$(BIN)/python -m pytest -m "slow and not learning and not docs"
 
 test-learning: $(VENV)/.test  ## four whole training runs: about eight minutes on two cores
 	$(BIN)/python -m pytest -m learning
@@ -54,10 +60,14 @@ $(VENV)/.test: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
+$(VENV)/.docs: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[docs]'
+	touch $@
+
 $(VENV)/.bench: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
