@@ -26,7 +26,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs  ## the documentation as a site in site/; a broken link or an unresolved name fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines, the site
 	$(BIN)/python -m pytest tests/docs
