@@ -58,17 +58,17 @@ class Agent(Protocol):
 
 
 @runtime_checkable
-class KeepsLedger(Protocol):
-    """An agent that notes in each finished trajectory what it read of the conversation."""
+class KeepsContextLog(Protocol):
+    """An agent that records in each finished trajectory what its prompts held of the conversation."""
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return the trajectory with its ledger in the metadata."""
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory with its context log in the metadata."""
         ...
 
 
-def with_ledger_of(agent: object, trajectory: Trajectory) -> Trajectory:
-    """Return a finished trajectory with the agent's ledger, if it keeps one."""
-    return agent.with_ledger(trajectory) if isinstance(agent, KeepsLedger) else trajectory
+def with_context_log_of(agent: object, trajectory: Trajectory) -> Trajectory:
+    """Return a finished trajectory with the agent's context log, if it keeps one."""
+    return agent.with_context_log(trajectory) if isinstance(agent, KeepsContextLog) else trajectory
 
 
 @runtime_checkable

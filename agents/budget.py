@@ -1,4 +1,4 @@
-"""Budget: how much of a conversation a model is sent; and the ledger of what it was sent."""
+"""Budget: how much of a conversation goes into a prompt; and the log of what each prompt held."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from deepeyes_env.agents.families import FAMILIES, Family
+from deepeyes_env.agents.families import FAMILIES, ModelFamily
 from deepeyes_env.envs.limits import approximate_tokens
 from deepeyes_env.errors import UsageError
 
-Policy: TypeAlias = Literal["refuse", "drop", "shrink"]
+OverflowStrategy: TypeAlias = Literal["refuse", "drop", "shrink"]
 """What happens when a conversation outgrows its budget.
 
 ``refuse``: the episode fails with an ``AgentError``. ``drop``: the oldest crops are left out.
 ``shrink``: all crops are made smaller, only as far as is needed; what still does not fit is left out, oldest first.
 """
 
-POLICIES: tuple[Policy, ...] = ("refuse", "drop", "shrink")
+OVERFLOW_STRATEGIES: tuple[OverflowStrategy, ...] = ("refuse", "drop", "shrink")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,21 @@ class Budget:
     """How much a request may hold.
 
     Attributes:
-        max_tokens: Most tokens of a request, text and images: the model's context less the longest reply. ``None``: no
+        max_tokens: Most tokens of a request, text and images: the model's context less max new tokens. ``None``: no
             limit.
         max_images: Most images of a request; ``None``: no limit.
-        policy: What to do about a conversation that holds more; see ``Policy``.
+        overflow: What to do about a conversation that holds more; see ``OverflowStrategy``.
         family: What an image costs; Qwen2.5-VL by default.
         count_tokens: Counts the tokens of a text: an estimate by default, a tokenizer's if exactness matters.
 
     Raises:
-        ValueError: A limit is less than 1, or the policy is unknown.
+        ValueError: A limit is less than 1, or the overflow strategy is unknown.
     """
 
     max_tokens: int | None = None
     max_images: int | None = None
-    policy: Policy = "refuse"
-    family: Family = FAMILIES["qwen2_5_vl"]
+    overflow: OverflowStrategy = "refuse"
+    family: ModelFamily = FAMILIES["qwen2_5_vl"]
     count_tokens: Callable[[str], int] = approximate_tokens
 
     def __post_init__(self) -> None:
@@ -47,12 +47,12 @@ class Budget:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise UsageError(f"{name}={limit}: must be at least 1, or None for no limit")
-        if self.policy not in POLICIES:
-            raise UsageError(f"policy={self.policy!r}: must be one of {', '.join(POLICIES)}")
+        if self.overflow not in OVERFLOW_STRATEGIES:
+            raise UsageError(f"overflow={self.overflow!r}: must be one of {', '.join(OVERFLOW_STRATEGIES)}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RequestUsage:
     """What one request held.
 
     Attributes:
@@ -76,30 +76,30 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class ContextLog:
     """What the requests of an episode held, and what they were allowed to hold.
 
     Attributes:
-        policy: See ``Policy``.
+        overflow: See ``OverflowStrategy``.
         max_tokens: See ``Budget``.
         max_images: See ``Budget``.
-        requests: One entry for each message that the agent was asked for.
+        requests: The usage of the request for each of the agent's messages.
     """
 
-    policy: Policy
+    overflow: OverflowStrategy
     max_tokens: int | None
     max_images: int | None
-    requests: tuple[Entry, ...]
+    requests: tuple[RequestUsage, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the ledger as JSON-able objects."""
+        """Return the log as JSON-able objects."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> Ledger:
+    def from_json(cls, written: Mapping[str, Any]) -> ContextLog:
         """Read what ``as_json`` wrote, also after a trip through a file."""
-        entries = (
-            Entry(**{**each, "dropped": tuple(each["dropped"]), "shrunk": tuple(map(tuple, each["shrunk"]))})
+        requests = (
+            RequestUsage(**{**each, "dropped": tuple(each["dropped"]), "shrunk": tuple(map(tuple, each["shrunk"]))})
             for each in written["requests"]
         )
-        return cls(**{**written, "requests": tuple(entries)})
+        return cls(**{**written, "requests": tuple(requests)})

@@ -1,13 +1,13 @@
-"""Upkeep of a conversation: keep what is sent to a model within a budget of images and tokens.
+"""Model context: fit a conversation to a budget of images and tokens.
 
-    from deepeyes_env.agents.context import Budget, Ledger, keep_up, with_ledger
+    from deepeyes_env.agents.context import Budget, ContextLog, fit_to_budget, with_context_log
 
-    kept = keep_up(episode, budget, overhead=0)    # pure: the same for the same running trajectory and budget
-    kept.episode    # the running Trajectory to build the request from: crops left out or made smaller
-    kept.ledger     # what every request of the episode so far held; ``ledger.as_json()`` goes to metadata["ledger"]
+    fitted = fit_to_budget(episode, budget, overhead=0)  # pure: the same for the same running trajectory and budget
+    fitted.episode    # the running Trajectory to build the request from: crops left out or made smaller
+    fitted.log        # what every request of the episode so far held; with_context_log records it in the metadata
 
 What is left out is replaced by a note, in the observation and in the results of the turn, so that text protocols and
-tool messages are kept up alike. The sample's own images are never touched: boxes are written on them. Neither are the
+tool messages are treated alike. The sample's own images are never touched: boxes are written on them. Neither are the
 images of the last observation left out: the model asked for them.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from deepeyes_env.agents.agent import AgentError
-from deepeyes_env.agents.budget import Budget, Entry, Ledger, Policy
+from deepeyes_env.agents.budget import Budget, ContextLog, OverflowStrategy, RequestUsage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, ToolResult, Trajectory, Turn
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
@@ -33,7 +33,7 @@ MESSAGE_MARKS = 5
 """Tokens around a message in ChatML: start, role, line break; end, line break."""
 
 REPLY_MARKS = 3
-"""Tokens that ask the assistant to speak."""
+"""Tokens of the generation prompt, with which the assistant's message begins."""
 
 LEFT_OUT = "[image left out]"
 """Stands where an image was."""
@@ -44,20 +44,29 @@ MOST_PIXELS = 4096 * 4096
 _LEAST_SIDE = 4
 _STEP = 0.8
 
-__all__ = ["LEFT_OUT", "Budget", "Entry", "Kept", "Ledger", "Policy", "keep_up", "with_ledger"]
+__all__ = [
+    "LEFT_OUT",
+    "Budget",
+    "ContextLog",
+    "FittedConversation",
+    "OverflowStrategy",
+    "RequestUsage",
+    "fit_to_budget",
+    "with_context_log",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FittedConversation:
     """A conversation as it is sent.
 
     Attributes:
         episode: The conversation, with crops left out or made smaller.
-        ledger: What this request and those before it held.
+        log: What this request and those before it held.
     """
 
     episode: Trajectory
-    ledger: Ledger
+    log: ContextLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +91,31 @@ class Shrunk:
         return fit(self.image.pixels(), self.size)
 
 
-def keep_up(episode: Trajectory, budget: Budget, overhead: int = 0) -> Kept:
-    """Bring a running conversation within a budget.
+def fit_to_budget(episode: Trajectory, budget: Budget, overhead: int = 0) -> FittedConversation:
+    """Fit a running conversation to a budget.
 
     Args:
-        episode: The conversation; the agent is to speak next.
+        episode: The conversation; the next message is the agent's.
         budget: How much the request may hold.
         overhead: Tokens that it holds beside the messages, such as the schemas of tools.
 
     Raises:
-        deepeyes_env.agents.agent.AgentError: The conversation does not fit, and the policy cannot make it fit.
+        deepeyes_env.agents.agent.AgentError: The conversation does not fit, and the overflow strategy cannot make it.
     """
-    bill = _Bill.of(episode, budget, overhead)
-    plans = [bill.plan(turns) for turns in range(len(episode.turns) + 1)]
-    entries = tuple(bill.entry(turns, plan) for turns, plan in enumerate(plans))
-    bill.check(entries[-1])
-    ledger = Ledger(budget.policy, budget.max_tokens, budget.max_images, entries)
-    return Kept(_edited(episode, len(episode.prompt.images), plans[-1]), ledger)
+    counts = _TokenCounts.of(episode, budget, overhead)
+    plans = [counts.plan(turns) for turns in range(len(episode.turns) + 1)]
+    requests = tuple(counts.usage(turns, plan) for turns, plan in enumerate(plans))
+    counts.check(requests[-1])
+    log = ContextLog(budget.overflow, budget.max_tokens, budget.max_images, requests)
+    return FittedConversation(_edited(episode, len(episode.prompt.images), plans[-1]), log)
 
 
-def with_ledger(trajectory: Trajectory, budget: Budget, overhead: int = 0) -> Trajectory:
-    """Return a finished trajectory with its ledger in ``metadata["ledger"]``: one entry for each turn."""
-    bill = _Bill.of(trajectory, budget, overhead)
-    entries = tuple(bill.entry(turns, bill.plan(turns)) for turns in range(len(trajectory.turns)))
-    ledger = Ledger(budget.policy, budget.max_tokens, budget.max_images, entries)
-    return replace(trajectory, metadata={**trajectory.metadata, "ledger": ledger.as_json()})
+def with_context_log(trajectory: Trajectory, budget: Budget, overhead: int = 0) -> Trajectory:
+    """Return a finished trajectory with its log in ``metadata["context_log"]``: the request of each turn."""
+    counts = _TokenCounts.of(trajectory, budget, overhead)
+    requests = tuple(counts.usage(turns, counts.plan(turns)) for turns in range(len(trajectory.turns)))
+    log = ContextLog(budget.overflow, budget.max_tokens, budget.max_images, requests)
+    return replace(trajectory, metadata={**trajectory.metadata, "context_log": log.as_json()})
 
 
 _Plan: TypeAlias = Mapping[int, Size | None]
@@ -114,8 +123,8 @@ _Plan: TypeAlias = Mapping[int, Size | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Bill:
-    """What the parts of a conversation cost.
+class _TokenCounts:
+    """How many tokens the parts of a conversation are.
 
     Attributes:
         budget: See ``Budget``.
@@ -130,7 +139,8 @@ class _Bill:
     crops: tuple[tuple[Size, ...], ...]
 
     @classmethod
-    def of(cls, episode: Trajectory, budget: Budget, overhead: int) -> _Bill:
+    def of(cls, episode: Trajectory, budget: Budget, overhead: int) -> _TokenCounts:
+        """Count the parts of a conversation; ``overhead`` is what each request holds beside the messages."""
         count = budget.count_tokens
         text = overhead + REPLY_MARKS + _text_tokens(episode.prompt.text, count)
         if episode.system_prompt:
@@ -150,27 +160,27 @@ class _Bill:
         latest = len(sizes) - (len(self.crops[turns - 1]) if turns else 0)
         oldest_first = list(range(len(self.own), latest))
         plan: dict[int, Size | None] = {}
-        if self.budget.policy == "refuse":
+        if self.budget.overflow == "refuse":
             return plan
-        while oldest_first and self._too_many(self.entry(turns, plan)):
+        while oldest_first and self._too_many(self.usage(turns, plan)):
             plan[oldest_first.pop(0)] = None
         dropped, plan = plan, self._resized(turns, plan)
         dear = [number for number in oldest_first if self._saves(plan.get(number) or sizes[number])]
-        while dear and self._too_long(self.entry(turns, plan)):
+        while dear and self._too_long(self.usage(turns, plan)):
             dropped[dear.pop(0)] = None
             plan = self._resized(turns, dropped)
         return plan
 
     def _resized(self, turns: int, dropped: dict[int, Size | None]) -> dict[int, Size | None]:
-        return self._shrunk(turns, dropped) if self.budget.policy == "shrink" else dict(dropped)
+        return self._shrunk(turns, dropped) if self.budget.overflow == "shrink" else dict(dropped)
 
-    def entry(self, turns: int, plan: _Plan) -> Entry:
+    def usage(self, turns: int, plan: _Plan) -> RequestUsage:
         """Return what the request after some turns holds."""
         sizes = self._numbered(turns)
         shown = [plan.get(number, size) for number, size in enumerate(sizes)]
         left = [size for size in shown if size is not None]
         note = self.budget.count_tokens(LEFT_OUT)
-        return Entry(
+        return RequestUsage(
             text_tokens=self.texts[turns] + IMAGE_MARKS * len(left) + note * (len(shown) - len(left)),
             visual_tokens=sum(map(self.budget.family.visual_tokens, left)),
             images=len(left),
@@ -178,20 +188,20 @@ class _Bill:
             shrunk=tuple((number, *size) for number, size in sorted(plan.items()) if size is not None),
         )
 
-    def check(self, entry: Entry) -> None:
+    def check(self, usage: RequestUsage) -> None:
         """Raise if a request holds too much."""
         budget = self.budget
-        if self._too_many(entry):
-            held, limit, name = f"{entry.images} images", budget.max_images, "max_images"
-        elif self._too_long(entry):
-            held = f"{entry.tokens} tokens ({entry.visual_tokens} of {entry.images} images)"
+        if self._too_many(usage):
+            held, limit, name = f"{usage.images} images", budget.max_images, "max_images"
+        elif self._too_long(usage):
+            held = f"{usage.tokens} tokens ({usage.visual_tokens} of {usage.images} images)"
             limit, name = budget.max_tokens, "max_tokens"
         else:
             return
-        remedy = "policy='drop' or 'shrink'" if budget.policy == "refuse" else "a smaller view budget"
+        remedy = "overflow='drop' or 'shrink'" if budget.overflow == "refuse" else "a smaller view budget"
         raise AgentError(
             f"the conversation holds {held}, the budget is {name}={limit}: give a larger one (a local model's own is "
-            f"what its context leaves beside the longest message: let that be shorter), or use {remedy}"
+            f"what its context leaves beside max_new_tokens: let that be less), or use {remedy}"
         )
 
     def _saves(self, size: Size) -> bool:
@@ -201,16 +211,16 @@ class _Bill:
     def _numbered(self, turns: int) -> list[Size]:
         return [*self.own, *(size for crops in self.crops[:turns] for size in crops)]
 
-    def _too_many(self, entry: Entry) -> bool:
-        return self.budget.max_images is not None and entry.images > self.budget.max_images
+    def _too_many(self, usage: RequestUsage) -> bool:
+        return self.budget.max_images is not None and usage.images > self.budget.max_images
 
-    def _too_long(self, entry: Entry) -> bool:
-        return self.budget.max_tokens is not None and entry.tokens > self.budget.max_tokens
+    def _too_long(self, usage: RequestUsage) -> bool:
+        return self.budget.max_tokens is not None and usage.tokens > self.budget.max_tokens
 
     def _shrunk(self, turns: int, plan: dict[int, Size | None]) -> dict[int, Size | None]:
         """Lower the most pixels that a crop may have, step by step, until the request fits.
 
-        The steps are fixed, so that sizes stay the same over most turns, and servers find what they have read before.
+        The steps are fixed, so that sizes stay the same over most turns, and servers find their prefix cache.
         """
         sizes = self._numbered(turns)
         crops = [number for number in range(len(self.own), len(sizes)) if number not in plan]
@@ -221,7 +231,7 @@ class _Bill:
         most = max((sizes[number][0] * sizes[number][1] for number in crops), default=0)
         shrunk = plan
         cap = float(MOST_PIXELS)
-        while cap > least and self._too_long(self.entry(turns, shrunk)):
+        while cap > least and self._too_long(self.usage(turns, shrunk)):
             cap = max(least, cap * _STEP)
             if cap < most:
                 budget = ViewBudget(factor**2, int(cap), factor)
@@ -246,27 +256,27 @@ def _edited(episode: Trajectory, first: int, plan: _Plan) -> Trajectory:
     turns = []
     for turn in episode.turns:
         images = _images(turn)
-        here = {place: plan[first + place] for place in range(len(images)) if first + place in plan}
+        here = {position: plan[first + position] for position in range(len(images)) if first + position in plan}
         turns.append(_edited_turn(turn, here) if here else turn)
         first += len(images)
     return replace(episode, turns=tuple(turns))
 
 
 def _edited_turn(turn: Turn, plan: _Plan) -> Turn:
-    """Return a turn after a plan, by the places of images in its observation."""
+    """Return a turn after a plan, by the positions of images in its observation."""
     assert turn.observation is not None
-    results, place = [], 0
+    results, first = [], 0
     for result in turn.results:
-        results.append(_edited_result(result, place, plan))
-        place += len(result.images)
+        results.append(_edited_result(result, first, plan))
+        first += len(result.images)
     return replace(turn, results=tuple(results), observation=_edited_message(turn.observation, plan))
 
 
 def _edited_message(message: Message, plan: _Plan) -> Message:
     parts = message.text.split(IMAGE_PLACEHOLDER)
     text = parts[0]
-    for place, part in enumerate(parts[1:]):
-        text += (LEFT_OUT if place in plan and plan[place] is None else IMAGE_PLACEHOLDER) + part
+    for position, part in enumerate(parts[1:]):
+        text += (LEFT_OUT if position in plan and plan[position] is None else IMAGE_PLACEHOLDER) + part
     return Message(text, _left(message.images, 0, plan))
 
 
@@ -277,10 +287,10 @@ def _edited_result(result: ToolResult, first: int, plan: _Plan) -> ToolResult:
 
 
 def _left(images: Sequence[ImageRef], first: int, plan: _Plan) -> tuple[ImageRef, ...]:
-    """Return the images that are left, in their sizes; the place of the first is ``first``."""
+    """Return the images that are left, in their sizes; the position of the first is ``first``."""
     left = []
-    for place, image in enumerate(images, first):
-        size = plan.get(place, image.size)
+    for position, image in enumerate(images, first):
+        size = plan.get(position, image.size)
         if size is not None:
             left.append(image if size == image.size else ImageRef(Shrunk(image, size), name=image.name))
     return tuple(left)

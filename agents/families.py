@@ -26,7 +26,7 @@ MOST_TILES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ModelFamily:
     """A kind of model.
 
     Attributes:
@@ -55,12 +55,12 @@ FAMILIES = {
     for family in (
         # Qwen2-VL (arXiv 2409.12191, section 2.2) writes thousandths; Qwen2.5-VL (arXiv 2502.13923) pixels of what its
         # processor made of the image; Qwen3-VL and InternVL thousandths again.
-        Family("qwen2_vl", "norm1000", _QWEN2),
-        Family("qwen2_5_vl", "view", _QWEN2),
-        Family("qwen3_vl", "norm1000", _QWEN3),
-        Family("qwen3_vl_moe", "norm1000", _QWEN3),
-        Family("internvl", "norm1000"),
-        Family("internvl_chat", "norm1000"),
+        ModelFamily("qwen2_vl", "norm1000", _QWEN2),
+        ModelFamily("qwen2_5_vl", "view", _QWEN2),
+        ModelFamily("qwen3_vl", "norm1000", _QWEN3),
+        ModelFamily("qwen3_vl_moe", "norm1000", _QWEN3),
+        ModelFamily("internvl", "norm1000"),
+        ModelFamily("internvl_chat", "norm1000"),
     )
 }
 """Known families by ``model_type``; sizes are those of the models as they were published."""
@@ -75,7 +75,7 @@ _NAMES = (
 )
 
 
-def family_of(model: str | Path, frame: Frame | None = None) -> Family:
+def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:
     """Return the family of a model.
 
     Args:
@@ -105,12 +105,12 @@ def frame_of(model: str | Path, frame: Frame | None = None) -> Frame:
     return frame if frame in FRAMES else family_of(model, frame).frame
 
 
-def _of_name(name: str) -> Family | None:
+def _of_name(name: str) -> ModelFamily | None:
     letters = re.sub("[^a-z0-9]", "", name.lower())
     return next((FAMILIES[model_type] for part, model_type in _NAMES if part in letters), FAMILIES.get(name))
 
 
-def _of_directory(folder: Path) -> Family | None:
+def _of_directory(folder: Path) -> ModelFamily | None:
     family = FAMILIES.get(str(_read(folder / "config.json").get("model_type")))
     if family is None or family.view is None:
         return family

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_ledger_of
+from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_context_log_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
@@ -143,7 +143,7 @@ class _RunningEpisodes:
             return None
         finished: Trajectory = _of_env(infos, "trajectory", i)
         finished = self._labelled(replace(finished, turns=trajectory.turns), episode)
-        return with_ledger_of(self._agent, finished)
+        return with_context_log_of(self._agent, finished)
 
     def _reset(self, begun: Mapping[int, Episode]) -> Mapping[str, Any]:
         episodes = [begun.get(i) for i in range(self._env.num_envs)]

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_ledger_of
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_context_log_of
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
@@ -199,7 +199,7 @@ class _AsyncRunner:
                 so_far = so_far.extended(replace(info["turn"], tokens=tokens))
                 if terminated or truncated:
                     finished = replace(info["trajectory"], turns=so_far.turns, metadata=so_far.metadata)
-                    return with_ledger_of(self._agent, finished), True
+                    return with_context_log_of(self._agent, finished), True
         except AgentError as error:
             return Failure(episode, str(error), so_far), True
         except _EnvFailedError as error:

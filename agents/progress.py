@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.trajectories.summary import ACCURACY_TERM
+from deepeyes_env.trajectories.summary import RunningSummary
 
 
 @contextmanager
@@ -41,22 +41,19 @@ class RunningResult:
     """Mean accuracy and reward so far, and the number of failures."""
 
     def __init__(self) -> None:
-        self._episodes = self._judged = self._failed = 0
-        self._reward = self._accuracy = 0.0
+        self._played = RunningSummary()
+        self._failed = 0
 
     def add(self, trajectory: Trajectory | None) -> None:
         """Count one episode; ``None`` is a failed one."""
         if trajectory is None:
             self._failed += 1
-            return
-        self._episodes += 1
-        self._reward += trajectory.reward
-        if ACCURACY_TERM in trajectory.reward_terms:
-            self._judged += 1
-            self._accuracy += trajectory.reward_terms[ACCURACY_TERM].raw
+        else:
+            self._played.add(trajectory)
 
     def __str__(self) -> str:
-        parts = [f"accuracy {self._accuracy / self._judged:.3f}"] if self._judged else []
-        parts += [f"reward {self._reward / self._episodes:.3f}"] if self._episodes else []
+        summary = self._played.summary
+        parts = [] if summary.accuracy is None else [f"accuracy {summary.accuracy:.3f}"]
+        parts += [f"reward {summary.reward:.3f}"] if summary.episodes else []
         parts += [f"{self._failed} failed"] if self._failed else []
         return ", ".join(parts)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from deepeyes_env.agents.looking import is_box, toolbox_of
 from deepeyes_env.agents.scripted import ScriptedAgent, answering, guess
 from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.images.frames import frame_size
+from deepeyes_env.tools.signature import is_box_schema
 
 GARBAGE = (
     "",
@@ -35,13 +36,13 @@ class RandomAgent(ScriptedAgent):
     def message(self, episode: Trajectory, random: Random) -> str:
         """Call a tool, write garbage or answer."""
         toolbox = toolbox_of(episode)
-        tools = list(toolbox.make_tools().values())
+        functions = [schema["function"] for schema in toolbox.schemas]
         dice = random.random()
-        if dice < 0.5 and tools and not self.must_answer(episode):
-            tool = random.choice(tools)
-            schemas: dict[str, Any] = tool.schema["function"]["parameters"].get("properties", {})
+        if dice < 0.5 and functions and not self.must_answer(episode):
+            function = random.choice(functions)
+            schemas: dict[str, Any] = function["parameters"].get("properties", {})
             arguments = {name: random_argument(schema, episode, random) for name, schema in schemas.items()}
-            return f"<think>Perhaps this helps.</think>{toolbox.protocol.format_call(ToolCall(tool.name, arguments))}"
+            return toolbox.protocol.format_message("Perhaps this helps.", ToolCall(function["name"], arguments))
         if dice < 0.65:
             return random.choice(GARBAGE)
         return answering(episode, guess(episode.sample, random), "I guess.")
@@ -53,7 +54,7 @@ def random_argument(schema: dict[str, Any], episode: Trajectory, random: Random)
         return random.choice(schema["enum"])
     if "anyOf" in schema:
         return random_argument(random.choice(schema["anyOf"]), episode, random)
-    if is_box(schema):
+    if is_box_schema(schema):
         width, height = frame_size(episode.frame, episode.native_size, episode.view_size)
         xs, ys = ([random.random() * side for _ in range(2)] for side in (width, height))
         x1, x2, y1, y2 = [*xs, *ys] if random.random() < 0.2 else [*sorted(xs), *sorted(ys)]

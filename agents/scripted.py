@@ -14,13 +14,16 @@ from random import Random
 from typing import ClassVar
 
 from deepeyes_env.agents.agent import Reply
-from deepeyes_env.agents.looking import find_zoom, padded, toolbox_of, written
-from deepeyes_env.core import Sample, ToolCall, Trajectory
+from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
-from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import BBox
+from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
+from deepeyes_env.images.frames import BBox, Size, from_native
 from deepeyes_env.judges.text import key, polarity
+
+MAX_ZOOM_RATIO = 50
+"""A long side of this many short sides is well within the 100 that tools accept."""
 
 
 class ScriptedAgent(ABC):
@@ -97,7 +100,7 @@ class OracleAgent(ScriptedAgent):
 
     def places(self, episode: Trajectory) -> tuple[BBox, ...]:
         """Return the native boxes to look at: the ground truth, or none where no tool takes a box."""
-        return episode.sample.boxes if find_zoom(toolbox_of(episode)) else ()
+        return episode.sample.boxes if toolbox_of(episode).box_parameter else ()
 
 
 class NoisyAgent(OracleAgent):
@@ -162,7 +165,7 @@ def answering(episode: Trajectory, answer: str, thought: str) -> str:
     r"""Write a message that answers, in the episode's protocol, and in ``\boxed{}`` if the prompt speaks of it."""
     if "\\boxed" in episode.system_prompt or "\\boxed" in episode.prompt.text:
         answer = f"\\boxed{{{answer}}}"
-    return f"<think>{thought}</think>{toolbox_of(episode).protocol.format_answer(answer)}"
+    return toolbox_of(episode).protocol.format_message(thought, answer)
 
 
 def zooming(episode: Trajectory, box: BBox, margin: float) -> str:
@@ -172,10 +175,36 @@ def zooming(episode: Trajectory, box: BBox, margin: float) -> str:
         LookupError: No tool of the episode's toolbox takes a box.
     """
     toolbox = toolbox_of(episode)
-    zoom = find_zoom(toolbox)
-    if zoom is None:
+    if toolbox.box_parameter is None:
         raise LookupError(f"toolbox {toolbox.name!r} has no tool that takes a box of four numbers")
-    name, parameter = zoom
+    name, parameter = toolbox.box_parameter
     place = written(padded(box, episode.native_size, margin), episode)
-    call = toolbox.protocol.format_call(ToolCall(name, {parameter: place}))
-    return f"<think>I look closer at place {len(episode.turns) + 1}.</think>{call}"
+    thought = f"I look closer at place {len(episode.turns) + 1}."
+    return toolbox.protocol.format_message(thought, ToolCall(name, {parameter: place}))
+
+
+def padded(box: BBox, size: Size, margin: float) -> BBox:
+    """Grow a box by ``margin`` of its sides and to a size that tools accept, then shift and clip it to the image.
+
+    Args:
+        box: ``(x1, y1, x2, y2)`` in native pixels.
+        size: ``(width, height)`` of the image in pixels.
+        margin: Share of each side that is added to it, half at either end.
+    """
+    width, height = (box[2] - box[0]) * (1 + margin), (box[3] - box[1]) * (1 + margin)
+    shortest = max(MIN_ZOOM_SIDE, max(width, height) / MAX_ZOOM_RATIO)
+    x1, x2 = _span((box[0] + box[2]) / 2, max(width, shortest), size[0])
+    y1, y2 = _span((box[1] + box[3]) / 2, max(height, shortest), size[1])
+    return (x1, y1, x2, y2)
+
+
+def _span(centre: float, length: float, limit: int) -> tuple[float, float]:
+    length = min(length, limit)
+    low = min(max(0.0, centre - length / 2), limit - length)
+    return low, low + length
+
+
+def written(box: BBox, episode: Trajectory) -> list[float]:
+    """Write a native box in the episode's coordinate frame, with six significant digits."""
+    converted = from_native(box, episode.frame, episode.native_size, episode.view_size)
+    return [float(f"{value:.6g}") for value in converted]

@@ -15,10 +15,10 @@ from PIL import Image as PILImage
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
 from deepeyes_env.agents.transformers.chat import Chat
-from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, hear, seeds_of
+from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, encode, seeds_of
 from deepeyes_env.agents.transformers.generator import Sampling
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Trajectory
@@ -35,7 +35,7 @@ _BANNED = -100.0
 class VLLMAgent:
     """Plays with vLLM's engine in this process.
 
-    Conversations go in as token ids, what was sampled as it was sampled, so that vLLM's prefix cache finds them again
+    Conversations go in as token ids, what was sampled as it was sampled, so that vLLM's prefix cache has their KV cache
     at the next turn. Images carry our hashes as their names: an image that the engine has seen, in whatever episode,
     is not run through the vision tower again. Replies carry token ids and the log-probabilities that they were sampled
     with; special tokens are banned, as in ``TransformersAgent``.
@@ -49,8 +49,8 @@ class VLLMAgent:
         model: A model directory, or a name that vLLM can load.
         sampling: How to sample; by default the likeliest token, as in an evaluation.
         seed: Seed of what is sampled, with the seeds of the episodes and their samples.
-        budget: By default what the model's context holds beside the longest message; the oldest crops are left out of
-            what exceeds it.
+        budget: By default what the model's context holds beside ``sampling.max_new_tokens``; the oldest crops are left
+            out of what exceeds it.
         frame: Overrides the frame of the model's family.
         name: By default the last part of the model's name.
         **engine: Further arguments of ``vllm.LLM``, such as ``gpu_memory_utilization`` or ``tensor_parallel_size``.
@@ -115,35 +115,35 @@ class VLLMAgent:
             prompts.append(prompt)
             settings.append(how)
         outputs = iter(self._engine.generate(prompts, settings, use_tqdm=False) if prompts else ())
-        return [self._read(next(outputs)) if reply is None else reply for reply in replies]
+        return [self._reply(next(outputs)) if reply is None else reply for reply in replies]
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with what was read at each of its turns in ``metadata["ledger"]``."""
-        return with_ledger(trajectory, self.budget)
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with what the prompt of each turn held in ``metadata["context_log"]``."""
+        return with_context_log(trajectory, self.budget)
 
     def _asked(self, episode: Trajectory) -> tuple[dict[str, Any], Any]:
-        """Return a prompt of vLLM and how to go on from it."""
+        """Return a prompt of vLLM and its sampling parameters."""
         check_frame(episode, self.frame, self.name)
-        heard = hear(self._chat, keep_up(episode, self.budget).episode)
-        for image in heard.tokens.images:
+        prompt = encode(self._chat, fit_to_budget(episode, self.budget).episode)
+        for image in prompt.tokens.images:
             if self._view.fit(image.size) != image.size:
                 raise UsageError(
                     f"the episode of sample {episode.sample.id!r} shows an image of {image.size} pixels, which "
                     f"{self.name} would resize to {self._view.fit(image.size)}; give the environment view={self._view}"
                 )
-        draws = np.random.SeedSequence((*seeds_of(episode, self._seed), heard.turn)).generate_state(1)
+        state = np.random.SeedSequence((*seeds_of(episode, self._seed), prompt.turn)).generate_state(1)
         settings = self._settings(
             temperature=self._sampling.temperature,
             max_tokens=self._sampling.max_new_tokens,
-            seed=int(draws[0]),
+            seed=int(state[0]),
             logprobs=0,
             logit_bias=self._banned,
             skip_special_tokens=False,
             detokenize=False,
         )
-        return prompt_of(heard.tokens, self._chat.image_token, self._view.factor), settings
+        return prompt_of(prompt.tokens, self._chat.image_token, self._view.factor), settings
 
-    def _read(self, output: Any) -> Reply:
+    def _reply(self, output: Any) -> Reply:
         tokens = _tokens(output.outputs[0])
         return Reply(self._chat.text(tokens.ids), tokens)
 
@@ -163,10 +163,10 @@ def prompt_of(tokens: TokenSequence, image_token: int, factor: int) -> dict[str,
 def folded(tokens: TokenSequence, image_token: int, factor: int) -> NDArray[np.int64]:
     """Return token ids with the many tokens of each image as one."""
     keep = tokens.ids != image_token
-    places = np.flatnonzero(~keep)
+    positions = np.flatnonzero(~keep)
     first = 0
     for image in tokens.images:
-        keep[places[first]] = True
+        keep[positions[first]] = True
         first += (image.size[0] // factor) * (image.size[1] // factor)
     return tokens.ids[keep]
 

@@ -43,7 +43,7 @@ from deepeyes_env import (  # noqa: E402
 )
 from deepeyes_env.agents.openai import OpenAIAgent  # noqa: E402
 from deepeyes_env.agents.openai.data_urls import DataUrls  # noqa: E402
-from deepeyes_env.agents.openai.requests import body_of, messages_of, urls_of  # noqa: E402
+from deepeyes_env.agents.openai.requests import body_of, messages_for_server, urls_of  # noqa: E402
 from deepeyes_env.core import Trajectory  # noqa: E402
 from deepeyes_env.images.codec import chroma_of, decode, encode  # noqa: E402
 
@@ -104,7 +104,7 @@ class EpisodeRequests:
     def ours(self) -> int:
         """As OpenAIAgent does."""
         urls = DataUrls()
-        return sum(len(body_of(SETTINGS, messages_of(asked), urls_of(asked, urls))) for asked in self.asked)
+        return sum(len(body_of(SETTINGS, messages_for_server(asked), urls_of(asked, urls))) for asked in self.asked)
 
     def everything(self) -> int:
         """PNG and base64 of every image in every turn."""

@@ -96,7 +96,7 @@ class Pace:
             Whether to go on.
         """
         seconds = time.perf_counter() - self._began
-        names = ("response/tokens", "response/turns", "zoom/rate", "accuracy", "reward/total")
+        names = ("response/tokens", "response/turns", "tool/rate", "accuracy", "reward/total")
         self._steps.append(MeasuredStep(seconds, play, *(metrics[name] for name in names)))
         if len(self._steps) <= self._wanted:
             self._began = time.perf_counter()

@@ -5,17 +5,47 @@ All of them are frozen. A trajectory is the one currency between environments, a
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import BBox, Frame, Size
+from deepeyes_env.images.frames import BBox, Frame, Size, iou
 from deepeyes_env.images.ref import ImageLike, ImageRef
 
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
+
+LETTERS = string.ascii_uppercase
+"""The letters of the first 26 options; the next ones have two: AA, AB ..."""
+
+
+def option_letter(index: int) -> str:
+    """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
+
+    Raises:
+        ValueError: There is no letter for that index.
+    """
+    if not 0 <= index < len(LETTERS) * (len(LETTERS) + 1):
+        raise ValueError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
+    first, second = divmod(index, len(LETTERS))
+    return (LETTERS[first - 1] if first else "") + LETTERS[second]
+
+
+def option_index(letter: str) -> int | None:
+    """Return the index of the option with a letter, in either case; ``None`` for what is no letter of an option."""
+    if len(letter) not in (1, 2) or not (letter.isascii() and letter.isalpha()):
+        return None
+    places = [LETTERS.index(character) for character in letter.upper()]
+    return places[0] if len(places) == 1 else (places[0] + 1) * len(LETTERS) + places[1]
+
+
+def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair each option with its letter."""
+    return [(option_letter(index), option) for index, option in enumerate(options)]
+
 
 CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
 """What became of a tool call.
@@ -228,6 +258,8 @@ class Trajectory:
         turns: The turns so far.
         reward: Total reward; 0 until the episode ends or when no rubric was set.
         reward_terms: Every term of the rubric by name; empty when unscored.
+        correct: How right the judge found the answer, from 0 to 1, whatever the rubric made of it; 0 without an answer;
+            ``None`` while nobody has judged.
         terminated: The policy ended the episode (an answer, or a message with neither call nor answer).
         truncated: A limit ended the episode.
         stop_reason: See ``StopReason``.
@@ -243,6 +275,7 @@ class Trajectory:
     turns: tuple[Turn, ...] = ()
     reward: float = 0.0
     reward_terms: Mapping[str, RewardTerm] = field(default_factory=dict)
+    correct: float | None = None
     terminated: bool = False
     truncated: bool = False
     stop_reason: StopReason = ""
@@ -278,10 +311,38 @@ class Trajectory:
         """How many images have been shown, the sample's own included."""
         return len(self.prompt.images) + sum(len(turn.observation.images) for turn in self.turns if turn.observation)
 
+    @property
+    def right(self) -> bool | None:
+        """Whether the judge found the answer more right than wrong; ``None`` while nobody has judged."""
+        return None if self.correct is None else self.correct > 0.5
+
+    @property
+    def used_tool(self) -> bool:
+        """Whether a tool call returned an image: what DeepEyes' tool reward pays for."""
+        return any(result.ok and result.images for result in self.results)
+
+    @property
+    def zoom_boxes(self) -> tuple[BBox, ...]:
+        """The boxes of the calls that ran, in native pixels: where the policy looked closer."""
+        return tuple(result.box for result in self.results if result.ok and result.box is not None)
+
+    @property
+    def best_iou(self) -> float | None:
+        """The highest IoU of a zoom with a ground-truth box; ``None`` without either."""
+        return max((iou(box, truth) for box in self.zoom_boxes for truth in self.sample.boxes), default=None)
+
     def extended(self, turn: Turn) -> Trajectory:
         """Return this trajectory with one more turn."""
         return replace(self, turns=(*self.turns, turn))
 
-    def scored(self, terms: Mapping[str, RewardTerm]) -> Trajectory:
-        """Return this trajectory with the terms of a rubric and their total as its reward."""
-        return replace(self, reward_terms=terms, reward=float(sum(term.weighted for term in terms.values())))
+    def scored(self, terms: Mapping[str, RewardTerm], correct: float | None = None) -> Trajectory:
+        """Return this trajectory with the terms of a rubric and their total as its reward.
+
+        Args:
+            terms: Every term by name.
+            correct: The judge's verdict; ``None`` keeps the one that is there.
+        """
+        reward = float(sum(term.weighted for term in terms.values()))
+        return replace(
+            self, reward_terms=terms, reward=reward, correct=self.correct if correct is None else float(correct)
+        )

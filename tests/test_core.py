@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepeyes_env import ImageRef, Sample, Turn
-from deepeyes_env.core import Message, RewardTerm, Trajectory
+from deepeyes_env.core import Message, RewardTerm, Trajectory, letter_options, option_index, option_letter
 
 PIXELS = np.zeros((40, 60, 3), np.uint8)
 
@@ -47,3 +47,13 @@ def test_trajectory_is_extended_by_copy_and_scored():
     scored = longer.scored({"acc": RewardTerm(1.0, 0.8), "format": RewardTerm(-1.0, 0.2)})
     assert scored.reward == pytest.approx(0.6)
     assert longer.reward == 0
+
+
+def test_options_have_letters_that_lead_back_to_them():
+    letters = [letter for letter, _ in letter_options(["x"] * 702)]
+    assert letters[:3] + letters[25:29] + letters[-1:] == ["A", "B", "C", "Z", "AA", "AB", "AC", "ZZ"]
+    assert [option_index(letter) for letter in letters] == list(range(702))
+    assert option_index("ab") == 27
+    assert [option_index(text) for text in ("", "1", "ABC", "é", "a1")] == [None] * 5
+    with pytest.raises(ValueError, match="702"):
+        option_letter(702)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepeyes_env.agents.agent import Agent, AgentError, AsyncAgent, Reply, with_ledger_of
+from deepeyes_env.agents.agent import Agent, AgentError, AsyncAgent, Reply, with_context_log_of
 from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 
@@ -40,9 +40,9 @@ class TimedAgent:
             self._seconds[number_of(episode)] += share
         return replies
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with the agent's ledger, if it keeps one."""
-        return with_ledger_of(self.agent, trajectory)
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with the agent's context log, if it keeps one."""
+        return with_context_log_of(self.agent, trajectory)
 
     def stamped(self, trajectory: Trajectory) -> Trajectory:
         """Return a finished trajectory with the seconds in its metadata, and forget them."""

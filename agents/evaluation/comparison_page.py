@@ -151,7 +151,7 @@ def _episode(name: str, row: Row, trajectory: Trajectory, link: _Link) -> str:
     ]
     facts += [f"IoU {row.iou:.2f}"] if row.iou is not None else []
     told = html.escape(", ".join(fact for fact in facts if fact))
-    asked = [result.box for result in trajectory.results if result.ok and result.box is not None]
+    asked = trajectory.zoom_boxes
     boxes: Mapping[str, Sequence[tuple[float, ...]]] = {"truth": trajectory.sample.boxes, "asked": asked}
     rects = "".join(
         f'<rect class="{kind}" x="{x1:g}" y="{y1:g}" width="{x2 - x1:g}" height="{y2 - y1:g}"/>'

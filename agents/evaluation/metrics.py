@@ -77,7 +77,8 @@ class Condition:
             options, of those that have a verdict in each; ``None`` if there are none.
         yes_no: Measures of yes-or-no answers, overall under ``""`` and by category.
         answer_iou: Mean overlap of answers that are boxes with the ground truth.
-        zoom_rate: Tool-use rate: share of episodes in which a call that took a box ran.
+        tool_use_rate: Share of episodes in which a call returned an image.
+        zoom_rate: Share of episodes in which a box was looked at.
         zoom_iou: Mean IoU of the best zoom box with the ground truth, over the episodes that have both.
         calls: Tool calls per episode, failed ones included.
         failed_calls: Calls that did not run, by reason.
@@ -98,6 +99,7 @@ class Condition:
     circular_accuracy: Estimate | None = None
     yes_no: Mapping[str, YesNoMetrics] = field(default_factory=dict)
     answer_iou: Estimate | None = None
+    tool_use_rate: float = 0.0
     zoom_rate: float = 0.0
     zoom_iou: float | None = None
     calls: float = 0.0
@@ -183,6 +185,7 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         circular_accuracy=_circular_accuracy(judged) if benchmark.grouped else None,
         yes_no=_yes_no(judged, benchmark) if benchmark.metric == "yes_no" else {},
         answer_iou=_estimate(judged, lambda row: row.box_iou or 0.0) if benchmark.metric == "box" else None,
+        tool_use_rate=_mean(row.used_tool for row in rows),
         zoom_rate=_mean(row.zoomed for row in rows),
         zoom_iou=_mean(ious) if ious else None,
         calls=_mean(row.calls for row in rows),

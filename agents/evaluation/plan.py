@@ -11,6 +11,7 @@ from deepeyes_env.agents.play import Episode
 from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
+from deepeyes_env.protocols import ANSWER
 
 Tools: TypeAlias = Literal["on", "off", "both"]
 """Whether the policy may use tools; ``both`` asks every question twice."""
@@ -19,7 +20,7 @@ CONDITIONS = ("on", "off")
 
 WITHOUT_TOOLS = (
     "Answer the question about the image. Think first if it helps, then write nothing but the final answer between "
-    "<answer> and </answer>."
+    f"{ANSWER.opening} and {ANSWER.closing}."
 )
 """System prompt of a question without tools: as much room to think as there is with them, and an answer that stands
 apart from the thoughts."""

@@ -78,7 +78,7 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
         mine = [row for row in rows if row.condition == each.name]
         seen = Counter(min(row.calls, most) for row in mine)
         shift = (number - (len(report.conditions) - 1) / 2) * 0.4
-        label = f"{_LABELS[each.name]}\n(tool-use rate {each.zoom_rate:.0%})"
+        label = f"{_LABELS[each.name]}\n(tool-use rate {each.tool_use_rate:.0%})"
         shares = [seen[count] / len(mine) for count in range(most + 1)]
         calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]

@@ -18,7 +18,6 @@ from deepeyes_env.data.benchmarks import GROUP
 from deepeyes_env.envs.limits import Limits
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.trajectories import read_trajectories
-from deepeyes_env.trajectories.summary import best_iou
 
 _LIMITS = Limits()
 
@@ -44,7 +43,8 @@ class Row:
         box_iou: Overlap of an answer that is a box with the ground truth; ``None`` for other answers.
         iou: IoU of the best zoom box with the ground truth.
         calls: Number of tool calls, failed ones included.
-        zoomed: Whether a call that took a box ran.
+        used_tool: Whether a call returned an image.
+        zoomed: Whether a box was looked at.
         failed: Status of each call that did not run.
         turns: Turns: messages of the policy.
         written: Tokens that the policy wrote.
@@ -70,6 +70,7 @@ class Row:
     box_iou: float | None
     iou: float | None
     calls: int
+    used_tool: bool
     zoomed: bool
     failed: tuple[str, ...]
     turns: int
@@ -145,9 +146,10 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         vote=None if score.prediction is None else vote(score.prediction, sample),
         reason=score.error or score.reason,
         box_iou=_box_iou(run, trajectory, score),
-        iou=best_iou(trajectory),
+        iou=trajectory.best_iou,
         calls=len(trajectory.results),
-        zoomed=any(result.ok and result.box is not None for result in trajectory.results),
+        used_tool=trajectory.used_tool,
+        zoomed=bool(trajectory.zoom_boxes),
         failed=tuple(result.status for result in trajectory.results if not result.ok),
         turns=len(trajectory.turns),
         written=sum(written),

@@ -184,7 +184,7 @@ def judge(trajectory: Trajectory, judge: Judge, rubric: RubricLike = ACCURACY) -
 
 def with_score(trajectory: Trajectory, score: Score | None) -> Trajectory:
     """Return a recorded episode with the judge's verdict as its reward."""
-    return trajectory if score is None or score.error else trajectory.scored(score.terms)
+    return trajectory if score is None or score.error else trajectory.scored(score.terms, score.value)
 
 
 class _RecordingJudge:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepeyes_env.agents.looking import toolbox_of
 from deepeyes_env.agents.scripted import answering
-from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, Trajectory
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.protocols import Protocol
+from deepeyes_env.protocols import ANSWER, THINK, TOOL_CALL, Protocol
 
 MAX_LENGTH = 20_000
 """Most characters of a thought or an answer."""
 
-_MARKS = ("<think>", "</think>", "<image>", "<|")
-_OF_PROTOCOLS = ("<answer>", "</answer>", "<tool_call>", "</tool_call>")
+_MARKS = (*THINK, IMAGE_PLACEHOLDER, "<|")
+_OF_PROTOCOLS = (*ANSWER, *TOOL_CALL)
 """Of some of them; a thought holds none, whichever the episode's is: demonstrations go on to other ones."""
 
 
@@ -26,7 +26,7 @@ class FormError(DeepEyesError, ValueError):
 def message_of(episode: Trajectory, form: Mapping[str, Any]) -> str:
     """Write what a person filled in as the next message of an episode.
 
-    The thought stands in ``<think>`` tags, which are there even when it is empty, as the prompts ask for them.
+    The marks of a thought are there even when it is empty, as the prompts ask for them.
 
     Args:
         episode: The running episode.
@@ -48,13 +48,13 @@ def message_of(episode: Trajectory, form: Mapping[str, Any]) -> str:
         said = answer in (toolbox.protocol.parse(alone).answer or "")
     else:
         call = _call(form["call"], toolbox.make_tools())
-        written = toolbox.protocol.format_call(call)
-        message, alone = f"<think>{thought}</think>{written}", f"<think></think>{written}"
+        message, alone = (toolbox.protocol.format_message(text, call) for text in (thought, ""))
         said = _is_read_back(call, alone, toolbox.protocol)
     if not said:
-        raise FormError("this would not be read as it is meant; leave out marks such as </answer> or </tool_call>")
+        marks = f"{ANSWER.closing} or {TOOL_CALL.closing}"
+        raise FormError(f"this would not be read as it is meant; leave out marks such as {marks}")
     if toolbox.protocol.parse(message) != toolbox.protocol.parse(alone):
-        raise FormError("the thought would be read as a call or an answer; leave out marks such as <answer>")
+        raise FormError(f"the thought would be read as a call or an answer; leave out marks such as {ANSWER.opening}")
     return message
 
 

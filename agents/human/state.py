@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.agents.human.shown import Shown
-from deepeyes_env.agents.looking import toolbox_of
-from deepeyes_env.core import ToolResult, Trajectory, Turn
-from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.core import ToolResult, Trajectory, Turn, letter_options
+from deepeyes_env.envs.toolbox import Toolbox, toolbox_of
 from deepeyes_env.images.frames import BBox, frame_size, from_native
-from deepeyes_env.trajectories.summary import ACCURACY_TERM, best_iou, is_right
+from deepeyes_env.trajectories.summary import RunningSummary
 
 Phase: TypeAlias = Literal["working", "turn", "ended", "finished"]
 """The environment is at work, a message is awaited, an episode has ended, or there are no more."""
@@ -35,42 +34,38 @@ class PageState:
     error: str = ""
 
 
-@dataclass
 class RunningScore:
     """How it goes so far.
 
     Attributes:
         total: Episodes of the whole run.
-        played: Episodes that are recorded.
         failed: Episodes that could not be played to their end.
-        judged: Recorded episodes with an accuracy term.
-        accuracy: Sum of their raw accuracy terms.
-        reward: Sum of the rewards.
     """
 
-    total: int
-    played: int = 0
-    failed: int = 0
-    judged: int = 0
-    accuracy: float = 0.0
-    reward: float = 0.0
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.failed = 0
+        self._played = RunningSummary()
+
+    @property
+    def played(self) -> int:
+        """Episodes that are recorded."""
+        return self._played.summary.episodes
 
     def add(self, trajectory: Trajectory) -> None:
         """Count a recorded episode."""
-        self.played += 1
-        self.reward += trajectory.reward
-        if ACCURACY_TERM in trajectory.reward_terms:
-            self.judged += 1
-            self.accuracy += trajectory.reward_terms[ACCURACY_TERM].raw
+        self._played.add(trajectory)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for the page, with means instead of sums."""
+        """Return it for the page; without a judge there is neither accuracy nor reward."""
+        summary = self._played.summary
+        judged = summary.accuracy is not None
         return {
             "total": self.total,
-            "played": self.played,
+            "played": summary.episodes,
             "failed": self.failed,
-            "accuracy": _number(self.accuracy / self.judged) if self.judged else None,
-            "reward": _number(self.reward / self.played) if self.judged else None,
+            "accuracy": _number(summary.accuracy) if summary.accuracy is not None else None,
+            "reward": _number(summary.reward) if judged else None,
         }
 
 
@@ -90,6 +85,7 @@ def page_json(page: PageState, max_turns: int) -> dict[str, Any]:
 
 def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dict[str, Any]:
     number = episode.metadata["episode"]
+    toolbox = toolbox_of(episode)
     return {
         "number": number,
         "question": episode.sample.question,
@@ -105,9 +101,9 @@ def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dic
             }
             for index, one in enumerate(shown)
         ],
-        "turns": [_turn(turn, episode) for turn in episode.turns],
+        "turns": [_turn(turn, episode, toolbox) for turn in episode.turns],
         "maxTurns": max_turns,
-        "tools": [tool.schema["function"] for tool in toolbox_of(episode).make_tools().values()],
+        "tools": [schema["function"] for schema in toolbox.schemas],
         "frame": episode.frame,
         "extent": frame_size(episode.frame, episode.native_size, episode.view_size),
         "decimals": decimals(episode),
@@ -121,8 +117,8 @@ def decimals(episode: Trajectory) -> int:
     return max(0, math.ceil(math.log10(pixels) - 1e-9))
 
 
-def _turn(turn: Turn, episode: Trajectory) -> dict[str, Any]:
-    thought = turn.action.partition("</think>")[0].removeprefix("<think>")
+def _turn(turn: Turn, episode: Trajectory, toolbox: Toolbox) -> dict[str, Any]:
+    thought = toolbox.protocol.thought_of(turn.action)
     return {"thought": thought, "answer": turn.answer, "calls": [_call(result, episode) for result in turn.results]}
 
 
@@ -144,13 +140,13 @@ def _outcome(episode: Trajectory) -> dict[str, Any]:
         "truth": sample.answer,
         "truths": [_written(box, episode) for box in sample.boxes],
         "answer": episode.answer,
-        "right": is_right(episode),
+        "right": episode.right,
         "reward": _number(episode.reward),
         "terms": [
             {"name": name, "raw": _number(term.raw), "weight": term.weight, "weighted": _number(term.weighted)}
             for name, term in episode.reward_terms.items()
         ],
-        "bestIou": best_iou(episode),
+        "bestIou": episode.best_iou,
         "stop": episode.stop_reason,
     }
 

@@ -9,22 +9,20 @@ from typing import Any, Literal, TypeVar
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.openai.data_urls import DataUrls, ImageFormat
-from deepeyes_env.agents.openai.reading import read_reply, stop_strings
+from deepeyes_env.agents.openai.reading import read_reply
 from deepeyes_env.agents.openai.requests import (
     Place,
     RequestBody,
     body_of,
-    is_native,
-    messages_of,
-    tool_schemas,
-    toolbox_named,
+    messages_for_server,
     urls_of,
 )
 from deepeyes_env.agents.openai.servers import RefusedError, Servers
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.limits import approximate_tokens
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.judges.llm_endpoint import LOCAL, api_key_of
 from deepeyes_env.protocols import Protocol
@@ -132,9 +130,9 @@ class OpenAIAgent:
             if not movable or refusal.status not in (400, 422):
                 raise await self._explained(refusal) from refusal
             choice = await self._ask_the_other_way(episode, refusal)
-        toolbox = toolbox_named(episode.toolbox)
+        toolbox = toolbox_of(episode)
         try:
-            return read_reply(choice, toolbox.protocol, self._stops(toolbox.protocol), native=is_native(toolbox))
+            return read_reply(choice, toolbox.protocol, self._stops(toolbox.protocol), native=toolbox.protocol.native)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             raise AgentError(f"the server answered with something else than a chat completion: {error}") from error
 
@@ -160,9 +158,9 @@ class OpenAIAgent:
         """
         _run(self._check())
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with what its requests held in ``metadata["ledger"]``."""
-        return with_ledger(trajectory, self.budget, self._overhead(trajectory))
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with what its requests held in ``metadata["context_log"]``."""
+        return with_context_log(trajectory, self.budget, self._overhead(trajectory))
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -184,16 +182,16 @@ class OpenAIAgent:
         return choice
 
     def _body(self, episode: Trajectory, place: Place) -> RequestBody:
-        kept = keep_up(episode, self.budget, self._overhead(episode)).episode
-        return body_of(self._fields(episode), messages_of(kept, place), urls_of(kept, self._urls))
+        fitted = fit_to_budget(episode, self.budget, self._overhead(episode)).episode
+        return body_of(self._fields(episode), messages_for_server(fitted, place), urls_of(fitted, self._urls))
 
     def _fields(self, episode: Trajectory) -> dict[str, Any]:
         """Return everything of a request but its messages."""
-        toolbox = toolbox_named(episode.toolbox)
+        toolbox = toolbox_of(episode)
         fields: dict[str, Any] = dict(self._settings)
         fields["stop"] = self._stops(toolbox.protocol) or None
-        if is_native(toolbox):
-            fields["tools"] = tool_schemas(toolbox)
+        if toolbox.protocol.native:
+            fields["tools"] = list(toolbox.schemas)
         if self._seed is not None:
             fields["seed"] = self._seed + int(episode.metadata.get("episode", 0))
         if self._tokens:
@@ -205,12 +203,12 @@ class OpenAIAgent:
         if "stop" in self._extra:
             stop = self._extra["stop"] or []
             return [stop] if isinstance(stop, str) else list(stop)
-        return stop_strings(protocol) if self._stop == "auto" else list(self._stop)
+        return list(protocol.stop_strings) if self._stop == "auto" else list(self._stop)
 
     def _overhead(self, episode: Trajectory) -> int:
         """Return about how many tokens the schemas of tools take."""
-        toolbox = toolbox_named(episode.toolbox)
-        return approximate_tokens(str(tool_schemas(toolbox))) if is_native(toolbox) else 0
+        toolbox = toolbox_of(episode)
+        return approximate_tokens(str(list(toolbox.schemas))) if toolbox.protocol.native else 0
 
     # --- what is wrong -------------------------------------------------------------------------------------------
 
@@ -249,7 +247,7 @@ class OpenAIAgent:
 
 def has_tool_images(episode: Trajectory) -> bool:
     """Whether a request for the next message has images in tool messages."""
-    native = is_native(toolbox_named(episode.toolbox))
+    native = toolbox_of(episode).protocol.native
     return native and any(result.images for turn in episode.turns for result in turn.results)
 
 

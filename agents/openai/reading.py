@@ -7,18 +7,7 @@ from typing import Any
 
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.core import PolicyTokens
-from deepeyes_env.protocols import NativeProtocol, PlainProtocol, Protocol, TaggedProtocol
-
-_ANSWER = ("<answer>", "</answer>")
-
-
-def stop_strings(protocol: Protocol) -> list[str]:
-    """Return where a message in this protocol ends: after its last call or its answer.
-
-    Where several calls of a message are run, the first one does not end it. A closing mark that is part of the opening
-    one, as with fenced blocks, would end a message before its call.
-    """
-    return [closing for _, closing in _marks(protocol)]
+from deepeyes_env.protocols import THINK, Protocol
 
 
 def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str], *, native: bool) -> Reply:
@@ -36,7 +25,7 @@ def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[
     tokens = read_tokens(choice)
     calls = message.get("tool_calls")
     beside: dict[str, Any] = {}
-    if thought and isinstance(thought, str) and "<think>" not in content:
+    if thought and isinstance(thought, str) and THINK.opening not in content:
         beside["reasoning_content"] = thought  # apart: a tag in it is no answer
     if calls:  # some servers take calls out of the text whether or not tools were sent
         beside["tool_calls"] = calls
@@ -56,7 +45,7 @@ def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol, stops: C
     if "stop_reason" in choice:
         mark = choice["stop_reason"]
         return text + mark if isinstance(mark, str) and not text.endswith(mark) else text
-    marks = [(opening, closing) for opening, closing in _marks(protocol) if closing in stops]
+    marks = [(opening, closing) for opening, closing in protocol.ending_tags if closing in stops]
     begun = [(text.rfind(opening), opening, closing) for opening, closing in marks if opening in text]
     if not begun:
         return text
@@ -76,14 +65,6 @@ def read_tokens(choice: Mapping[str, Any]) -> PolicyTokens | None:
     except (TypeError, ValueError, LookupError):
         logprobs = ()
     return PolicyTokens(tuple(ids), logprobs if len(logprobs) == len(ids) else ())
-
-
-def _marks(protocol: Protocol) -> list[tuple[str, str]]:
-    if not isinstance(protocol, TaggedProtocol) or isinstance(protocol, PlainProtocol | NativeProtocol):
-        return []
-    if protocol.max_calls > 1 or protocol.closing in protocol.opening:
-        return [_ANSWER]
-    return [(protocol.opening, protocol.closing), _ANSWER]
 
 
 def _text(content: Any) -> str:

@@ -1,4 +1,4 @@
-"""TransformersAgent: a local model directory plays episodes, many at once, and reads nothing twice."""
+"""TransformersAgent: a local model directory plays episodes, many at once, with a KV cache kept over the turns."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up, with_ledger
+from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
 from deepeyes_env.agents.transformers.chat import written
-from deepeyes_env.agents.transformers.encoding import Heard, check_frame, context_budget, hear, seeds_of
-from deepeyes_env.agents.transformers.generator import Conversation, Generator, Sampling
+from deepeyes_env.agents.transformers.encoding import EncodedPrompt, check_frame, context_budget, encode, seeds_of
+from deepeyes_env.agents.transformers.generator import CachedConversation, Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Trajectory
@@ -24,9 +24,9 @@ from deepeyes_env.images.frames import Frame
 class TransformersAgent:
     """Plays with a local model, run by transformers.
 
-    All conversations of a call are written to at once, and what was read of them is kept for the next call: a turn
-    costs what is new in it. A conversation that went on otherwise than it was left (a branch, a crop that the budget
-    left out) is read anew. Replies carry token ids and log-probabilities.
+    The messages of all conversations of a call are generated in one batch, and their KV cache is kept for the next
+    call: a turn prefills only what is new in it. A conversation that went on otherwise than it was left (a branch, a
+    crop that the budget left out) is prefilled anew. Replies carry token ids and log-probabilities.
 
     Attributes:
         name: Name of the agent, for records and reports.
@@ -37,8 +37,8 @@ class TransformersAgent:
         model: A model directory, or a model that is loaded already.
         sampling: How to sample; by default the likeliest token, as in an evaluation.
         seed: Seed of what is sampled, with the seeds of the episodes and their samples.
-        budget: By default what the model's context holds beside the longest message; the oldest crops are left out of
-            what exceeds it.
+        budget: By default what the model's context holds beside ``sampling.max_new_tokens``; the oldest crops are left
+            out of what exceeds it.
         frame: Overrides the frame of the model's family.
         device: Where to run it.
         dtype: What to compute in; weights stay in ``float32``.
@@ -69,7 +69,7 @@ class TransformersAgent:
         self._seed = seed
         self._policy = policy
         self._generator = Generator(policy, sampling)
-        self._kept: dict[_Key, Conversation] = {}
+        self._cached: dict[_Key, CachedConversation] = {}
 
     def act(self, episodes: Sequence[Trajectory]) -> list[Reply | AgentError]:
         """Return the next message of each episode, with its tokens; an error for one that does not fit its budget.
@@ -77,50 +77,52 @@ class TransformersAgent:
         Raises:
             ValueError: An episode is played in another coordinate frame than the model's.
         """
-        heard = [self._heard(episode) for episode in episodes]
+        prompts = [self._encoded(episode) for episode in episodes]
         seeds = [seeds_of(episode, self._seed) for episode in episodes]
-        kept, self._kept = self._kept, {}
+        cached, self._cached = self._cached, {}
         due = {
-            number: self._resumed(each, seeds[number], kept)
-            for number, each in enumerate(heard)
-            if isinstance(each, Heard)
+            number: self._resumed(prompt, seeds[number], cached)
+            for number, prompt in enumerate(prompts)
+            if isinstance(prompt, EncodedPrompt)
         }
-        kept.clear()  # what nobody goes on with is freed before more is read
-        said: dict[int, PolicyTokens] = {}
+        cached.clear()  # a KV cache that nobody goes on with is freed before more is prefilled
+        completions: dict[int, PolicyTokens] = {}
         if due:
-            self._generator.speak(
-                list(due.values()), lambda conversation, tokens: said.update({id(conversation): tokens})
+            self._generator.generate(
+                list(due.values()), lambda conversation, tokens: completions.update({id(conversation): tokens})
             )
         replies: list[Reply | AgentError] = []
-        for number, each in enumerate(heard):
-            if isinstance(each, AgentError):
-                replies.append(each)
+        for number, prompt in enumerate(prompts):
+            if isinstance(prompt, AgentError):
+                replies.append(prompt)
                 continue
-            tokens = said[id(due[number])]
-            whole = TokenSequence.concatenated([each.tokens, written(tokens)])
-            self._kept[_key(seeds[number], whole)] = due[number]
-            replies.append(Reply(self._policy.chat.text(tokens.ids), tokens))
+            completion = completions[id(due[number])]
+            whole = TokenSequence.concatenated([prompt.tokens, written(completion)])
+            self._cached[_key(seeds[number], whole)] = due[number]
+            replies.append(Reply(self._policy.chat.text(completion.ids), completion))
         return replies
 
-    def with_ledger(self, trajectory: Trajectory) -> Trajectory:
-        """Return a finished trajectory with what was read at each of its turns in ``metadata["ledger"]``."""
-        return with_ledger(trajectory, self.budget)
+    def with_context_log(self, trajectory: Trajectory) -> Trajectory:
+        """Return a finished trajectory with what the prompt of each turn held in ``metadata["context_log"]``."""
+        return with_context_log(trajectory, self.budget)
 
-    def _heard(self, episode: Trajectory) -> Heard | AgentError:
+    def _encoded(self, episode: Trajectory) -> EncodedPrompt | AgentError:
         check_frame(episode, self.frame, self.name)
         try:
-            return hear(self._policy.chat, keep_up(episode, self.budget).episode)
+            return encode(self._policy.chat, fit_to_budget(episode, self.budget).episode)
         except AgentError as error:
             return error
 
-    def _resumed(self, heard: Heard, seeds: tuple[int, ...], kept: dict[_Key, Conversation]) -> Conversation:
-        """Return a conversation with what is new in it unread; all of it, if it was not kept as it is."""
-        conversation = kept.pop(_key(seeds, heard.before), None) if heard.before is not None else None
-        if conversation is not None and heard.before is not None:
-            conversation.hear(_after(heard.tokens, heard.before))
+    def _resumed(
+        self, prompt: EncodedPrompt, seeds: tuple[int, ...], cached: dict[_Key, CachedConversation]
+    ) -> CachedConversation:
+        """Return a conversation with what is new in it pending; all of it, if its prefix is in no KV cache."""
+        conversation = cached.pop(_key(seeds, prompt.prefix), None) if prompt.prefix is not None else None
+        if conversation is not None and prompt.prefix is not None:
+            conversation.append(_after(prompt.tokens, prompt.prefix))
             return conversation
-        begun = Conversation(seeds, heard.tokens, opening=_key((), heard.tokens))
-        begun.turn = heard.turn
+        begun = CachedConversation(seeds, prompt.tokens, prompt_key=_key((), prompt.tokens))
+        begun.turn = prompt.turn
         return begun
 
 
@@ -128,9 +130,9 @@ _Key: TypeAlias = tuple[tuple[int, ...], bytes, tuple[str, ...]]
 
 
 def _key(seed: tuple[int, ...], tokens: TokenSequence) -> _Key:
-    """Name what was read: equal names mean equal tokens and images."""
+    """Name what a KV cache holds: equal names mean equal tokens and images."""
     return (seed, tokens.ids.tobytes(), tuple(image.digest for image in tokens.images))
 
 
-def _after(whole: TokenSequence, before: TokenSequence) -> TokenSequence:
-    return TokenSequence.context(whole.ids[len(before) :], whole.images[len(before.images) :])
+def _after(whole: TokenSequence, prefix: TokenSequence) -> TokenSequence:
+    return TokenSequence.context(whole.ids[len(prefix) :], whole.images[len(prefix.images) :])

@@ -1,4 +1,4 @@
-"""Attention: who looks at whom while a language model reads, and whose final states are wanted."""
+"""Attention: which tokens attend to which in a forward pass, and at which of them hidden states are output."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from deepeyes_env.agents.transformers.kv import KeyValues
+from deepeyes_env.agents.transformers.kv import KVCache
 
 
 class Attention(Protocol):
-    """Who looks at whom. Tensors of tokens are ``(*places, ...)``, in whatever order of places a reader chooses."""
+    """Which tokens attend to which. Tensors of tokens are ``(*positions, ...)``, in a layout of the implementation."""
 
-    def wanted(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return those whose final states are wanted: what the last layer makes of the others is never looked at."""
+    def select_outputs(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens at which the last layer computes hidden states: logits are computed there only."""
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layer: int, final: bool
     ) -> torch.Tensor:
-        """Return what each query is told.
+        """Return the attention output of each query.
 
         Args:
-            query: ``(*places, heads, head size)``; in the ``final`` layer, those of the wanted ones only.
-            key: ``(*places, key heads, head size)`` of all.
+            query: ``(*positions, heads, head size)``; in the ``final`` layer, those of the selected outputs only.
+            key: ``(*positions, key heads, head size)`` of all.
             value: The same.
             layer: Number of the layer.
             final: Whether it is the last one.
 
         Returns:
-            ``(*places of the queries, heads * head size)``.
+            ``(*positions of the queries, heads * head size)``.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedAttention:
-    """Rows of tokens: places are ``(B, L)``.
+    """Rows of tokens: positions are ``(B, L)``.
 
     Attributes:
-        seen: ``(B, 1, L, past + L)`` ``bool``: who may look at whom; each token at itself at least.
-        cache: What was read before, made ready for what is read now; takes it in.
-        last_only: Only the state of the last token in each row is wanted.
+        attention_mask: ``(B, 1, L, past + L)`` ``bool``: what each token may attend to; itself at least.
+        cache: KV cache of the tokens before, extended for those of this pass, whose keys and values it takes in.
+        last_only: Only the last token in each row has an output.
     """
 
-    seen: torch.Tensor
-    cache: KeyValues | None = None
+    attention_mask: torch.Tensor
+    cache: KVCache | None = None
     last_only: bool = False
 
-    def wanted(self, tokens: torch.Tensor) -> torch.Tensor:
+    def select_outputs(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the last token of each row, or all."""
         return tokens[:, -1:] if self.last_only else tokens
 
@@ -58,21 +58,23 @@ class MaskedAttention:
         """See ``Attention``."""
         if self.cache is not None:
             key, value = self.cache.update(key, value, layer)
-        return attended(query, key, value, self.seen[:, :, -query.shape[1] :])
+        return attention_output(query, key, value, self.attention_mask[:, :, -query.shape[1] :])
 
 
-def attended(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None = None
+def attention_output(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return what queries ``(B, L, heads, head size)`` are told, ``(B, L, heads * head size)``.
+    """Return scaled dot-product attention with grouped heads, ``(B, L, heads * head size)``.
 
     Args:
-        query: Who asks.
+        query: ``(B, L, heads, head size)``.
         key: ``(B, K, key heads, head size)``; one for every so many heads of the queries.
         value: The same.
-        seen: ``(B, 1, L, K)`` ``bool``; ``None``: each token those before it and itself, and there are as many keys.
+        attention_mask: ``(B, 1, L, K)`` ``bool``; ``None``: causal, with as many keys as queries.
     """
     grouped = query.shape[2] != key.shape[2]
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))
-    mixed = F.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None, enable_gqa=grouped)
-    return mixed.transpose(1, 2).flatten(2)
+    output = F.scaled_dot_product_attention(
+        query, key, value, attention_mask, is_causal=attention_mask is None, enable_gqa=grouped
+    )
+    return output.transpose(1, 2).flatten(2)

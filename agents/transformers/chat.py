@@ -13,7 +13,7 @@ from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 
-_SAID = "MESSAGE-OF-THE-ASSISTANT"
+_ASSISTANT_MESSAGE = "MESSAGE-OF-THE-ASSISTANT"
 _CACHED = 4096
 
 
@@ -44,12 +44,12 @@ class Chat:
             )
         specials = tokenizer.added_tokens_decoder.values()
         self._specials = sorted({token.content for token in specials if token.special}, key=len, reverse=True)
-        self.end_of_turn: int = self._ids(self._after_said([{"role": "user", "content": "?"}]))[0]
+        self.end_of_turn: int = self._ids(self._after_assistant([{"role": "user", "content": "?"}]))[0]
         self._ends = frozenset({self.end_of_turn, *tokenizer.all_special_ids})
         self._encoded = lru_cache(_CACHED)(self._encode)
 
     def prompt(self, trajectory: Trajectory) -> TokenSequence:
-        """Return the system prompt and the first user message, up to where the assistant is to speak."""
+        """Return the system prompt and the first user message, with the generation prompt at the end."""
         messages: list[dict[str, Any]] = [_user(self._plain(trajectory.prompt.text))]
         if trajectory.system_prompt:
             messages.insert(0, {"role": "system", "content": self._plain(trajectory.system_prompt)})
@@ -60,10 +60,10 @@ class Chat:
         """Return what stands between two messages of the assistant.
 
         Args:
-            message: What the environment said.
+            message: What the environment answered.
             last_token: Last token that the policy wrote before; its message is ended here if it did not end it.
         """
-        text = self._after_said([_user(self._plain(message.text))])
+        text = self._after_assistant([_user(self._plain(message.text))])
         context = self._context(text, message)
         if last_token != self.end_of_turn:
             return context
@@ -72,7 +72,7 @@ class Chat:
     def sequence(self, trajectory: Trajectory) -> TokenSequence:
         """Return a whole episode.
 
-        An observation after which the policy did not speak again is left out.
+        An observation that no message of the policy follows is left out.
 
         Raises:
             ValueError: A turn has no tokens: the agent that played it does not report them.
@@ -99,12 +99,12 @@ class Chat:
         """Encode a text, and give each of its image tokens as many copies as the image takes."""
         ids = np.array(self._ids(text), np.int64)
         times = np.ones(len(ids), np.int64)
-        places = np.flatnonzero(ids == self.image_token)
-        if len(places) != len(sizes):
+        positions = np.flatnonzero(ids == self.image_token)
+        if len(positions) != len(sizes):
             raise UsageError(
-                f"the chat template wrote {len(places)} image tokens for {len(sizes)} images: {text[:200]!r}"
+                f"the chat template wrote {len(positions)} image tokens for {len(sizes)} images: {text[:200]!r}"
             )
-        times[places] = [(width // self._factor) * (height // self._factor) for width, height in sizes]
+        times[positions] = [(width // self._factor) * (height // self._factor) for width, height in sizes]
         repeated = np.repeat(ids, times)
         repeated.flags.writeable = False
         return repeated
@@ -112,11 +112,11 @@ class Chat:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def _after_said(self, messages: Sequence[dict[str, Any]]) -> str:
+    def _after_assistant(self, messages: Sequence[dict[str, Any]]) -> str:
         """Render messages that follow one of the assistant; return what comes after it."""
-        said = [_user("?"), {"role": "assistant", "content": _SAID}, *messages]
-        text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
-        _, mark, after = text.partition(_SAID)
+        conversation = [_user("?"), {"role": "assistant", "content": _ASSISTANT_MESSAGE}, *messages]
+        text = self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        _, mark, after = text.partition(_ASSISTANT_MESSAGE)
         if not mark or not after:
             raise UsageError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
         return str(after)

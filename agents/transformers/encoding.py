@@ -1,4 +1,4 @@
-"""Hearing: a running episode as the tokens that a model is to go on from."""
+"""Encoding: a running episode as the prompt from which a model generates the next message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.families import Family
+from deepeyes_env.agents.families import ModelFamily
 from deepeyes_env.agents.transformers.chat import Chat, written
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import Trajectory, Turn
@@ -18,34 +18,34 @@ from deepeyes_env.images.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A conversation in which the agent is to speak next.
+class EncodedPrompt:
+    """A conversation whose next message is the agent's, as tokens.
 
     Attributes:
-        tokens: All of it, up to where the agent is to speak.
-        before: All up to the end of the agent's last message; ``None`` if it did not speak yet.
+        tokens: All of it, with the generation prompt at the end.
+        prefix: All up to the end of the agent's last message, which a KV cache may hold; ``None`` before the first.
         turn: Number of the next message, from 0.
     """
 
     tokens: TokenSequence
-    before: TokenSequence | None
+    prefix: TokenSequence | None
     turn: int
 
 
-def hear(chat: Chat, episode: Trajectory) -> Heard:
+def encode(chat: Chat, episode: Trajectory) -> EncodedPrompt:
     """Write a running episode as tokens.
 
     What was sampled stays as it was sampled; a message of an agent that reports no tokens is encoded.
     """
     parts = [chat.prompt(episode)]
-    spoken = 0
+    prefix_parts = 0
     for turn in episode.turns:
-        parts.append(_said(chat, turn))
-        spoken = len(parts)
+        parts.append(_completion(chat, turn))
+        prefix_parts = len(parts)
         if turn.observation is not None:
             parts.append(chat.observation(turn.observation, int(parts[-1].ids[-1])))
-    before = TokenSequence.concatenated(parts[:spoken]) if spoken else None
-    return Heard(TokenSequence.concatenated(parts), before, len(episode.turns))
+    prefix = TokenSequence.concatenated(parts[:prefix_parts]) if prefix_parts else None
+    return EncodedPrompt(TokenSequence.concatenated(parts), prefix, len(episode.turns))
 
 
 def seeds_of(episode: Trajectory, seed: int) -> tuple[int, int, int]:
@@ -67,30 +67,30 @@ def check_frame(episode: Trajectory, frame: Frame, name: str) -> None:
         )
 
 
-def context_budget(tokenizer: Any, family: Family, context: int, longest: int) -> Budget:
-    """Return what a model's context holds beside the longest message; the oldest crops are left out of what exceeds it.
+def context_budget(tokenizer: Any, family: ModelFamily, context: int, max_new_tokens: int) -> Budget:
+    """Return what a model's context holds beside max new tokens; the oldest crops are left out of what exceeds it.
 
     Args:
         tokenizer: The model's.
         family: The model's.
-        context: Most tokens that the model can read.
-        longest: Most tokens of a message.
+        context: Length of the model's context in tokens.
+        max_new_tokens: Most tokens of a message.
 
     Raises:
         ValueError: Nothing is left.
     """
-    if context <= longest:
+    if context <= max_new_tokens:
         raise UsageError(
-            f"sampling.max_new_tokens={longest}: must be less than the {context} tokens that the model can read"
+            f"sampling.max_new_tokens={max_new_tokens}: must be less than the {context} tokens of the model's context"
         )
 
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    return Budget(max_tokens=context - longest, policy="drop", family=family, count_tokens=count)
+    return Budget(max_tokens=context - max_new_tokens, overflow="drop", family=family, count_tokens=count)
 
 
-def _said(chat: Chat, turn: Turn) -> TokenSequence:
+def _completion(chat: Chat, turn: Turn) -> TokenSequence:
     if turn.tokens is not None and turn.tokens.ids:
         return written(turn.tokens)
     ids = chat.tokenizer(turn.action, add_special_tokens=False, split_special_tokens=True).input_ids

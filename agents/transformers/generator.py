@@ -1,4 +1,4 @@
-"""Generator: the next messages of many conversations at once, with what was read before kept."""
+"""Generator: the next messages of many conversations at once, each with a KV cache kept over its turns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from deepeyes_env.agents.transformers.attention import MaskedAttention
-from deepeyes_env.agents.transformers.kv import ROOM, KeyValues
+from deepeyes_env.agents.transformers.kv import ROOM, KVCache
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence, buckets
 from deepeyes_env.core import PolicyTokens
 
 _NOTHING = TokenSequence.context(np.zeros(0, np.int64))
 
-CROWDED = 0.75
-"""Rows whose message is complete are cut out of a wave when no more than this share of it is still being written."""
+COMPACT_BELOW = 0.75
+"""Finished rows are cut out of a decode batch when no more than this share of its rows is still being generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Sampling:
 
     Attributes:
         temperature: Divides the logits; 0 takes the likeliest token.
-        max_new_tokens: Longest message.
+        max_new_tokens: Most tokens of one message (max new tokens), the prompt not counted.
     """
 
     temperature: float = 1.0
@@ -35,87 +35,88 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What a generator keeps of a conversation.
+class _CachedRow:
+    """Where a conversation stands in a KV cache.
 
     Attributes:
-        past: What has been read of it and others.
+        cache: Keys and values of it and others.
         row: Its row in there.
         position: Position of its next token.
-        logits: ``(B, vocabulary)``, row by row: of the next token, unless something is unread.
+        logits: ``(B, vocabulary)``, row by row: of the next token, unless tokens are pending.
     """
 
-    past: KeyValues
+    cache: KVCache
     row: int
     position: int
     logits: torch.Tensor
 
 
 @dataclass(eq=False, slots=True)
-class Conversation:
-    """What a generator has read of a conversation, and what it has yet to read.
+class CachedConversation:
+    """A conversation with its KV cache, and the tokens that are yet to be prefilled.
 
     Attributes:
         seed: Decides, with the number of the turn, what is sampled: not which other conversations are under way.
-        unread: What was said since the last message of the policy, the policy's own last token included.
-        opening: Conversations with equal openings begin with the same prompt, which is then read once for all.
+        pending: Tokens that are not in the KV cache yet: what followed the policy's last message, and its last token.
+        prompt_key: Conversations with equal keys begin with the same prompt, which is then prefilled once for all.
         greedy: Takes the likeliest token whatever the temperature.
     """
 
     seed: tuple[int, ...]
-    unread: TokenSequence
-    opening: object = None
+    pending: TokenSequence
+    prompt_key: object = None
     greedy: bool = False
     turn: int = field(default=0, init=False)
-    kept: _Read | None = field(default=None, init=False)
+    cached: _CachedRow | None = field(default=None, init=False)
 
-    def hear(self, said: TokenSequence) -> None:
-        """Add what the environment answered."""
-        self.unread = TokenSequence.concatenated([self.unread, said])
+    def append(self, observation: TokenSequence) -> None:
+        """Add what the environment answered, to be prefilled before the next message."""
+        self.pending = TokenSequence.concatenated([self.pending, observation])
 
 
-Spoken = Callable[[Conversation, PolicyTokens], None]
-"""Called with each message as soon as it is complete, while others are still being written."""
+OnFinished = Callable[[CachedConversation, PolicyTokens], None]
+"""Called with each completion as soon as it is finished, while others are still being generated."""
 
 
 @dataclass(slots=True)
-class _Wave:
-    """The conversations being written to.
+class _DecodeBatch:
+    """The conversations whose next message is being generated, token by token.
 
     Attributes:
         rows: The conversation of each row.
-        past: What has been read.
+        cache: The KV cache of all rows.
         logits: ``(B, vocabulary)`` of the next token.
         positions: ``(B,)``: position of the next token.
-        chances: ``(B, max_new_tokens)``: the uniform random number that each token is drawn with; -1: the likeliest.
-        writing: Rows whose message is not complete.
+        uniforms: ``(B, max_new_tokens)``: the uniform random number that samples each token; -1: the likeliest.
+        unfinished: Rows whose message is not complete.
         ids: The tokens of each row's message.
         logprobs: Their log-probabilities.
     """
 
-    rows: list[Conversation]
-    past: KeyValues
+    rows: list[CachedConversation]
+    cache: KVCache
     logits: torch.Tensor
     positions: torch.Tensor
-    chances: torch.Tensor
-    writing: list[bool]
+    uniforms: torch.Tensor
+    unfinished: list[bool]
     ids: list[list[int]]
     logprobs: list[list[float]]
 
     @property
     def live(self) -> list[int]:
-        return [row for row, writing in enumerate(self.writing) if writing]
+        """Numbers of the rows that are still being generated."""
+        return [row for row, unfinished in enumerate(self.unfinished) if unfinished]
 
-    def thinned(self) -> _Wave:
-        """Return the rows that are being written; what was read of the others stays with their conversations."""
+    def compacted(self) -> _DecodeBatch:
+        """Return the live rows alone; the KV cache of the others stays with their conversations."""
         live = self.live
         index = torch.tensor(live, device=self.positions.device)
-        return _Wave(
+        return _DecodeBatch(
             [self.rows[row] for row in live],
-            KeyValues.gathered([(self.past, row) for row in live]),
+            KVCache.gathered([(self.cache, row) for row in live]),
             self.logits[index],
             self.positions[index],
-            self.chances[index],
+            self.uniforms[index],
             [True] * len(live),
             [self.ids[row] for row in live],
             [self.logprobs[row] for row in live],
@@ -123,13 +124,13 @@ class _Wave:
 
 
 class Generator:
-    """Samples messages from a policy, wave by wave.
+    """Generates messages with a policy, one decode batch after another: prefill, then one token a row and step.
 
-    A wave is a set of conversations whose next message is due. Which ones go together does not change what is sampled,
-    but for rounding: every token has its own random number.
+    A decode batch is a set of conversations whose next message is due. Which ones go together does not change what is
+    sampled, but for rounding: every token has its own random number.
 
     Args:
-        policy: The model; not to be changed while conversations that it has read go on.
+        policy: The model; not to be changed while conversations with a KV cache go on.
         sampling: How to sample.
     """
 
@@ -138,57 +139,57 @@ class Generator:
         self.sampling = sampling
 
     @torch.no_grad()
-    def speak(self, conversations: Sequence[Conversation], spoken: Spoken) -> None:
-        """Write the next message of each conversation.
+    def generate(self, conversations: Sequence[CachedConversation], on_finished: OnFinished) -> None:
+        """Generate the next message of each conversation.
 
         Args:
-            conversations: Each once; all that was said to them since they spoke last has been heard.
-            spoken: Called with each message as soon as it is complete.
+            conversations: Each once; all that followed their last message has been appended.
+            on_finished: Called with each completion as soon as it is finished.
         """
-        self.read(conversations)
-        wave = self._wave(conversations)
+        self.prefill(conversations)
+        batch = self._decode_batch(conversations)
         for step in range(self.sampling.max_new_tokens):
-            tokens, logprobs = self._draw(wave.logits, wave.chances[:, step])
-            drawn = zip(tokens.tolist(), logprobs.tolist(), strict=True)
-            for row, (token, logprob) in enumerate(drawn):
-                if wave.writing[row]:
-                    wave.ids[row].append(token)
-                    wave.logprobs[row].append(logprob)
+            tokens, logprobs = self._sample(batch.logits, batch.uniforms[:, step])
+            sampled = zip(tokens.tolist(), logprobs.tolist(), strict=True)
+            for row, (token, logprob) in enumerate(sampled):
+                if batch.unfinished[row]:
+                    batch.ids[row].append(token)
+                    batch.logprobs[row].append(logprob)
                     if token in self.policy.stops or step + 1 == self.sampling.max_new_tokens:
-                        self._complete(wave, row, spoken)
-            live = wave.live
+                        self._finish(batch, row, on_finished)
+            live = batch.live
             if not live:
                 return
-            if len(live) <= CROWDED * len(wave.rows):
-                wave, tokens = wave.thinned(), tokens[torch.tensor(live, device=tokens.device)]
-            self._advance(wave, tokens)
+            if len(live) <= COMPACT_BELOW * len(batch.rows):
+                batch, tokens = batch.compacted(), tokens[torch.tensor(live, device=tokens.device)]
+            self._decode(batch, tokens)
 
     @torch.no_grad()
-    def read(self, conversations: Sequence[Conversation]) -> None:
-        """Read what is unread, in parts of like length; a prompt that several conversations begin with is read once.
+    def prefill(self, conversations: Sequence[CachedConversation]) -> None:
+        """Write pending tokens into the KV cache, in parts of like length; a prompt shared by several goes in once.
 
-        ``speak`` does so by itself; a caller that is waiting for other conversations may do it before.
+        ``generate`` does so by itself; a caller that is waiting for other conversations may do it before.
         """
-        firsts: dict[object, Conversation] = {}
+        firsts: dict[object, CachedConversation] = {}
         for conversation in conversations:
-            if len(conversation.unread):
-                firsts.setdefault(_opening(conversation), conversation)
-        begun = [conversation for conversation in firsts.values() if conversation.kept is None]
-        resumed = [conversation for conversation in firsts.values() if conversation.kept is not None]
-        read = {
-            _opening(conversation): state
+            if len(conversation.pending):
+                firsts.setdefault(_prefill_key(conversation), conversation)
+        begun = [conversation for conversation in firsts.values() if conversation.cached is None]
+        resumed = [conversation for conversation in firsts.values() if conversation.cached is not None]
+        prefilled = {
+            _prefill_key(conversation): row
             for each in (begun, resumed)
-            for part in buckets(each, lambda conversation: len(conversation.unread))
-            for conversation, state in zip(part, self._prefill(part), strict=True)
+            for part in buckets(each, lambda conversation: len(conversation.pending))
+            for conversation, row in zip(part, self._prefilled(part), strict=True)
         }
         for conversation in conversations:
-            if len(conversation.unread):
-                conversation.kept = read[_opening(conversation)]
-                conversation.unread = _NOTHING
+            if len(conversation.pending):
+                conversation.cached = prefilled[_prefill_key(conversation)]
+                conversation.pending = _NOTHING
 
-    def _prefill(self, conversations: Sequence[Conversation]) -> list[_Read]:
-        """Read what is unread of conversations that are all new, or all not."""
-        batch = [conversation.unread for conversation in conversations]
+    def _prefilled(self, conversations: Sequence[CachedConversation]) -> list[_CachedRow]:
+        """Prefill the pending tokens of conversations that are all new, or all not."""
+        batch = [conversation.pending for conversation in conversations]
         length = max(map(len, batch))
         ids = np.zeros((len(batch), length), np.int64)
         positions = np.zeros((3, len(batch), length), np.int64)
@@ -197,75 +198,75 @@ class Generator:
         for row, (conversation, tokens) in enumerate(zip(conversations, batch, strict=True)):
             columns = slice(length - len(tokens), length)
             ids[row, columns], new[row, columns] = tokens.ids, True
-            start = conversation.kept.position if conversation.kept is not None else 0
+            start = conversation.cached.position if conversation.cached is not None else 0
             positions[:, row, columns], after = self.policy.positions(tokens, start)
             following.append(after)
         features = self.policy.image_features([image for tokens in batch for image in tokens.images])
-        kept = [(each.kept.past, each.kept.row) for each in conversations if each.kept is not None]
+        cached = [(each.cached.cache, each.cached.row) for each in conversations if each.cached is not None]
         nothing = torch.zeros(len(batch), 0, dtype=torch.bool, device=self._device)
-        past = KeyValues.gathered(kept, room=length) if kept else KeyValues(nothing)
-        seen = past.extend(self._tensor(new))
-        logits = self._logits(self._tensor(ids), self._tensor(positions), seen, features, past)
-        return [_Read(past, row, position, logits) for row, position in enumerate(following)]
+        cache = KVCache.gathered(cached, room=length) if cached else KVCache(nothing)
+        attention_mask = cache.extend(self._tensor(new))
+        logits = self._logits(self._tensor(ids), self._tensor(positions), attention_mask, features, cache)
+        return [_CachedRow(cache, row, position, logits) for row, position in enumerate(following)]
 
-    def _wave(self, conversations: Sequence[Conversation]) -> _Wave:
+    def _decode_batch(self, conversations: Sequence[CachedConversation]) -> _DecodeBatch:
         """Put conversations whose next message is due together."""
-        kept = [conversation.kept for conversation in conversations if conversation.kept is not None]
+        cached = [conversation.cached for conversation in conversations if conversation.cached is not None]
         for conversation in conversations:
-            conversation.kept = None  # freed as soon as nobody else needs it
-        return _Wave(
+            conversation.cached = None  # freed as soon as nobody else needs it
+        return _DecodeBatch(
             list(conversations),
-            KeyValues.gathered([(each.past, each.row) for each in kept], min(ROOM, self.sampling.max_new_tokens)),
-            torch.stack([each.logits[each.row] for each in kept]),
-            self._tensor(np.array([each.position for each in kept])),
-            self._tensor(np.stack([self._chances(conversation) for conversation in conversations])),
+            KVCache.gathered([(each.cache, each.row) for each in cached], min(ROOM, self.sampling.max_new_tokens)),
+            torch.stack([each.logits[each.row] for each in cached]),
+            self._tensor(np.array([each.position for each in cached])),
+            self._tensor(np.stack([self._uniforms(conversation) for conversation in conversations])),
             [True] * len(conversations),
             [[] for _ in conversations],
             [[] for _ in conversations],
         )
 
-    def _advance(self, wave: _Wave, tokens: torch.Tensor) -> None:
-        """Read the tokens just drawn, one for each row; those of complete messages leave no trace."""
-        writing = torch.tensor(wave.writing, device=self._device)
-        seen = wave.past.extend(writing[:, None])
-        # A row that is complete sees only itself, in a column that counts as empty.
-        seen = seen | _last_column(seen)
-        positions = wave.positions[None, :, None].expand(3, -1, 1)
-        wave.logits = self._logits(tokens[:, None], positions, seen, (), wave.past)
-        wave.positions = wave.positions + writing
+    def _decode(self, batch: _DecodeBatch, tokens: torch.Tensor) -> None:
+        """Run the model on the tokens just sampled, one a row; those of finished messages leave no trace."""
+        unfinished = torch.tensor(batch.unfinished, device=self._device)
+        attention_mask = batch.cache.extend(unfinished[:, None])
+        # A finished row attends to itself only, in a column that counts as empty.
+        attention_mask = attention_mask | _last_column(attention_mask)
+        positions = batch.positions[None, :, None].expand(3, -1, 1)
+        batch.logits = self._logits(tokens[:, None], positions, attention_mask, (), batch.cache)
+        batch.positions = batch.positions + unfinished
 
-    def _complete(self, wave: _Wave, row: int, spoken: Spoken) -> None:
-        """Keep what was read of a conversation whose message is complete, and hand the message over."""
-        conversation, ids = wave.rows[row], wave.ids[row]
-        wave.writing[row] = False
-        conversation.kept = _Read(wave.past, row, int(wave.positions[row]), wave.logits)
+    def _finish(self, batch: _DecodeBatch, row: int, on_finished: OnFinished) -> None:
+        """Keep the KV cache of a conversation whose message is complete, and hand the completion over."""
+        conversation, ids = batch.rows[row], batch.ids[row]
+        batch.unfinished[row] = False
+        conversation.cached = _CachedRow(batch.cache, row, int(batch.positions[row]), batch.logits)
         conversation.turn += 1
-        # The last token has been drawn but not read.
-        conversation.unread = TokenSequence.context(np.array(ids[-1:], np.int64))
-        spoken(conversation, PolicyTokens(tuple(ids), tuple(wave.logprobs[row]), (1,) * len(ids)))
+        # The last token has been sampled, but is not in the cache.
+        conversation.pending = TokenSequence.context(np.array(ids[-1:], np.int64))
+        on_finished(conversation, PolicyTokens(tuple(ids), tuple(batch.logprobs[row]), (1,) * len(ids)))
 
     def _logits(
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        seen: torch.Tensor,
+        attention_mask: torch.Tensor,
         features: Sequence[torch.Tensor],
-        past: KeyValues,
+        cache: KVCache,
     ) -> torch.Tensor:
-        """Read on; returns ``(B, vocabulary)`` of the token after the last column."""
-        attention = MaskedAttention(seen, past, last_only=True)
+        """Run the model on new columns; returns ``(B, vocabulary)`` of the token after the last one."""
+        attention = MaskedAttention(attention_mask, cache, last_only=True)
         hidden = self.policy.hidden(ids, positions, attention, features)
         return self.policy.logits(hidden[:, 0], self.sampling.temperature or 1.0)
 
-    def _draw(self, logits: torch.Tensor, chances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sample(self, logits: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a token for each row and its log-probability."""
         logprobs = torch.log_softmax(logits, -1)
         summed = logprobs.exp().cumsum(-1)
-        drawn = torch.searchsorted(summed, (chances * summed[:, -1])[:, None].contiguous(), right=True)[:, 0]
-        tokens = torch.where(chances < 0, logprobs.argmax(-1), drawn.clamp(max=logits.shape[1] - 1))
+        sampled = torch.searchsorted(summed, (uniforms * summed[:, -1])[:, None].contiguous(), right=True)[:, 0]
+        tokens = torch.where(uniforms < 0, logprobs.argmax(-1), sampled.clamp(max=logits.shape[1] - 1))
         return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
-    def _chances(self, conversation: Conversation) -> NDArray[np.float32]:
+    def _uniforms(self, conversation: CachedConversation) -> NDArray[np.float32]:
         if conversation.greedy or self.sampling.temperature == 0:
             return np.full(self.sampling.max_new_tokens, -1, np.float32)
         seed = np.random.SeedSequence((*conversation.seed, conversation.turn))
@@ -279,14 +280,14 @@ class Generator:
         return torch.from_numpy(array).to(self._device)
 
 
-def _opening(conversation: Conversation) -> object:
-    """Return what conversations share that can be read as one."""
-    if conversation.kept is not None or conversation.opening is None:
+def _prefill_key(conversation: CachedConversation) -> object:
+    """Return what conversations share that can be prefilled as one."""
+    if conversation.cached is not None or conversation.prompt_key is None:
         return id(conversation)
-    return ("opening", conversation.opening)
+    return ("prompt", conversation.prompt_key)
 
 
-def _last_column(seen: torch.Tensor) -> torch.Tensor:
-    last = torch.zeros(seen.shape[3], dtype=torch.bool, device=seen.device)
+def _last_column(attention_mask: torch.Tensor) -> torch.Tensor:
+    last = torch.zeros(attention_mask.shape[3], dtype=torch.bool, device=attention_mask.device)
     last[-1] = True
     return last

@@ -1,4 +1,4 @@
-"""KeyValues: what a language model keeps of the conversations it has read, as rows that can be cut out and joined."""
+"""KVCache: the KV cache of many conversations, as rows that can be cut out and joined."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ROOM = 64
 """Columns by which the buffers grow, so that most new tokens are written in place."""
 
 
-class KeyValues:
-    """Keys and values of a batch of conversations.
+class KVCache:
+    """The KV cache of a batch of conversations: keys and values of every token in every layer.
 
     Keys are rotated before they come here, so that a token may stand in any column. Buffers hold token after token, all
     heads of one next to each other: rows of them are cut out and put together in one pass.
@@ -36,15 +36,14 @@ class KeyValues:
             new: ``(B, N)`` ``bool``: which of them hold a token.
 
         Returns:
-            ``(B, 1, N, L + N)`` ``bool``: who may look at whom. A token sees those before it and itself; an empty
-            column itself only, for an attention over nothing is not a number.
+            The attention mask ``(B, 1, N, L + N)`` ``bool``. A token attends to those before it and itself; an empty
+            column to itself only, for an attention over nothing is not a number.
         """
         length = new.shape[1]
         past, self.filled = self.filled, torch.cat([self.filled, new], 1)
         if length == 1:
             return self.filled[:, None, None]
-        seen = own_attention(new)
-        return torch.cat([past[:, None, None].expand(-1, 1, length, -1), seen], 3)
+        return torch.cat([past[:, None, None].expand(-1, 1, length, -1), causal_mask(new)], 3)
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Take in what a layer made of the new columns ``(B, N, heads, head size)``; returns that of all columns."""
@@ -62,46 +61,49 @@ class KeyValues:
         return buffers[layer][:, :stop]
 
     @classmethod
-    def gathered(cls, picked: Sequence[tuple[KeyValues, int]], room: int = ROOM) -> KeyValues:
+    def gathered(cls, picked: Sequence[tuple[KVCache, int]], room: int = ROOM) -> KVCache:
         """Return rows of one or several batches as a new one, their tokens moved to the right.
 
         Args:
             picked: Batch and row of each; a row may be picked several times.
             room: Columns that can be added before the buffers have to grow.
         """
-        shares: dict[int, _Share] = {}
-        for place, (source, row) in enumerate(picked):
-            shares.setdefault(id(source), _Share(source)).add(row, place)
-        orders = [share.order() for share in shares.values()]
+        selections: dict[int, _Selection] = {}
+        for target, (source, row) in enumerate(picked):
+            selections.setdefault(id(source), _Selection(source)).add(row, target)
+        orders = [selection.order() for selection in selections.values()]
         length = max(order.shape[1] for order in orders)
         device = picked[0][0].filled.device
         whole = cls(torch.zeros(len(picked), length, dtype=torch.bool, device=device))
-        indices, places = [], []
-        for share, order in zip(shares.values(), orders, strict=True):
-            rows = torch.tensor(share.rows, device=device)
+        indices, targets = [], []
+        for selection, order in zip(selections.values(), orders, strict=True):
+            rows = torch.tensor(selection.rows, device=device)
             held = order.shape[1]
-            places.append(torch.tensor(share.places, device=device))
-            whole.filled[places[-1], length - held :] = share.source.filled[rows].gather(1, order)
+            targets.append(torch.tensor(selection.targets, device=device))
+            whole.filled[targets[-1], length - held :] = selection.source.filled[rows].gather(1, order)
             # Columns that are empty, or room, hold whatever stands first: numbers, which attention weighs with 0.
-            capacity = share.source.keys[0].shape[1]
+            capacity = selection.source.keys[0].shape[1]
             indices.append(F.pad(order + rows[:, None] * capacity, (length - held, room)))
         for layer in range(len(picked[0][0].keys)):
-            whole.keys.append(_taken([share.source.keys[layer] for share in shares.values()], indices, places))
-            whole.values.append(_taken([share.source.values[layer] for share in shares.values()], indices, places))
+            keys = [selection.source.keys[layer] for selection in selections.values()]
+            values = [selection.source.values[layer] for selection in selections.values()]
+            whole.keys.append(_selected(keys, indices, targets))
+            whole.values.append(_selected(values, indices, targets))
         return whole
 
 
 @dataclass(slots=True)
-class _Share:
-    """What is picked from one batch: its rows, and where they go."""
+class _Selection:
+    """What is picked from one cache: its rows, and which rows of the new one they become."""
 
-    source: KeyValues
+    source: KVCache
     rows: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
 
-    def add(self, row: int, place: int) -> None:
+    def add(self, row: int, target: int) -> None:
+        """Add a row, and the row of the new cache that it becomes."""
         self.rows.append(row)
-        self.places.append(place)
+        self.targets.append(target)
 
     def order(self) -> torch.Tensor:
         """Return the columns of each row ``(rows, L)``, empty ones first, without those that are empty in all."""
@@ -110,16 +112,16 @@ class _Share:
         return filled.int().argsort(dim=1, stable=True)[:, filled.shape[1] - int(filled.sum(1).max()) :]
 
 
-def own_attention(new: torch.Tensor) -> torch.Tensor:
-    """Return who may look at whom among new columns ``(B, N)``: ``(B, 1, N, N)`` ``bool``."""
+def causal_mask(new: torch.Tensor) -> torch.Tensor:
+    """Return the causal attention mask of new columns ``(B, N)``: ``(B, 1, N, N)`` ``bool``."""
     square = torch.ones(new.shape[1], new.shape[1], dtype=torch.bool, device=new.device)
     return (square.tril() & new[:, None, :] | torch.eye(new.shape[1], dtype=torch.bool, device=new.device))[:, None]
 
 
-def _taken(
-    buffers: Sequence[torch.Tensor], indices: Sequence[torch.Tensor], places: Sequence[torch.Tensor]
+def _selected(
+    buffers: Sequence[torch.Tensor], indices: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """Return rows of buffers by the indices of their columns in the flattened buffers, each row in its place."""
+    """Return rows of buffers by the indices of their columns in the flattened buffers, each in its target row."""
     parts = [
         buffer.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, index.shape)
         for buffer, index in zip(buffers, indices, strict=True)
@@ -127,6 +129,6 @@ def _taken(
     if len(parts) == 1:
         return parts[0]
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
-    for part, place in zip(parts, places, strict=True):
-        whole.index_copy_(0, place, part)
+    for part, target in zip(parts, targets, strict=True):
+        whole.index_copy_(0, target, part)
     return whole

@@ -1,9 +1,9 @@
 """The language model of Qwen2.5-VL, with what is the same in all layers computed once.
 
 transformers picks the rotations of each axis anew in every layer and norms in seven steps; with small models, and with
-one token a row, such steps cost more than the matrices. The last layer goes on only with those tokens whose final
-states are wanted. The modules are transformers' own; only the loop is ours, and the tests hold it to transformers'
-forward.
+one token a row, such steps cost more than the matrices. After its keys and values the last layer computes hidden
+states at the selected outputs only (``Attention.select_outputs``). The modules are transformers' own; only the loop is
+ours, and the tests hold it to transformers' forward.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch.utils.checkpoint import checkpoint
 from deepeyes_env.agents.transformers.attention import Attention
 
 
-def read(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attention: Attention) -> torch.Tensor:
+def forward(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attention: Attention) -> torch.Tensor:
     """Run the language model.
 
     Args:
         text: ``Qwen2_5_VLTextModel``.
-        embedded: ``(*places, hidden size)``: tokens and image tokens.
-        positions: ``(3, *places)`` rotary positions.
-        attention: Who looks at whom, and whose final states are wanted.
+        embedded: ``(*positions, hidden size)``: embeddings of tokens and image tokens.
+        positions: ``(3, *positions)`` rotary positions.
+        attention: Which tokens attend to which, and at which of them hidden states are output.
 
     Returns:
-        ``(*places wanted, hidden size)``: final states, normed.
+        ``(*selected positions, hidden size)``: hidden states of the last layer, normed.
     """
     cos, sin = _rotations(text, positions)
     hidden = embedded
@@ -42,7 +42,7 @@ def read(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attention: 
 
 
 def _rotations(text: Any, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return cosines and sines ``(*places, 1, head size)``; of the sines, the first half is negated.
+    """Return cosines and sines ``(*positions, 1, head size)``; of the sines, the first half is negated.
 
     A rotation takes ``x`` to ``x * cos + (-second half of x, first half of x) * sin``. Each pair of channels turns with
     the position along one axis: time, height or width (M-RoPE, arXiv 2409.12191).
@@ -74,7 +74,7 @@ def _layer(
     key, value = (project(normed).unflatten(-1, (-1, heads.head_dim)) for project in (heads.k_proj, heads.v_proj))
     key = _rotated(key, cos, sin)
     if final:
-        hidden, normed, cos, sin = (attention.wanted(tokens) for tokens in (hidden, normed, cos, sin))
+        hidden, normed, cos, sin = (attention.select_outputs(tokens) for tokens in (hidden, normed, cos, sin))
     query = _rotated(heads.q_proj(normed).unflatten(-1, (-1, heads.head_dim)), cos, sin)
     hidden = hidden + heads.o_proj(attention.attend(query, key, value, number, final))
     return hidden + layer.mlp(_normed(layer.post_attention_layernorm, hidden))

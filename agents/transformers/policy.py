@@ -1,4 +1,4 @@
-"""VisionPolicy: a local model directory, ready to be asked and trained."""
+"""VisionPolicy: a local model directory, ready for generation and training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from deepeyes_env.agents.transformers.attention import Attention
 from deepeyes_env.agents.transformers.chat import Chat
-from deepeyes_env.agents.transformers.language import read
+from deepeyes_env.agents.transformers.language import forward
 from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
@@ -38,8 +38,8 @@ _FORBIDDEN = -1e9
 class VisionPolicy:
     """A Qwen2.5-VL-style model with its tokenizer and chat template.
 
-    Logits of special tokens and of the image token are banned wherever they are looked at, so that sampling and
-    training see one and the same distribution: a policy cannot write ``<|image_pad|>``.
+    Logits of special tokens and of the image token are masked wherever logits are computed, so that sampling and
+    training use one and the same distribution: a policy cannot write ``<|image_pad|>``.
 
     Attributes:
         model: ``Qwen2_5_VLForConditionalGeneration``, weights in ``float32``.
@@ -118,15 +118,17 @@ class VisionPolicy:
         """Return the rotary positions ``(3, L)`` of a sequence, and the next free position."""
         return rotary_positions(tokens.ids, [self.grid(image) for image in tokens.images], self.image_token, start)
 
-    def cut(self, tokens: TokenSequence, place: int) -> tuple[TokenSequence, TokenSequence]:
-        """Return what stands before a place of a sequence, and the rest; each with its images."""
-        shown, left = 0, int((tokens.ids[:place] == self.image_token).sum())
+    def cut(self, tokens: TokenSequence, position: int) -> tuple[TokenSequence, TokenSequence]:
+        """Return the tokens before a position of a sequence, and those from it on; each with their images."""
+        shown, left = 0, int((tokens.ids[:position] == self.image_token).sum())
         while left > 0:
             columns, rows = self.grid(tokens.images[shown])
             shown, left = shown + 1, left - columns * rows
-        head = TokenSequence(tokens.ids[:place], tokens.mask[:place], tokens.logprobs[:place], tokens.images[:shown])
+        head = TokenSequence(
+            tokens.ids[:position], tokens.mask[:position], tokens.logprobs[:position], tokens.images[:shown]
+        )
         return head, TokenSequence(
-            tokens.ids[place:], tokens.mask[place:], tokens.logprobs[place:], tokens.images[shown:]
+            tokens.ids[position:], tokens.mask[position:], tokens.logprobs[position:], tokens.images[shown:]
         )
 
     def hidden(
@@ -139,13 +141,13 @@ class VisionPolicy:
         """Run the language model.
 
         Args:
-            ids: ``(*places)`` token ids.
-            positions: ``(3, *places)`` rotary positions.
-            attention: Who looks at whom, and whose final states are wanted.
+            ids: ``(*positions)`` token ids.
+            positions: ``(3, *positions)`` rotary positions.
+            attention: Which tokens attend to which, and at which of them hidden states are output.
             features: What ``image_features`` gave for the images in ``ids``, in their order there.
 
         Returns:
-            ``(*places wanted, hidden size)``.
+            ``(*selected positions, hidden size)``.
         """
         text = self.model.model.language_model
         embedded = text.embed_tokens(ids)
@@ -153,7 +155,7 @@ class VisionPolicy:
             where = (ids == self.image_token).unsqueeze(-1)
             embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return read(text, embedded, positions, attention)
+            return forward(text, embedded, positions, attention)
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""

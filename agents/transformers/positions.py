@@ -1,4 +1,4 @@
-"""Multimodal rotary positions (mrope) of Qwen2.5-VL, from any place in a conversation on."""
+"""Multimodal rotary positions (mrope) of Qwen2.5-VL, from any token of a conversation on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TokenSequence: a whole episode as a model reads it."""
+"""TokenSequence: a whole episode as token ids, with its completion mask and images."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TokenSequence:
     """Tokens, who wrote them, and the images among them.
 
     Attributes:
-        ids: Token ids ``(L,)`` ``int64``, one image token for each place that an image takes.
-        mask: ``(L,)`` ``bool``: the tokens to train on, all of them written by the policy. Never a token of a prompt or
-            an observation.
+        ids: Token ids ``(L,)`` ``int64``, as many image tokens as each image takes.
+        mask: ``(L,)`` ``bool``, the completion mask: the tokens to train on, all of them written by the policy. Never a
+            token of a prompt or an observation.
         logprobs: ``(L,)`` ``float32``: log-probabilities at sampling time; 0 outside the mask.
         images: The images in the order of their tokens.
     """

@@ -31,9 +31,9 @@ class _Segments:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Who attends to whom, and the place of each patch in its image as ``(2, patches)`` rows and columns."""
+    """Who attends to whom, and the position of each patch in its image as ``(2, patches)`` rows and columns."""
 
-    places: torch.Tensor
+    positions: torch.Tensor
     windows: tuple[_Segments, ...]
     images: tuple[_Segments, ...]
 
@@ -54,7 +54,7 @@ def encode_images(tower: Any, patches: torch.Tensor, grids: Sequence[Size]) -> t
     """
     window = tower.window_size // tower.patch_size // tower.spatial_merge_size
     plan = _plan(tuple(grids), tower.spatial_merge_size, window, patches.device)
-    angles = (plan.places[..., None] * tower.rotary_pos_emb.inv_freq).permute(1, 0, 2).flatten(1)
+    angles = (plan.positions[..., None] * tower.rotary_pos_emb.inv_freq).permute(1, 0, 2).flatten(1)
     turn = torch.cat((angles, angles), -1)[:, None, :]
     cos, sin = turn.cos(), turn.sin()
     weight = tower.patch_embed.proj.weight.sum(2)
@@ -82,8 +82,8 @@ def _attention(
     for part in segments:
         chosen = (x if part.patches is None else x.index_select(0, part.patches) for x in (query, key, value))
         q, k, v = (x.unflatten(0, (part.number, part.length)).transpose(1, 2) for x in chosen)
-        seen = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling).transpose(1, 2).flatten(0, 1)
-        mixed = seen if part.patches is None else mixed.index_copy(0, part.patches, seen)
+        output = F.scaled_dot_product_attention(q, k, v, scale=attention.scaling).transpose(1, 2).flatten(0, 1)
+        mixed = output if part.patches is None else mixed.index_copy(0, part.patches, output)
     return attention.proj(mixed.flatten(1))
 
 
@@ -94,7 +94,7 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 
 @lru_cache(maxsize=64)
 def _plan(grids: tuple[Size, ...], merge: int, window: int, device: torch.device) -> _Plan:
-    places, windows, images, start = [], [], [], 0
+    positions, windows, images, start = [], [], [], 0
     for columns, rows in grids:
         cells = np.arange(columns * rows * merge * merge).reshape(rows, columns, merge * merge) + start
         images.append(cells.ravel())
@@ -105,10 +105,10 @@ def _plan(grids: tuple[Size, ...], merge: int, window: int, device: torch.device
         ]
         within = np.indices((merge, merge)).reshape(2, 1, 1, -1)
         corner = np.indices((rows, columns))[..., None] * merge
-        places.append((corner + within).reshape(2, -1))
+        positions.append((corner + within).reshape(2, -1))
         start += cells.size
     return _Plan(
-        torch.from_numpy(np.concatenate(places, 1)).to(device), _segments(windows, device), _segments(images, device)
+        torch.from_numpy(np.concatenate(positions, 1)).to(device), _segments(windows, device), _segments(images, device)
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from deepeyes_env.core import Sample
-from deepeyes_env.errors import DataError, RowError
+from deepeyes_env.errors import DataError, RowError, UsageError
 from deepeyes_env.images.frames import is_finite_box
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -62,7 +62,7 @@ class RowDataset(ABC):
     def _select_rows(self, count: int, on_error: OnError) -> None:
         """Decide which of ``count`` rows belong to the data set; the last thing a constructor calls."""
         if on_error not in get_args(OnError):
-            raise ValueError(f"on_error={on_error!r}: must be one of {', '.join(map(repr, get_args(OnError)))}")
+            raise UsageError(f"on_error={on_error!r}: must be one of {', '.join(map(repr, get_args(OnError)))}")
         self._rows = range(count)
         if on_error == "skip":
             self._skip_bad_rows(count)

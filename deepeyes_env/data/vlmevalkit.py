@@ -15,10 +15,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import Sample
+from deepeyes_env.core import LETTERS, Sample
 from deepeyes_env.data import tsv
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
@@ -118,10 +117,10 @@ class TSVDataset(RowDataset):
         index = text.pop("index")
         if (first := self._row_of_index[index]) != row:
             raise ValueError(f"index {index!r} is that of row {first} already")
-        options = {letter: text.pop(letter) for letter in ascii_uppercase if letter in text}
+        options = {letter: text.pop(letter) for letter in LETTERS if letter in text}
         options = {letter: option for letter, option in options.items() if option.strip()}
         letters = "".join(options)
-        gap = {} if ascii_uppercase.startswith(letters) else {OPTION_LETTERS: letters}
+        gap = {} if LETTERS.startswith(letters) else {OPTION_LETTERS: letters}
         return Sample(
             id=index,
             question=text.pop("question"),
@@ -242,8 +241,8 @@ def _columns(samples: Iterable[Sample]) -> tuple[str, list[str]]:
     for sample in samples:
         most = max(most, len(sample.options))
         extras.update((key, None) for key, value in sample.metadata.items() if isinstance(value, str))
-    taken = {*REQUIRED_COLUMNS, *ascii_uppercase, OPTION_LETTERS}
-    return ascii_uppercase[:most], [key for key in extras if key not in taken]
+    taken = {*REQUIRED_COLUMNS, *LETTERS, OPTION_LETTERS}
+    return LETTERS[:most], [key for key in extras if key not in taken]
 
 
 def _extra_text(sample: Sample, key: str) -> str:
@@ -252,8 +251,8 @@ def _extra_text(sample: Sample, key: str) -> str:
 
 
 def _check_writable(sample: Sample) -> None:
-    if len(sample.options) > len(ascii_uppercase):
-        raise ValueError(f"has {len(sample.options)} options, there are {len(ascii_uppercase)} letters")
+    if len(sample.options) > len(LETTERS):
+        raise ValueError(f"has {len(sample.options)} options, there are {len(LETTERS)} letters")
     if len(set(sample.options)) != len(sample.options) or not all(map(str.strip, sample.options)):
         raise ValueError(f"has blank or equal options: {list(sample.options)!r}")
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import string
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
 from deepeyes_env.data.benchmarks import FIXED_OPTIONS
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox
 from deepeyes_env.protocols import Protocol, neutral
 from deepeyes_env.tools import Tool
-
-OPTION_LETTERS = string.ascii_uppercase
-"""The letters by which options are listed, and by which judges know them."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +76,6 @@ def opening_text(sample: Sample, instructions: str) -> str:
         question = f"{IMAGE_PLACEHOLDER * len(sample.images)}\n{question}"
     lines = [question, *(f"({letter}) {neutral(text)}" for letter, text in letter_options(sample.options))]
     return "\n".join(lines) + instructions
-
-
-def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Pair each option with its letter; after Z come AA, AB, ..."""
-    pairs = (first + second for first, second in itertools.product(OPTION_LETTERS, repeat=2))
-    return list(zip(itertools.chain(OPTION_LETTERS, pairs), options, strict=False))
 
 
 def shuffle_options(sample: Sample, rng: np.random.Generator) -> Sample:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolResult, Trajectory, Turn
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolResult, Trajectory, Turn, letter_options
 from deepeyes_env.envs.canvas import (
     INK,
     MUTED,
@@ -23,7 +23,6 @@ from deepeyes_env.envs.canvas import (
     mark_box,
     split,
 )
-from deepeyes_env.envs.prompt import letter_options
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox, from_native
 

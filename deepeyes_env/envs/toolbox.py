@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol
 from deepeyes_env.registry import Registry, letters_and_digits
 from deepeyes_env.rewards import RubricLike
 from deepeyes_env.tools import Tool, ToolLike, get_tool
+from deepeyes_env.tools.signature import is_box_schema
 
 ENTRY_POINT = "deepeyes_env.envs.visual_toolbox:VisualToolboxEnv"
 VECTOR_ENTRY_POINT = "deepeyes_env.envs.vector.thread:ThreadVectorEnv"
+
+
+class BoxParameter(NamedTuple):
+    """Where a box goes in a call.
+
+    Attributes:
+        tool: Name of the tool.
+        parameter: Name of its parameter.
+    """
+
+    tool: str
+    parameter: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,26 @@ class Toolbox:
     def make_tools(self) -> dict[str, Tool]:
         """Return the tools by name, with an instance of each tool class."""
         return {tool.name: tool() if isinstance(tool, type) else tool for tool in self.tools}
+
+    @cached_property
+    def schemas(self) -> tuple[dict[str, Any], ...]:
+        """The tools as OpenAI-style JSON, in order."""
+        return tuple(tool.schema for tool in self.make_tools().values())
+
+    @cached_property
+    def box_parameter(self) -> BoxParameter | None:
+        """The first tool that takes a box, and what it calls the box; ``None`` if no tool does."""
+        for schema in self.schemas:
+            function = schema["function"]
+            for parameter, kind in function["parameters"].get("properties", {}).items():
+                if is_box_schema(kind):
+                    return BoxParameter(function["name"], parameter)
+        return None
+
+    @cached_property
+    def cropping_tools(self) -> frozenset[str]:
+        """The names of those tools that return pixels of the first image as they are."""
+        return frozenset(name for name, tool in self.make_tools().items() if tool.returns_crops)
 
 
 PLAIN = Toolbox("", (), PlainProtocol())
@@ -94,6 +129,15 @@ def get_toolbox(name: str | Toolbox) -> Toolbox:
     if isinstance(name, Toolbox):
         return name
     return TOOLBOXES.get(name)
+
+
+def toolbox_of(episode: Trajectory) -> Toolbox:
+    """Return the toolbox that an episode is played with; one without tools for an ordinary question.
+
+    Raises:
+        UnknownNameError: The toolbox is not registered in this process.
+    """
+    return get_toolbox(episode.toolbox) if episode.toolbox else PLAIN
 
 
 def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:

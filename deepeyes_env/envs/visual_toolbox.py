@@ -21,7 +21,7 @@ from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import FRAMES, Frame
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
-from deepeyes_env.judges import Judge
+from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_message
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -283,7 +283,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         terminated = stop in ("answer", "format_error")
         trajectory = replace(self.trajectory, terminated=terminated, truncated=not terminated, stop_reason=stop)
         scorer = self._scorer(self._bound.toolbox)
-        self._ended = trajectory if scorer is None else scorer(trajectory)
+        self._ended = trajectory if scorer is None else scorer.score(trajectory, self._judge or RuleJudge())
         self._close_tools()
 
     def _report(self, turn: Turn, observation: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 
-from deepeyes_env.errors import ImageError
+from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.png import encode_png
 
@@ -130,7 +130,7 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
     """
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
-        raise ValueError(
+        raise UsageError(
             f"cannot take an array of shape {array.shape}, dtype {array.dtype} for an image; "
             "pass uint8 values from 0 to 255 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not empty"
         )
@@ -174,7 +174,7 @@ def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int =
         return encoded
     if format == "png":
         return encode_png(pixels)
-    raise ValueError(f"unknown image format {format!r}; write 'png' or 'jpeg'")
+    raise UsageError(f"unknown image format {format!r}; write 'png' or 'jpeg'")
 
 
 def _error(name: str, reason: str) -> ImageError:

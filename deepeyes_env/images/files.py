@@ -32,3 +32,25 @@ def image_extension(head: bytes) -> str:
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return "avif"
     return next((extension for signature, extension in _SIGNATURES if head.startswith(signature)), "bin")
+
+
+MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+"""Media types of portable images by extension."""
+
+_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+
+
+def portable_image(image: ImageRef) -> tuple[bytes, str]:
+    """Return an image as encoded bytes with their file extension (``jpg``, ``png`` or ``webp``).
+
+    The original bytes where every decoder agrees on them (``common_format``). Anything
+    else (pixels, recipes, other formats, grey, CMYK, palettes, transparency, an EXIF orientation) becomes a PNG.
+
+    Raises:
+        ImageError: The image cannot be read; the message names it.
+    """
+    if image.is_encoded:
+        data = image.encoded()
+        if extension := _EXTENSIONS.get(codec.common_format(data)):
+            return data, extension
+    return codec.encode(image.pixels(), format="png"), "png"

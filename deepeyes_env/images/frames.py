@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias, get_args
 
+from deepeyes_env.errors import UsageError
+
 BBox: TypeAlias = tuple[float, float, float, float]
 """A bounding box ``(x1, y1, x2, y2)``: left, top, right, bottom; right and bottom are exclusive."""
 
@@ -46,7 +48,7 @@ def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
             return (1000.0, 1000.0)
         case "unit":
             return (1.0, 1.0)
-    raise ValueError(f"unknown coordinate frame {frame!r}; known frames: {', '.join(FRAMES)}")
+    raise UsageError(f"unknown coordinate frame {frame!r}; known frames: {', '.join(FRAMES)}")
 
 
 def to_native(box: BBox, frame: Frame, native: Size, view: Size) -> BBox:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image as PILImage
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import PixelBox, Size
@@ -33,7 +34,7 @@ def crop(pixels: Image, box: PixelBox) -> Image:
     x1, y1, x2, y2 = box
     height, width = pixels.shape[:2]
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        raise ValueError(
+        raise UsageError(
             f"crop box {box} does not lie inside the image of {width} x {height}; needs 0 <= x1 < x2 <= {width} and "
             f"0 <= y1 < y2 <= {height}"
         )
@@ -56,7 +57,7 @@ def rotate(pixels: Image, angle: float) -> Image:
         ValueError: ``angle`` is not finite.
     """
     if not math.isfinite(angle):
-        raise ValueError(f"angle {angle} is not a finite number of degrees")
+        raise UsageError(f"angle {angle} is not a finite number of degrees")
     quarters, rest = divmod(angle % 360, 90)
     if rest:
         turned = PILImage.fromarray(pixels).rotate(-angle % 360, PILImage.Resampling.BICUBIC, expand=True)
@@ -84,9 +85,9 @@ def fit(pixels: Image, size: Size, mode: FitMode = "exact") -> Image:
     """
     width, height = size
     if width < 1 or height < 1:
-        raise ValueError(f"cannot scale an image to {width} x {height}: both sides must be at least 1")
+        raise UsageError(f"cannot scale an image to {width} x {height}: both sides must be at least 1")
     if mode not in ("exact", "fast"):
-        raise ValueError(f"unknown mode {mode!r}; write 'exact' or 'fast'")
+        raise UsageError(f"unknown mode {mode!r}; write 'exact' or 'fast'")
     if pixels.shape[:2] == (height, width):
         return _read_only(pixels)
     if mode == "fast":

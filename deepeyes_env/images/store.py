@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepeyes_env.errors import ImageError
+from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import FitMode, fit
@@ -39,7 +39,7 @@ class ImageStore:
 
     def __init__(self, max_bytes: int = 2 * 2**30) -> None:
         if max_bytes < 0:
-            raise ValueError(f"max_bytes={max_bytes}: must not be negative")
+            raise UsageError(f"max_bytes={max_bytes}: must not be negative")
         self.max_bytes = max_bytes
         self._clear()
         if sys.platform != "win32":

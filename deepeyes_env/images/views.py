@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 
 MAX_ASPECT_RATIO = 200
@@ -38,7 +39,7 @@ class ViewBudget:
 
     def __post_init__(self) -> None:
         if not self.factor**2 <= self.min_pixels <= self.max_pixels:
-            raise ValueError(
+            raise UsageError(
                 f"ViewBudget(min_pixels={self.min_pixels}, max_pixels={self.max_pixels}, factor={self.factor}): "
                 "needs factor**2 <= min_pixels <= max_pixels"
             )

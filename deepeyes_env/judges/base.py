@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import UsageError
 
 MAX_ANSWER_LENGTH = 1000
 """An answer of this many characters or more is wrong unread: long answers game a judge (DeepEyes, ``vl_agent.py``)."""
@@ -31,7 +32,7 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if math.isnan(self.score) or not 0 <= self.score <= 1:
-            raise ValueError(f"Verdict(score={self.score!r}, judge={self.judge!r}): score must be from 0 to 1")
+            raise UsageError(f"Verdict(score={self.score!r}, judge={self.judge!r}): score must be from 0 to 1")
 
 
 @runtime_checkable
@@ -71,7 +72,7 @@ class ChainJudge:
 
     def __init__(self, *judges: Judge) -> None:
         if not judges:
-            raise ValueError("ChainJudge(): has no judges; give at least one")
+            raise UsageError("ChainJudge(): has no judges; give at least one")
         self.judges = judges
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:

@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepeyes_env.core import Sample
+from deepeyes_env.core import LETTERS, Sample, option_index
 from deepeyes_env.judges.quantities import read_quantity
 from deepeyes_env.judges.text import key, polarity, tidy, without_lead
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_LONE_LETTER = re.compile(r"[(\[{]?([a-z])[)\]}.:]{0,2}")
-_LETTER_AND_TEXT = re.compile(r"(?:[(\[{]([a-z])[)\]}][.:]?|([a-z])[)\].:]{1,2}) ?(?=\S)|([a-z])(?: -)? ")
-_TEXT_AND_LETTER = re.compile(r"(.+) [(\[]([a-z])[)\]]")
+_LONE_LETTER = re.compile(r"[(\[{]?([a-z]{1,2})[)\]}.:]{0,2}")
+_LETTER_AND_TEXT = re.compile(r"(?:[(\[{]([a-z]{1,2})[)\]}][.:]?|([a-z]{1,2})[)\].:]{1,2}) ?(?=\S)|([a-z])(?: -)? ")
+_TEXT_AND_LETTER = re.compile(r"(.+) [(\[]([a-z]{1,2})[)\]]")
 _ANSWER_LETTER = re.compile(r"(?:\(([A-Z])\)|([A-Z])(?=[).:]|$))[).:]?(?: .*)?", re.DOTALL)
 _MARKER = re.compile(r"(?:(?<=\s)|^)(?:\(([A-Z])\)|([A-Z])[).:](?=\s))[.:]?\s*")
 _CAPITAL = re.compile(r"(?<![\w'-])(?!A (?!or\b|and\b)[a-z]|I\b)([A-Z])(?![\w'-])")
@@ -57,11 +56,11 @@ def choices_of(sample: Sample) -> Choices | None:
     texts = options_in(sample.question)
     match = _ANSWER_LETTER.fullmatch(sample.answer.strip())
     if match is not None:
-        index = ord(match[1] or match[2]) - ord("A")
+        index = LETTERS.index(match[1] or match[2])
         if index < len(texts):
             return Choices(texts, frozenset(i for i, text in enumerate(texts) if text == texts[index]))
         if not texts and len(sample.answer.strip()) <= 3:
-            return Choices(("",) * len(_LETTERS), frozenset([index]))
+            return Choices(("",) * len(LETTERS), frozenset([index]))
     matching = _by_text(key(sample.answer), tidy(sample.answer), texts, sample.question)
     return Choices(texts, matching) if matching else None
 
@@ -77,7 +76,7 @@ def options_in(question: str) -> tuple[str, ...]:
         letter = match[1] or match[2]
         if letter == "A":
             run = [match]
-        elif run and ord(letter) - ord("A") == len(run):
+        elif run and LETTERS.index(letter) == len(run):
             run.append(match)
         if len(run) >= 2:
             best = run
@@ -107,14 +106,21 @@ def pick(prediction: str, choices: Choices, question: str) -> Pick | None:
 
 def _read(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
     letter = _LONE_LETTER.fullmatch(text)
-    if letter is not None and _LETTERS.index(letter[1]) < len(texts):
-        return Pick(frozenset([_LETTERS.index(letter[1])]))
+    index = _index(letter[1], texts) if letter is not None else None
+    if index is not None:
+        return Pick(frozenset([index]))
     by_text = _by_text(text, raw, texts, question)
     if by_text:
         return Pick(by_text)
-    if letter is not None:
+    if letter is not None and len(letter[1]) == 1:  # two letters without such an option are a word
         return Pick(frozenset())
     return _read_letter_and_text(text, raw, texts, question)
+
+
+def _index(letter: str, texts: Sequence[str]) -> int | None:
+    """Return the index of the option with a letter; ``None`` if there is no such option."""
+    index = option_index(letter)
+    return index if index is not None and index < len(texts) else None
 
 
 def _agreeing(index: int, named: frozenset[int]) -> Pick:
@@ -124,15 +130,14 @@ def _agreeing(index: int, named: frozenset[int]) -> Pick:
 
 def _read_letter_and_text(text: str, raw: str, texts: Sequence[str], question: str) -> Pick | None:
     after = _TEXT_AND_LETTER.fullmatch(text)
-    if after is not None and _LETTERS.index(after[2]) < len(texts):
+    index = _index(after[2], texts) if after is not None else None
+    if after is not None and index is not None:
         named = _by_text(without_lead(after[1]), after[1], texts, question)
         if named:
-            return _agreeing(_LETTERS.index(after[2]), named)
+            return _agreeing(index, named)
     match = _LETTER_AND_TEXT.match(text)
-    if match is None:
-        return None
-    index = _LETTERS.index(match[1] or match[2] or match[3])
-    if index >= len(texts):
+    index = _index(match[1] or match[2] or match[3], texts) if match is not None else None
+    if match is None or index is None:
         return None
     tail = text[match.end() :]
     named = _by_text(without_lead(key(tail)), tail, texts, question)
@@ -163,7 +168,7 @@ def _by_text(text: str, raw: str, texts: Sequence[str], question: str) -> frozen
 
 def _mentioned(raw: str, texts: Sequence[str]) -> frozenset[int]:
     """Return the options that a text mentions anywhere, by capital letter or by a text of two characters or more."""
-    letters = {ord(letter) - ord("A") for letter in _CAPITAL.findall(raw)}
+    letters = {LETTERS.index(letter) for letter in _CAPITAL.findall(raw)}
     words = _words(raw)
     named = {i: own for i, option in enumerate(texts) if len(option) > 1 and (own := _words(option)) in words}
     # "dark red" does not mention "red".

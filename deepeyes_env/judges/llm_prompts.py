@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
 from deepeyes_env.errors import UnreadableReplyError
+from deepeyes_env.protocols.tags import THINK
 
 _CODE_LENGTH = 6
 _TOKEN_OPENING = re.compile(r"([<\[＜﹤［])(?=[^\s\d])")
-_THOUGHT_END = "</think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Case:
         """The case as the judge reads it."""
         code = self.code
         lines = ["Question:", *filter(None, map(one_line, self.question.splitlines()))]
-        named = [f"{chr(ord('A') + i)}. {one_line(option)}" for i, option in enumerate(self.options)]
+        named = [f"{letter}. {one_line(option)}" for letter, option in letter_options(self.options)]
         right = [line for line, option in zip(named, self.options, strict=True) if option == self.answer]
         return "\n".join(
             [
@@ -127,7 +127,7 @@ def read_judgement(reply: str, code: str) -> bool:
     Raises:
         UnreadableReplyError: The reply is anything else.
     """
-    said = reply.rpartition(_THOUGHT_END)[2].strip()
+    said = reply.rpartition(THINK.closing)[2].strip()
     match = re.fullmatch(rf"\**[Jj]udge?ment {code}\**: ?\** ?([01])\**\.?", said, re.ASCII)
     if match is None:
         shown = said if len(said) <= 200 else f"{said[:200]}..."

@@ -3,10 +3,11 @@
 The numbered ones follow the original's toolboxes: what they read and how many calls of a message they run.
 """
 
-from deepeyes_env.protocols.native import NativeProtocol, read_message
+from deepeyes_env.protocols.native import RETURNED, NativeProtocol, read_message, result_texts, without_images
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
 from deepeyes_env.protocols.tagged import TaggedProtocol
+from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag
 
 V1 = TaggedProtocol(keep="first")
 V2 = TaggedProtocol(keep="last")
@@ -15,6 +16,11 @@ V4 = TaggedProtocol(style="flat", keep="last", explain=False)
 V5 = TaggedProtocol(keep="first", max_calls=3)
 
 __all__ = [
+    "ANSWER",
+    "RETURNED",
+    "THINK",
+    "TOOL_CALL",
+    "TOOL_RESPONSE",
     "V1",
     "V2",
     "V3",
@@ -26,8 +32,11 @@ __all__ = [
     "ParsedMessage",
     "PlainProtocol",
     "Protocol",
+    "Tag",
     "TaggedProtocol",
     "neutral",
     "quote",
     "read_message",
+    "result_texts",
+    "without_images",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
 from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
+from deepeyes_env.protocols.tags import THINK, TOOL_CALL, Tag
 from deepeyes_env.strict_json import read_json
 
 RETURNED = "The tools returned:"
@@ -23,6 +24,8 @@ class NativeProtocol(TaggedProtocol):
     ``</think>``. One that was cut off in the middle of a call is neither.
     """
 
+    native = True
+
     def __init__(self, max_calls: int = 3) -> None:
         super().__init__(max_calls=max_calls, keep="first", explain=False)
 
@@ -31,8 +34,13 @@ class NativeProtocol(TaggedProtocol):
         parsed = super().parse(message)
         if parsed.answer is not None or parsed.calls:
             return parsed
-        said = message.rpartition("</think>")[2].strip()
+        said = message.rpartition(THINK.closing)[2].strip()
         return ParsedMessage(answer=None if self.opening in said else said or None)
+
+    @property
+    def ending_tags(self) -> tuple[Tag, ...]:
+        """None: the endpoint knows where a call ends."""
+        return ()
 
     def format_answer(self, answer: str) -> str:
         """Write the answer as it is."""
@@ -83,7 +91,7 @@ def read_message(message: Mapping[str, Any], protocol: Protocol) -> tuple[str, P
     """
     content = _content(message.get("content"))
     thought = message.get("reasoning_content")
-    told = f"<think>{thought}</think>{content}" if isinstance(thought, str) and thought else content
+    told = THINK.around(thought) + content if isinstance(thought, str) and thought else content
     written = message.get("tool_calls")
     if not written or not isinstance(written, Sequence) or isinstance(written, str):
         return told, protocol.parse(content)
@@ -119,4 +127,4 @@ def _read_call(call: Any) -> ParsedCall:
 def _as_text(call: ParsedCall, raw: Any, protocol: Protocol) -> str:
     if isinstance(call, ToolCall):
         return protocol.format_call(call)
-    return f"<tool_call>\n{json.dumps(raw, default=str)}\n</tool_call>"
+    return TOOL_CALL.around(f"\n{json.dumps(raw, default=str)}\n")

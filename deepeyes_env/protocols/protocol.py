@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
+from deepeyes_env.protocols.tags import ANSWER, THINK, Tag
 
 T = TypeVar("T")
 
@@ -47,8 +48,16 @@ class ParsedMessage:
 class Protocol(ABC):
     """How one dialect writes prompts, calls, answers and observations.
 
-    Parsing never raises and takes time linear in the message, whatever the model wrote.
+    A subclass says how a call and an answer are written (``format_call``, ``format_answer``), and reads them back
+    (``parse``). Whoever writes or reads a whole message asks the protocol and knows no marks of its own. Parsing never
+    raises and takes time linear in the message, whatever the model wrote.
+
+    Attributes:
+        native: Whether calls travel beside the text of a message, as with function calling: the endpoint explains the
+            tools, and the environment does not.
     """
+
+    native: ClassVar[bool] = False
 
     @abstractmethod
     def parse(self, message: str) -> ParsedMessage:
@@ -68,11 +77,56 @@ class Protocol(ABC):
 
     @abstractmethod
     def format_call(self, call: ToolCall) -> str:
-        """Write a call so that ``parse`` reads it back."""
+        """Write a call alone."""
 
     def format_answer(self, answer: str) -> str:
-        """Write an answer so that ``parse`` reads it back."""
-        return f"<answer>{answer}</answer>"
+        """Write an answer alone."""
+        return ANSWER.around(answer)
+
+    def format_message(self, thought: str, action: ToolCall | str) -> str:
+        """Write a whole assistant message, so that ``parse`` reads its call or its answer back.
+
+        Args:
+            thought: What is thought first; may be empty.
+            action: The call, or the text of the answer.
+        """
+        written = self.format_call(action) if isinstance(action, ToolCall) else self.format_answer(action)
+        return f"{THINK.around(thought)}\n{written}"
+
+    def thought_of(self, message: str) -> str:
+        """Return what was thought in a message, without its marks; empty if nothing was.
+
+        A thought ends at the last ``</think>``, and begins with the message: chat templates write its opening mark.
+        """
+        return message.rpartition(THINK.closing)[0].strip().removeprefix(THINK.opening).strip()
+
+    @property
+    def ending_tags(self) -> tuple[Tag, ...]:
+        """The tags whose closing mark ends a message: of its last call, of its answer; none by default."""
+        return ()
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Where a server may stop to generate a message: the closing marks of ``ending_tags``."""
+        return tuple(tag.closing for tag in self.ending_tags)
+
+    @property
+    def has_native_form(self) -> bool:
+        """Whether its prompt and calls can be rewritten as native ones, by ``split_calls``; false by default."""
+        return False
+
+    def split_calls(self, message: str, count: int) -> tuple[str, tuple[str, ...]]:
+        """Take the calls out of a message.
+
+        Args:
+            message: An assistant message.
+            count: How many calls it makes. There may be more marks of calls in it: a thought may mention some.
+
+        Returns:
+            What stands before the first call, and each call as written, without marks. By default the whole message and
+            no calls: what it said cannot be told from what it called.
+        """
+        return message, ()
 
     @abstractmethod
     def reply(self, results: Sequence[ToolResult], skipped: int) -> str:

@@ -10,12 +10,15 @@ from typing import Any, Literal
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
 from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
+from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag
 from deepeyes_env.strict_json import plain, read_json
 
 Style = Literal["named", "flat"]
 """``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
 
 _FLAT_NAMES = {"zoom_in": "image_zoom_in_tool", "rotate": "image_rotate_tool"}
+THOUGHT, ANSWERED = THINK.around("..."), ANSWER.around("...")
+
 _FLAT_NAMES_BACK = {name: short for short, name in _FLAT_NAMES.items()}
 
 
@@ -32,8 +35,8 @@ class TaggedProtocol(Protocol):
         explain: Whether the tools are explained in the system prompt (``True``) or after the question.
     """
 
-    opening: str = "<tool_call>"
-    closing: str = "</tool_call>"
+    opening: str = TOOL_CALL.opening
+    closing: str = TOOL_CALL.closing
     style: Style = "named"
     max_calls: int = 1
     keep: Literal["first", "last"] = "last"
@@ -86,6 +89,35 @@ class TaggedProtocol(Protocol):
             body = {"name": call.name, "arguments": dict(call.arguments)}
         return f"{self.opening}\n{json.dumps(body, default=plain)}\n{self.closing}"
 
+    def format_message(self, thought: str, action: ToolCall | str) -> str:
+        """Write a thought in ``<think>`` tags, then the call or the answer."""
+        written = self.format_call(action) if isinstance(action, ToolCall) else self.format_answer(action)
+        return THINK.around(thought) + written
+
+    @property
+    def ending_tags(self) -> tuple[Tag, ...]:
+        """The tags of a call and of the answer.
+
+        Where several calls of a message are run, the first one does not end it. A closing mark that is part of the
+        opening one, as with fenced blocks, would end a message before its call.
+        """
+        first_call_ends = self.max_calls == 1 and self.closing not in self.opening
+        return (Tag(self.opening, self.closing), ANSWER) if first_call_ends else (ANSWER,)
+
+    @property
+    def has_native_form(self) -> bool:
+        """Whether a call is written as a name and its arguments; then its text is found between the marks."""
+        return self.style == "named"
+
+    def split_calls(self, message: str, count: int) -> tuple[str, tuple[str, ...]]:
+        """Take the last ``count`` calls out of a message."""
+        spans = find_json_spans(message, self.opening, self.closing)[-count:] if count else []
+        if not spans:
+            return message, ()
+        # A mark that a thought only mentions seems to open the call behind it.
+        start = message.rfind(self.opening, spans[0].start, spans[0].outer)
+        return message[:start], tuple(message[span.inner : span.outer] for span in spans)
+
     def system_prompt(self, schemas: Sequence[dict[str, Any]]) -> str:
         """Explain the tools in the Hermes format that Qwen's chat models were trained on."""
         return hermes_prompt(schemas, several=self.max_calls > 1) if self.explain and schemas else ""
@@ -93,16 +125,16 @@ class TaggedProtocol(Protocol):
     def instructions(self, schemas: Sequence[dict[str, Any]]) -> str:
         """Say how to reply: think, then call or answer."""
         if not schemas:
-            return "\nThink first, then answer: <think>...</think><answer>...</answer>"
+            return f"\nThink first, then answer: {THOUGHT}{ANSWERED}"
         if self.explain:
             calls = " one or more times" if self.max_calls > 1 else ""
             names = ", ".join(schema["function"]["name"] for schema in schemas)
             return (
                 f"\nThink first. If you need to look closer, call a tool ({names}){calls}; otherwise answer. Write "
-                "<think>...</think> and then either <tool_call>...</tool_call> or <answer>...</answer>."
+                f"{THOUGHT} and then either {TOOL_CALL.around('...')} or {ANSWERED}."
             )
         return (
-            "\nIf you can answer from the images you have seen, write <answer>...</answer>. If not, ask to see a part "
+            f"\nIf you can answer from the images you have seen, write {ANSWERED}. If not, ask to see a part "
             f"of the image larger:\n{self.opening}\n"
             '{"function": "zoom_in", "bbox_2d": [x1, y1, x2, y2], "label": "what is there"}'
             f"\n{self.closing}\nThe enlarged part is shown to you next."
@@ -110,14 +142,14 @@ class TaggedProtocol(Protocol):
 
     def reply(self, results: Sequence[ToolResult], skipped: int) -> str:
         """Write each result in ``<tool_response>`` tags, then what to do next."""
-        parts = [f"<tool_response>{response_text(result)}</tool_response>" for result in results]
+        parts = [TOOL_RESPONSE.around(response_text(result)) for result in results]
         if skipped:
             which = "last" if self.keep == "last" else f"first {self.max_calls}"
             parts.append(f"{skipped} more calls were not run: only the {which} of a message.")
         parts.append(
-            "Think again: call another tool if you need to see more, or give the final answer in <answer></answer>."
+            f"Think again: call another tool if you need to see more, or give the final answer in {ANSWER.around('')}."
             if self.explain
-            else "If this is enough, write <answer>...</answer>; otherwise ask for another part in the same way."
+            else f"If this is enough, write {ANSWERED}; otherwise ask for another part in the same way."
         )
         return "\n".join(parts)
 
@@ -131,7 +163,7 @@ def response_text(result: ToolResult) -> str:
 
 def last_answer(text: str) -> str | None:
     """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty."""
-    return (last_between(text, "<answer>", "</answer>") or "").strip() or None
+    return (last_between(text, *ANSWER) or "").strip() or None
 
 
 def hermes_prompt(schemas: Sequence[dict[str, Any]], *, several: bool) -> str:
@@ -141,8 +173,8 @@ def hermes_prompt(schemas: Sequence[dict[str, Any]], *, several: bool) -> str:
     return (
         "You are a helpful assistant that can look at images closely.\n\n"
         "# Tools\n\n"
-        f"You can call {how_many}. Their signatures stand within <tools></tools>:\n"
-        f"<tools>\n{tools}\n</tools>\n\n"
-        "To call a tool, write a JSON object with its name and arguments within <tool_call></tool_call>:\n"
-        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+        f"You can call {how_many}. Their signatures stand within {TOOLS.around('')}:\n"
+        f"{TOOLS.opening}\n{tools}\n{TOOLS.closing}\n\n"
+        f"To call a tool, write a JSON object with its name and arguments within {TOOL_CALL.around('')}:\n"
+        + TOOL_CALL.around('\n{"name": <function-name>, "arguments": <args-json-object>}\n')
     )

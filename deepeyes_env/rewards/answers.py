@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.protocols.tags import ANSWER, THINK
 
-_THINK = ("<think>", "</think>")
-_ANSWER = ("<answer>", "</answer>")
 _VISION = ("<|vision_start|><|image_pad|>", "<|image_pad|><|vision_end|>")
 _BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
@@ -45,9 +44,9 @@ def last_answer(trajectory: Trajectory) -> Extraction:
     ``</think>``, of ``answer``. No answer is none.
     """
     response = trajectory.response
-    error = _unbalanced(response, _THINK, _VISION) or _unbalanced(_after_thinking(response), _ANSWER)
-    _, mark, rest = response.rpartition("<answer>")
-    prediction = rest.partition("</answer>")[0] if mark else trajectory.answer
+    error = _unbalanced(response, THINK, _VISION) or _unbalanced(_after_thinking(response), ANSWER)
+    _, mark, rest = response.rpartition(ANSWER.opening)
+    prediction = rest.partition(ANSWER.closing)[0] if mark else trajectory.answer
     return _extraction(prediction, error)
 
 
@@ -58,11 +57,11 @@ def answer_after_thinking(trajectory: Trajectory) -> Extraction:
     """
     response = trajectory.response
     tail = _after_thinking(response)
-    error = _unbalanced(response, _THINK, _VISION) or _unbalanced(tail, _ANSWER)
-    start = tail.find("<answer>")
-    end = tail.find("</answer>", start)
-    prediction = tail[start + len("<answer>") : end] if 0 <= start < end else None
-    if "<answer>" not in response:
+    error = _unbalanced(response, THINK, _VISION) or _unbalanced(tail, ANSWER)
+    start = tail.find(ANSWER.opening)
+    end = tail.find(ANSWER.closing, start)
+    prediction = tail[start + len(ANSWER.opening) : end] if 0 <= start < end else None
+    if ANSWER.opening not in response:
         prediction = trajectory.answer
     extraction = _extraction(prediction, error)
     return extraction if extraction.prediction else Extraction(None, format_error=True)
@@ -74,9 +73,9 @@ def thought_and_answer(trajectory: Trajectory) -> Extraction:
     The opening ``<think>`` at the very beginning may be missing: chat templates write it.
     """
     response = trajectory.response
-    opened = response.count("<think>") + (not response.startswith("<think>"))
+    opened = response.count(THINK.opening) + (not response.startswith(THINK.opening))
     extraction = answer_after_thinking(trajectory)
-    unbalanced = opened != response.count("</think>") or _unbalanced(_after_thinking(response), _ANSWER)
+    unbalanced = opened != response.count(THINK.closing) or _unbalanced(_after_thinking(response), ANSWER)
     return Extraction(extraction.prediction, unbalanced or extraction.prediction is None)
 
 
@@ -87,7 +86,7 @@ def boxed_answer(trajectory: Trajectory) -> Extraction:
     """
     response = trajectory.response
     boxes = boxed(_after_thinking(response))
-    extraction = _extraction(boxes[-1] if boxes else None, _unbalanced(response, _THINK) or len(boxes) != 1)
+    extraction = _extraction(boxes[-1] if boxes else None, _unbalanced(response, THINK) or len(boxes) != 1)
     return extraction if extraction.prediction else Extraction(None, format_error=True)
 
 
@@ -112,7 +111,7 @@ def boxed(text: str) -> list[str]:
 
 
 def _after_thinking(response: str) -> str:
-    return response.rpartition("</think>")[2]
+    return response.rpartition(THINK.closing)[2]
 
 
 def _unbalanced(text: str, *pairs: tuple[str, str]) -> bool:

@@ -61,8 +61,8 @@ class Evidence:
     @property
     def used_tool(self) -> bool:
         """Whether at least one tool call returned an image."""
-        return any(result.ok and result.images for turn in self.trajectory.turns for result in turn.results)
+        return self.trajectory.used_tool
 
     def called(self, *names: str) -> bool:
         """Whether the policy called a tool of one of these names, successfully or not."""
-        return any(result.call.name in names for turn in self.trajectory.turns for result in turn.results)
+        return any(result.call.name in names for result in self.trajectory.results)

@@ -58,7 +58,7 @@ class BaseRubric(ABC):
 
     @abstractmethod
     def __call__(self, trajectory: Trajectory) -> Trajectory:
-        """Return the trajectory with its reward and reward terms.
+        """Return the trajectory with its reward, its reward terms, and the judge's verdict in ``correct``.
 
         Raises:
             JudgeError: The judge could not be reached or understood.
@@ -67,6 +67,22 @@ class BaseRubric(ABC):
     @abstractmethod
     def with_judge(self, judge: Judge) -> BaseRubric:
         """Return the same rubric with another judge."""
+
+    def score(self, trajectory: Trajectory, judge: Judge = _RULES) -> Trajectory:
+        """Return the trajectory scored and judged, also by a rubric of one's own that asks no judge.
+
+        Args:
+            trajectory: A finished episode.
+            judge: Gives the verdict where the rubric leaves ``correct`` open, on what the environment took as the
+                answer.
+
+        Raises:
+            JudgeError: The judge could not be reached or understood.
+        """
+        scored = self(trajectory)
+        if scored.correct is not None:
+            return scored
+        return replace(scored, correct=Evidence(trajectory, last_answer, judge).correct)
 
     def score_all(self, trajectories: Iterable[Trajectory], max_workers: int = 16) -> list[Trajectory]:
         """Score many trajectories in threads, in order.
@@ -81,7 +97,7 @@ class BaseRubric(ABC):
 
         def attempt(trajectory: Trajectory) -> Trajectory | JudgeError:
             try:
-                return self(trajectory)
+                return self.score(trajectory)
             except JudgeError as error:
                 return error
 
@@ -125,9 +141,9 @@ class Rubric(BaseRubric):
             raise UsageError(f"Rubric: needs terms with names of their own, got {names}")
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
-        """Return the trajectory with its reward and reward terms."""
+        """Return the trajectory with its reward, its reward terms and the verdict, which is asked for in any case."""
         evidence = Evidence(trajectory, self.answer_rule, self.judge)
-        return trajectory.scored({term.name: term(evidence) for term in self.terms})
+        return trajectory.scored({term.name: term(evidence) for term in self.terms}, evidence.correct)
 
     def with_judge(self, judge: Judge) -> Rubric:
         """Return the same rubric with another judge."""

@@ -153,8 +153,13 @@ def _without_empty_titles(node: Any) -> Any:
     return node
 
 
+def is_box_schema(schema: Mapping[str, Any]) -> bool:
+    """Whether the JSON schema of a parameter describes a box: exactly four numbers."""
+    return schema.get("type") == "array" and schema.get("minItems") == schema.get("maxItems") == 4
+
+
 def _usage(schema: Mapping[str, Any]) -> str:
-    if schema.get("type") == "array" and schema.get("minItems") == 4:
+    if is_box_schema(schema):
         return "[x1, y1, x2, y2]"
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])

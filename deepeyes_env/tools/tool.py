@@ -76,6 +76,11 @@ class Tool:
         """Whether the tool keeps state over the turns of an episode."""
         return type(self).open is not Tool.open
 
+    @property
+    def returns_crops(self) -> bool:
+        """Whether all it returns are pixels of the first image as they are; another tool may draw, or cut elsewhere."""
+        return False
+
     @cached_property
     def signature(self) -> ToolSignature:
         """The validated parameters of this tool."""

@@ -17,6 +17,7 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
 from deepeyes_env.errors import ToolError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import to_native
+from deepeyes_env.protocols.tags import TOOL_CALL, TOOL_RESPONSE
 from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.tool import Tool, ToolOutput
 
@@ -25,8 +26,7 @@ _MARKERS = (
     "<|im_start|>user",
     "<|im_start|>assistant",
     "<|im_end|>",
-    "<tool_response>",
-    "</tool_response>",
+    *TOOL_RESPONSE,
     IMAGE_PLACEHOLDER,
 )
 
@@ -92,7 +92,7 @@ class ToolBaseTool(Tool):
 
 
 def _as_tool_call(name: str, arguments: Mapping[str, Any]) -> str:
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': dict(arguments)})}\n</tool_call>"
+    return TOOL_CALL.around(f"\n{json.dumps({'name': name, 'arguments': dict(arguments)})}\n")
 
 
 def _native(name: str, value: Any, context: ToolContext) -> Any:

@@ -38,6 +38,11 @@ class ZoomTool(Tool):
         """
         return self.cut(image, bbox_2d)
 
+    @property
+    def returns_crops(self) -> bool:
+        """Whether this is a zoom of the package: one derived from it may draw on the crop."""
+        return type(self) in (ZoomTool, ImagePathZoomTool)
+
     def cut(self, image: Image, box: BBox) -> ToolOutput:
         """Apply the size rules to a native box and cut it out.
 

@@ -14,7 +14,6 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories.summary import best_iou, is_right
 
 _STYLE = """
 :root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1d2733; background: #f4f6f8; }
@@ -85,15 +84,15 @@ def _question(shown: Mapping[str, Trajectory]) -> str:
 
 
 def _run(name: str, trajectory: Trajectory) -> str:
-    right = is_right(trajectory)
+    right = trajectory.right
     kind = {True: " right", False: " wrong", None: ""}[None if right is None else bool(right)]
     facts = [f"reward {trajectory.reward:+.2f}"]
     facts += [f"{term} {value.weighted:+.2f}" for term, value in trajectory.reward_terms.items()]
-    overlap = best_iou(trajectory)
+    overlap = trajectory.best_iou
     facts += [f"IoU {overlap:.2f}"] if overlap is not None else []
     verdict = html.escape(", ".join(facts))
     title = f'<div><span class="name">{html.escape(name)}</span> <span class="verdict">{verdict}</span></div>'
-    asked = [result.box for result in trajectory.results if result.ok and result.box is not None]
+    asked = trajectory.zoom_boxes
     view = _picture(trajectory.prompt.images[0], trajectory, asked) if trajectory.prompt.images else ""
     turns = "".join(_turn(turn.action, turn.observation) for turn in trajectory.turns)
     return f'<div class="run{kind}">{title}{view}{turns}</div>'

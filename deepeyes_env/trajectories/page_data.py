@@ -11,7 +11,7 @@ from typing import Any
 from deepeyes_env.core import Message, ToolResult, Trajectory, Turn
 from deepeyes_env.images.frames import BBox, iou, is_finite_box
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories.summary import Summary, best_iou, is_right
+from deepeyes_env.trajectories.summary import Summary
 
 MAX_TEXT = 40_000
 """Characters of one text that the page holds; the record has all of it."""
@@ -39,7 +39,7 @@ def episode(trajectory: Trajectory, number: int, system_prompt: int, link: LinkI
         "truth": _text(sample.answer),
         "options": [_text(option) for option in sample.options],
         "answer": None if trajectory.answer is None else _text(trajectory.answer),
-        "right": is_right(trajectory),
+        "right": trajectory.right,
         "reward": _number(trajectory.reward),
         "terms": [
             {"name": name, "raw": _number(term.raw), "weight": _number(term.weight), "weighted": _number(term.weighted)}
@@ -48,7 +48,7 @@ def episode(trajectory: Trajectory, number: int, system_prompt: int, link: LinkI
         "image": link(sample.images[0]),
         "size": _size(trajectory),
         "truths": [box for box in sample.boxes if is_finite_box(box)],
-        "bestIou": best_iou(trajectory),
+        "bestIou": trajectory.best_iou,
         "system": system_prompt,
         "prompt": _message(trajectory.prompt, link),
         "turns": [_turn(turn, sample.boxes, link) for turn in trajectory.turns],

@@ -1,4 +1,4 @@
-"""Summary: a run in a dozen numbers."""
+"""Summary: a run in a dozen numbers, while it goes on or when it is over."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.images.frames import iou
-
-ACCURACY_TERM = "acc"
-"""Name of the rubric term that holds the judge's verdict on the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +15,18 @@ class Summary:
 
     Attributes:
         episodes: Number of episodes.
-        accuracy: Mean of the raw ``acc`` term, over the episodes that have one; ``None`` if none has.
+        accuracy: Mean of the judge's verdicts, over the episodes that were judged; ``None`` if none was.
         reward: Mean reward.
         reward_terms: Mean share of each term, weight times raw, over all episodes (an episode without the term counts
             0), so that they add up to ``reward`` where every episode was scored.
+        tool_use: Tool-use rate: share of episodes in which a call returned an image.
+        zooms: Share of episodes in which a box was looked at.
         tool_calls: Tool calls per episode, those that failed included.
         failed_calls: Number of calls that did not run, by status.
         iou: Mean intersection over union of the best box with the ground truth, over the episodes with a ground-truth
             box and at least one box that was used; ``None`` if there are none.
         turns: Messages of the policy per episode.
+        tokens: Tokens of the policy per episode; ``None`` if none of them has any.
         stop_reasons: Number of episodes by stop reason.
     """
 
@@ -35,56 +34,70 @@ class Summary:
     accuracy: float | None = None
     reward: float = 0.0
     reward_terms: Mapping[str, float] = field(default_factory=dict)
+    tool_use: float = 0.0
+    zooms: float = 0.0
     tool_calls: float = 0.0
     failed_calls: Mapping[str, int] = field(default_factory=dict)
     iou: float | None = None
     turns: float = 0.0
+    tokens: float | None = None
     stop_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(trajectories: Iterable[Trajectory]) -> Summary:
     """Summarise trajectories in one pass; none is kept."""
-    episodes = calls = turns = 0
-    reward = 0.0
-    accuracy, overlap = _Mean(), _Mean()
-    terms: dict[str, float] = {}
-    failed: Counter[str] = Counter()
-    stops: Counter[str] = Counter()
+    running = RunningSummary()
     for trajectory in trajectories:
-        episodes += 1
-        turns += len(trajectory.turns)
-        calls += len(trajectory.results)
-        reward += trajectory.reward
+        running.add(trajectory)
+    return running.summary
+
+
+class RunningSummary:
+    """The summary of the episodes so far; none of them is kept."""
+
+    def __init__(self) -> None:
+        self._episodes = self._calls = self._turns = self._tokens = self._used_tool = self._zoomed = 0
+        self._reward = 0.0
+        self._accuracy, self._iou = _Mean(), _Mean()
+        self._terms: dict[str, float] = {}
+        self._failed: Counter[str] = Counter()
+        self._stops: Counter[str] = Counter()
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Count one more episode."""
+        results = trajectory.results
+        self._episodes += 1
+        self._turns += len(trajectory.turns)
+        self._tokens += sum(len(turn.tokens.ids) for turn in trajectory.turns if turn.tokens)
+        self._calls += len(results)
+        self._used_tool += trajectory.used_tool
+        self._zoomed += bool(trajectory.zoom_boxes)
+        self._reward += trajectory.reward
         for name, term in trajectory.reward_terms.items():
-            terms[name] = terms.get(name, 0.0) + term.weighted
-        failed.update(result.status for result in trajectory.results if not result.ok)
-        stops[trajectory.stop_reason] += 1
-        accuracy.add(trajectory.reward_terms[ACCURACY_TERM].raw if ACCURACY_TERM in trajectory.reward_terms else None)
-        overlap.add(best_iou(trajectory))
-    count = max(1, episodes)
-    return Summary(
-        episodes=episodes,
-        accuracy=accuracy.value,
-        reward=reward / count,
-        reward_terms={name: total / count for name, total in terms.items()},
-        tool_calls=calls / count,
-        failed_calls=dict(failed.most_common()),
-        iou=overlap.value,
-        turns=turns / count,
-        stop_reasons=dict(stops.most_common()),
-    )
+            self._terms[name] = self._terms.get(name, 0.0) + term.weighted
+        self._failed.update(result.status for result in results if not result.ok)
+        self._stops[trajectory.stop_reason] += 1
+        self._accuracy.add(trajectory.correct)
+        self._iou.add(trajectory.best_iou)
 
-
-def is_right(trajectory: Trajectory) -> bool | None:
-    """Whether the judge took the answer for right (raw ``acc`` above 0.5); ``None`` when it was not judged."""
-    term = trajectory.reward_terms.get(ACCURACY_TERM)
-    return None if term is None else term.raw > 0.5
-
-
-def best_iou(trajectory: Trajectory) -> float | None:
-    """Return the highest IoU of any used box with any ground-truth box; ``None`` without either."""
-    used = [result.box for result in trajectory.results if result.ok and result.box is not None]
-    return max((iou(box, truth) for box in used for truth in trajectory.sample.boxes), default=None)
+    @property
+    def summary(self) -> Summary:
+        """The summary so far."""
+        count = max(1, self._episodes)
+        return Summary(
+            episodes=self._episodes,
+            accuracy=self._accuracy.value,
+            reward=self._reward / count,
+            reward_terms={name: total / count for name, total in self._terms.items()},
+            tool_use=self._used_tool / count,
+            zooms=self._zoomed / count,
+            tool_calls=self._calls / count,
+            failed_calls=dict(self._failed.most_common()),
+            iou=self._iou.value,
+            turns=self._turns / count,
+            tokens=self._tokens / count if self._tokens else None,
+            stop_reasons=dict(self._stops.most_common()),
+        )
 
 
 class _Mean:
@@ -95,10 +108,12 @@ class _Mean:
         self._count = 0
 
     def add(self, value: float | None) -> None:
+        """Count a value; ``None`` is none."""
         if value is not None:
             self._total += value
             self._count += 1
 
     @property
     def value(self) -> float | None:
+        """The mean so far; ``None`` if there is nothing to take it of."""
         return self._total / self._count if self._count else None

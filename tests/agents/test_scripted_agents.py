@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepeyes_env import Image, Sample, agents, register_toolbox, tool
-from deepeyes_env.agents.looking import padded
 from deepeyes_env.agents.random_agent import random_argument
-from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, right_answer
+from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, padded, right_answer
 from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE

@@ -261,3 +261,14 @@ def test_long_texts(unit: str) -> None:
     long = unit * (5 * 10**5 // len(unit))
     assert score("red", sample("red", question=long)) == 1
     assert score("red", sample(long)) == 0
+
+
+def test_the_28th_option_is_read_by_the_letters_it_is_shown_with() -> None:
+    options = tuple(f"shade {i}" for i in range(30))
+    asked = sample("shade 27", options=options)
+    for prediction in ("AB", "(AB)", "AB.", "The answer is AB", "AB. shade 27", "(AB) shade 27", "shade 27 (AB)"):
+        assert score(prediction, asked) == 1, prediction
+    for prediction in ("B", "AC", "ZZ", "(AB) shade 3"):
+        assert score(prediction, asked) == 0, prediction
+    # With fewer options two letters are a word.
+    assert score("no", sample("no", options=("no", "yes"))) == 1

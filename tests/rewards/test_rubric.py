@@ -61,8 +61,9 @@ def test_the_judge_is_asked_once_and_only_about_an_answer() -> None:
     assert rubric(episode("")).reward == 0
     assert rubric(Trajectory(episode("x").sample, Message("<image>", (IMAGE,)))).reward == 0
     assert judge.asked == ["left"]
-    Rubric([Term("turns", lambda e: len(e.trajectory.turns))], judge=judge)(episode("left"))
-    assert judge.asked == ["left"]
+    scored = Rubric([Term("turns", lambda e: len(e.trajectory.turns))], judge=judge)(episode("left"))
+    assert judge.asked == ["left", "left"]  # what is right is known whatever the reward is made of
+    assert scored.right
 
 
 @pytest.mark.parametrize(("length", "expected"), [(999, 0.8), (1000, -0.2), (10**6, -0.2)])

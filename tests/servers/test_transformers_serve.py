@@ -18,7 +18,7 @@ from deepeyes_env.trainers.tiny import BASE
 from tests.servers.real_servers import TRANSFORMERS_SERVE, environment, served, settings_of
 from tests.servers.tiny_vlm import NATIVE, TEXT
 from tests.servers.whole_episodes import (
-    assert_ledger_counts_what_the_server_reads,
+    assert_context_log_counts_what_the_server_reads,
     assert_looked_and_answered,
     played,
 )
@@ -57,8 +57,8 @@ def test_text_protocol(server):
     assert_looked_and_answered(played(agent, TEXT))
 
 
-def test_the_ledger_counts_what_the_server_reads(server, tiny_vlm):
-    assert_ledger_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
+def test_the_context_log_counts_what_the_server_reads(server, tiny_vlm):
+    assert_context_log_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
 
 
 def test_a_model_that_is_not_there_is_named(server):

@@ -16,14 +16,14 @@ pytest.importorskip("transformers")
 from deepeyes_env.agents.agent import AgentError  # noqa: E402
 from deepeyes_env.agents.openai import OpenAIAgent  # noqa: E402
 from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
-from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
 from tests.servers.real_servers import VLLM, environment, served, settings_of  # noqa: E402
 from tests.servers.tiny_vlm import NATIVE, TEXT  # noqa: E402
 from tests.servers.tiny_vlm import environment as episode_environment  # noqa: E402
 from tests.servers.whole_episodes import (  # noqa: E402
-    assert_ledger_counts_what_the_server_reads,
+    assert_context_log_counts_what_the_server_reads,
     assert_looked_and_answered,
     played,
 )
@@ -69,8 +69,8 @@ def test_whole_episodes_with_tokens(server, tiny_vlm, toolbox):
         assert max(turn.tokens.logprobs) <= 0
 
 
-def test_the_ledger_counts_what_the_server_reads(server, tiny_vlm):
-    assert_ledger_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
+def test_the_context_log_counts_what_the_server_reads(server, tiny_vlm):
+    assert_context_log_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
 
 
 def test_a_model_that_is_not_served_is_answered_with_what_is(server):
@@ -96,7 +96,7 @@ def test_the_agent_in_process_says_what_the_model_says(python, tiny_vlm, home):
         assert [image.digest for turn in episode.turns if turn.observation for image in turn.observation.images] == (
             told["digests"]
         )
-        assert len(told["ledger"]["requests"]) == len(told["actions"])
+        assert len(told["context_log"]["requests"]) == len(told["actions"])
         tokens = policy.chat.sequence(episode)
         expected = _logprobs(policy, tokens)
         assert np.abs(expected - tokens.logprobs[1:])[tokens.mask[1:]].max() < 0.01
@@ -119,7 +119,7 @@ def _replayed(seed, told):
 def _logprobs(policy, tokens):
     ids = torch.from_numpy(tokens.ids)[None]
     positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    attention = MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool)))
+    attention = MaskedAttention(causal_mask(torch.ones_like(ids, dtype=torch.bool)))
     hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
     logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()

@@ -19,15 +19,16 @@ import torch
 import torch.nn.functional as F
 
 from deepeyes_env import VisualToolboxEnv
-from deepeyes_env.agents.openai.requests import RETURNED, Place
+from deepeyes_env.agents.openai.requests import Place
 from deepeyes_env.agents.transformers.attention import MaskedAttention
-from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.protocols import RETURNED
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -244,7 +245,7 @@ class _Example:
 
     def loss(self, policy: VisionPolicy, noise: torch.Generator) -> torch.Tensor:
         """Return the cross entropy of what the assistant says, with images and words that are partly noise."""
-        attention = MaskedAttention(own_attention(torch.ones_like(self.tokens, dtype=torch.bool)))
+        attention = MaskedAttention(causal_mask(torch.ones_like(self.tokens, dtype=torch.bool)))
         blur = torch.randn(self.features.shape, generator=noise) * self.features.std()
         mixed = torch.lerp(self.features, blur, float(torch.rand((), generator=noise)))
         ordinary = (self.tokens < len(policy.tokenizer) - len(SPECIALS) - len(TAGS)) & ~F.pad(self.said, (1, 0))

@@ -39,7 +39,7 @@ def main(model: str, number: int) -> None:
                 *_, terminated, truncated, info = envs[seed].step(reply.message)
                 running[seed] = running[seed].extended(replace(info["turn"], tokens=reply.tokens))
                 if terminated or truncated:
-                    ended[seed] = agent.with_ledger(running.pop(seed))
+                    ended[seed] = agent.with_context_log(running.pop(seed))
         told.append([_told(ended[seed]) for seed in sorted(ended)])
     Path(sys.argv[3]).write_text(json.dumps(told), encoding="utf-8")
 
@@ -50,7 +50,7 @@ def _told(episode):
         "ids": [turn.tokens.ids for turn in episode.turns],
         "logprobs": [turn.tokens.logprobs for turn in episode.turns],
         "zooms": [result.status for result in episode.results],
-        "ledger": episode.metadata["ledger"],
+        "context_log": episode.metadata["context_log"],
         "digests": [image.digest for turn in episode.turns if turn.observation for image in turn.observation.images],
     }
 

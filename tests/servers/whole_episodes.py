@@ -10,9 +10,9 @@ from typing import Any
 from deepeyes_env.agents import Episode
 from deepeyes_env.agents.agent import AsyncAgent
 from deepeyes_env.agents.budget import Budget
-from deepeyes_env.agents.context import keep_up
+from deepeyes_env.agents.context import fit_to_budget
 from deepeyes_env.agents.families import family_of
-from deepeyes_env.agents.openai.requests import messages_of
+from deepeyes_env.agents.openai.requests import messages_for_server
 from deepeyes_env.agents.play_async import play_async
 from deepeyes_env.core import Trajectory
 from tests.servers.tiny_vlm import ANSWER, BOX, TEXT, environment
@@ -35,11 +35,11 @@ def assert_looked_and_answered(ended: list[Trajectory]) -> None:
         assert [result.status for result in episode.results] == ["ok"]
         assert list(episode.results[0].call.arguments["bbox_2d"]) == BOX
         assert episode.image_count == 2
-        assert [entry["images"] for entry in episode.metadata["ledger"]["requests"]] == [1, 2]
+        assert [entry["images"] for entry in episode.metadata["context_log"]["requests"]] == [1, 2]
 
 
-def assert_ledger_counts_what_the_server_reads(base_url: str, model: str, folder: Any) -> None:
-    """Ask for one token of a conversation with crops of several sizes; compare what was read with the ledger."""
+def assert_context_log_counts_what_the_server_reads(base_url: str, model: str, folder: Any) -> None:
+    """Ask for one token of a conversation with crops of several sizes; compare what was read with the context log."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -53,7 +53,7 @@ def assert_ledger_counts_what_the_server_reads(base_url: str, model: str, folder
         env.reset(seed=0)
         env.step(f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {box}}}}}</tool_call>')
         read.append(_prompt_tokens(base_url, model, env.trajectory))
-        counted.append(keep_up(env.trajectory, budget).ledger.requests[-1])
+        counted.append(fit_to_budget(env.trajectory, budget).log.requests[-1])
     assert len({entry.visual_tokens for entry in counted}) > 1
     # Texts are alike up to the digits of the box; the rest is images.
     texts = [total - entry.visual_tokens for total, entry in zip(read, counted, strict=True)]
@@ -66,7 +66,7 @@ def _prompt_tokens(base_url: str, model: str, episode: Trajectory) -> int:
     from deepeyes_env.agents.openai.requests import body_of
 
     settings = {"model": model, "max_tokens": 200, "temperature": 0}
-    body = bytes(body_of(settings, messages_of(episode), DataUrls("png", 95)))
+    body = bytes(body_of(settings, messages_for_server(episode), DataUrls("png", 95)))
     request = urllib.request.Request(f"{base_url}/chat/completions", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         return int(json.load(answer)["usage"]["prompt_tokens"])

@@ -21,4 +21,4 @@ def test_hard_scenes_are_learned(tmp_path, seed, wanted):
     if seed == 0:
         assert outcome.before["eval/accuracy/hard"] < 0.35
     assert outcome.after["eval/accuracy/hard"] > wanted
-    assert outcome.after["eval/zoom/rate/hard"] > 0.8
+    assert outcome.after["eval/tool/rate/hard"] > 0.8

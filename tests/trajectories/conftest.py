@@ -74,7 +74,8 @@ def make_episode(scene: ImageRef) -> Callable[..., Trajectory]:
             return trajectory
         tool = float(right and bool(boxes))
         return trajectory.scored(
-            {"acc": RewardTerm(float(right), 0.8), "format": RewardTerm(0.0, 0.2), "tool": RewardTerm(tool, 1.2)}
+            {"acc": RewardTerm(float(right), 0.8), "format": RewardTerm(0.0, 0.2), "tool": RewardTerm(tool, 1.2)},
+            float(right),
         )
 
     return make

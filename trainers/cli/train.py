@@ -68,8 +68,8 @@ def _before_and_after(rows: list[dict[str, float]]) -> Table:
         "accuracy/hard",
         "accuracy/easy",
         "accuracy",
-        "zoom/rate/hard",
-        "zoom/rate/easy",
+        "tool/rate/hard",
+        "tool/rate/easy",
         "zoom/iou",
         "reward/total",
     )

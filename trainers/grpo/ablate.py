@@ -45,7 +45,7 @@ ARMS = (
 FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
 """Settings, or prefixes of their names, that may change when a run is resumed."""
 
-COLUMNS = ("accuracy/hard", "accuracy/easy", "zoom/rate/hard", "zoom/rate/easy", "zoom/iou", "zoom/calls")
+COLUMNS = ("accuracy/hard", "accuracy/easy", "tool/rate/hard", "tool/rate/easy", "zoom/iou", "tool/calls")
 
 
 def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> Path:

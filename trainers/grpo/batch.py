@@ -36,8 +36,8 @@ class Batch:
         """Most policy tokens in an episode."""
         return max((int(tokens.mask.sum()) for tokens in self.sequences), default=0)
 
-    def policy_mask(self) -> torch.Tensor:
-        """Return ``(B, width)`` ``bool``: which places of the tensors of policy tokens are taken.
+    def completion_mask(self) -> torch.Tensor:
+        """Return the completion mask ``(B, width)`` ``bool``: which columns of the tensors of policy tokens hold one.
 
         Tensors of policy tokens hold, for each episode, its policy tokens one after another from the left.
         """
@@ -47,10 +47,10 @@ class Batch:
     def sampled_logprobs(self, rows: Sequence[int], width: int) -> torch.Tensor:
         """Return ``(rows, width)`` ``float32``: log-probabilities at sampling time of some rows' policy tokens."""
         table = torch.zeros(len(rows), width)
-        for place, row in enumerate(rows):
+        for number, row in enumerate(rows):
             tokens = self.sequences[row]
             values = tokens.logprobs[tokens.mask]
-            table[place, : len(values)] = torch.from_numpy(values)
+            table[number, : len(values)] = torch.from_numpy(values)
         return table
 
     def minibatches(self, number: int, shuffle: np.random.Generator) -> Iterator[list[int]]:

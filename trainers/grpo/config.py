@@ -81,7 +81,7 @@ class RolloutSettings(Section):
         max_new_tokens: Maximum new tokens of one message.
         backend: ``ray`` spreads the environments over Ray actors, ``threads`` keeps them in this process.
         actors: Number of actors; by default one for each free CPU but those that ``optim.threads`` takes.
-        patience: Seconds that a batch of generation waits for environments that are slower than the rest.
+        patience: Seconds that a decode batch waits for environments that are slower than the rest.
         dynamic_sampling: How many times further questions are played to replace groups of equal reward, which are left
             out (DAPO, arXiv 2503.14476); 0: never.
     """

@@ -38,12 +38,12 @@ class NonFiniteError(DeepEyesError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What the policy says of the policy tokens of some rows, ``(rows, width)`` each.
+class _TokenScores:
+    """What a forward pass gives for the policy tokens of some rows, ``(rows, width)`` each.
 
     Attributes:
         logprobs: Log-probabilities.
-        entropy: Entropies of the distributions they were drawn from.
+        entropy: Entropies of the distributions that they were sampled from.
         values: Of the value head; ``None`` without one.
     """
 
@@ -54,20 +54,20 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    """What the rows of a batch are learned towards, ``(B, width)`` each.
+    """What the loss of a batch needs besides the policy, ``(B, width)`` each.
 
     Attributes:
-        mask: Which places are policy tokens.
-        advantages: How much better than expected each was.
+        mask: The completion mask.
+        advantages: Advantage of each token.
         returns: Targets of the value head.
-        old: What the policy said before the first update; ``None`` where there is only one.
+        old: Scores by the policy before the first update; ``None`` where there is only one.
         reference: Log-probabilities of the reference policy.
     """
 
     mask: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
-    old: _Read | None
+    old: _TokenScores | None
     reference: torch.Tensor | None
 
 
@@ -89,8 +89,8 @@ class Learner:
         optim: How.
         temperature: That of the sampling.
         reference: The policy that divergence is measured from, where it counts.
-        longest: Most tokens that an episode can have, the constant of ``seq-mean-token-sum-norm``; by default those of
-            the longest one in each batch.
+        longest: Most policy tokens that an episode can have (max turns x max new tokens), the constant of
+            ``seq-mean-token-sum-norm``; by default those of the longest one in each batch.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ class Learner:
             NonFiniteError: A loss or gradient is not a finite number.
         """
         self.policy.model.train()
-        mask = batch.policy_mask().to(self.policy.device)
+        mask = batch.completion_mask().to(self.policy.device)
         once = self._optim.epochs * self._optim.minibatches == 1
-        reread = not once or self.value_head is not None or self._algorithm.kl == "reward"
-        old = self._reread(self.policy, batch) if reread else None
-        reference = self._reread(self._reference, batch).logprobs if self._reference is not None else None
+        rescored = not once or self.value_head is not None or self._algorithm.kl == "reward"
+        old = self._scored(self.policy, batch) if rescored else None
+        reference = self._scored(self._reference, batch).logprobs if self._reference is not None else None
         advantages, returns = self._advantages(batch, mask, old, reference)
         targets = _Targets(mask, advantages, returns, old, reference)
         updates = [
@@ -185,7 +185,7 @@ class Learner:
 
     @torch.no_grad()
     def _advantages(
-        self, batch: Batch, mask: torch.Tensor, old: _Read | None, reference: torch.Tensor | None
+        self, batch: Batch, mask: torch.Tensor, old: _TokenScores | None, reference: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = self.policy.device
         rewards = torch.zeros(mask.shape, device=device)
@@ -206,18 +206,18 @@ class Learner:
         return get_advantage(algorithm.advantage)(inputs)
 
     @torch.no_grad()
-    def _reread(self, policy: VisionPolicy, batch: Batch) -> _Read:
-        """Read a whole batch with the weights as they are; returns tables ``(B, width)``."""
+    def _scored(self, policy: VisionPolicy, batch: Batch) -> _TokenScores:
+        """Score a whole batch with the weights as they are; returns tables ``(B, width)``."""
         shape, device = (len(batch), batch.width), self.policy.device
         logprobs, entropy, values = (torch.zeros(shape, device=device) for _ in range(3))
         for micro in self._packed(batch, range(len(batch))):
-            for part, read in self._read(policy, micro):
-                width = read.logprobs.shape[1]
-                logprobs[part, :width] = read.logprobs
-                entropy[part, :width] = read.entropy
-                if read.values is not None:
-                    values[part, :width] = read.values
-        return _Read(logprobs, entropy, values if self.value_head is not None else None)
+            for part, scores in self._forward(policy, micro):
+                width = scores.logprobs.shape[1]
+                logprobs[part, :width] = scores.logprobs
+                entropy[part, :width] = scores.entropy
+                if scores.values is not None:
+                    values[part, :width] = scores.values
+        return _TokenScores(logprobs, entropy, values if self.value_head is not None else None)
 
     # --- one optimizer step --------------------------------------------------------------------------------------
 
@@ -229,12 +229,12 @@ class Learner:
             return {}
         totals = Totals.of(targets.mask[list(rows)], self._longest)
         metrics: defaultdict[str, float] = defaultdict(float)
-        read_tokens = int(targets.mask[useful].sum())
+        trained_tokens = int(targets.mask[useful].sum())
         self.optimizer.zero_grad(set_to_none=True)
         for micro in self._packed(batch, useful):
             loss = torch.zeros((), device=self.policy.device)
-            for part, read in self._read(self.policy, micro):
-                loss = loss + self._loss(part, read, targets, totals, batch, metrics, read_tokens)
+            for part, scores in self._forward(self.policy, micro):
+                loss = loss + self._loss(part, scores, targets, totals, batch, metrics, trained_tokens)
             if not torch.isfinite(loss):
                 raise NonFiniteError(f"the loss is {loss.item()}")
             loss.backward()
@@ -261,21 +261,21 @@ class Learner:
     def _loss(
         self,
         rows: Sequence[int],
-        read: _Read,
+        scores: _TokenScores,
         targets: _Targets,
         totals: Totals,
         batch: Batch,
         metrics: defaultdict[str, float],
-        read_tokens: int,
+        trained_tokens: int,
     ) -> torch.Tensor:
         """Return the share of some rows in the loss of a minibatch, and add up their metrics.
 
-        Entropy and the metrics of the policy loss are means over the ``read_tokens`` policy tokens that are read at
-        all, however losses are aggregated.
+        Entropy and the metrics of the policy loss are means over the ``trained_tokens`` policy tokens that have a
+        gradient, however losses are aggregated.
         """
-        algorithm, width, chosen = self._algorithm, read.logprobs.shape[1], list(rows)
+        algorithm, width, chosen = self._algorithm, scores.logprobs.shape[1], list(rows)
         mask, advantages = targets.mask[chosen, :width], targets.advantages[chosen, :width]
-        new = read.logprobs
+        new = scores.logprobs
         old = targets.old.logprobs[chosen, :width] if targets.old is not None else new.detach()
         loss = get_policy_loss(algorithm.loss)(old, new, advantages, mask, self._loss_settings)
         mode = algorithm.aggregation
@@ -286,46 +286,49 @@ class Learner:
             metrics["kl"] += kl.item()
             total = total + algorithm.kl_coefficient * kl
         if algorithm.entropy_coefficient:
-            total = total - algorithm.entropy_coefficient * aggregate(read.entropy, mask, mode, totals)
-        if read.values is not None and targets.old is not None and targets.old.values is not None:
-            errors = value_loss(targets.old.values[chosen, :width], read.values, targets.returns[chosen, :width], mask)
+            total = total - algorithm.entropy_coefficient * aggregate(scores.entropy, mask, mode, totals)
+        if scores.values is not None and targets.old is not None and targets.old.values is not None:
+            errors = value_loss(
+                targets.old.values[chosen, :width], scores.values, targets.returns[chosen, :width], mask
+            )
             of_values = aggregate(errors, mask, "token-mean", totals)
             metrics["value_loss"] += of_values.item()
             total = total + algorithm.value_coefficient * of_values
-        share = float(mask.sum()) / read_tokens
+        share = float(mask.sum()) / trained_tokens
         for name, value in loss.metrics.items():
             metrics[name] += value * share
-        metrics["entropy"] += float(read.entropy[mask].detach().sum()) / read_tokens
+        metrics["entropy"] += float(scores.entropy[mask].detach().sum()) / trained_tokens
         gap = (old - batch.sampled_logprobs(rows, width).to(old.device))[mask].abs()
         metrics["logprob_gap"] = max(metrics["logprob_gap"], float(gap.max()))
         return total
 
-    # --- reading -------------------------------------------------------------------------------------------------
+    # --- forward pass --------------------------------------------------------------------------------------------
 
     def _packed(self, batch: Batch, rows: Sequence[int]) -> Iterator[list[Pack]]:
         """Divide rows into pieces that fit into memory."""
         most = self._optim.micro_batch_tokens
         return microbatches(pack(self.policy, {row: batch.sequences[row] for row in rows}, most), most)
 
-    def _read(self, policy: VisionPolicy, packs: Sequence[Pack]) -> Iterator[tuple[list[int], _Read]]:
-        """Read some episodes; an image that several of them show is encoded once.
+    def _forward(self, policy: VisionPolicy, packs: Sequence[Pack]) -> Iterator[tuple[list[int], _TokenScores]]:
+        """Run a policy on some episodes; an image that several of them show is encoded once.
 
         Yields:
-            Numbers of some of them in the batch, and what the policy says of them.
+            Numbers of some of them in the batch, and the scores of their policy tokens.
         """
         images = {id(image): image for each in packs for image in each.images}
         features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
         for laid in layouts(policy, packs):
             hidden = policy.hidden(laid.ids, laid.positions, laid, [features[id(image)] for image in laid.images])
             distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
-            drawn = torch.cat([block.drawn.flatten() for block in laid.blocks])
-            said = [distribution.gather(1, drawn[:, None])[:, 0], -(distribution.exp() * distribution).sum(-1)]
+            ids = torch.cat([block.completion_ids.flatten() for block in laid.blocks])
+            outputs = [distribution.gather(1, ids[:, None])[:, 0], -(distribution.exp() * distribution).sum(-1)]
             if self.value_head is not None:
-                said.append(self.value_head(hidden.float())[:, 0])
-            sizes = [block.drawn.numel() for block in laid.blocks]
-            for block, *parts in zip(laid.blocks, *(each.split(sizes) for each in said), strict=True):
-                tables = [part.view_as(block.taken).masked_fill(~block.taken, 0.0) for part in parts]
-                yield list(block.rows), _Read(tables[0], tables[1], tables[2] if len(tables) > 2 else None)
+                outputs.append(self.value_head(hidden.float())[:, 0])
+            sizes = [block.completion_ids.numel() for block in laid.blocks]
+            for block, *parts in zip(laid.blocks, *(each.split(sizes) for each in outputs), strict=True):
+                mask = block.completion_mask
+                tables = [part.view_as(mask).masked_fill(~mask, 0.0) for part in parts]
+                yield list(block.rows), _TokenScores(tables[0], tables[1], tables[2] if len(tables) > 2 else None)
 
     def _weights(self) -> list[torch.nn.Parameter]:
         head = list(self.value_head.parameters()) if self.value_head is not None else []

@@ -5,12 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Sequence
-from statistics import fmean
 
 import torch
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.trajectories.summary import best_iou, is_right
+from deepeyes_env.trajectories import Summary, summarise
 
 
 def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
@@ -18,51 +17,40 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
     ====================  =========================================================================================
     ``reward/total``      mean reward; ``reward/NAME``: share of each term, weight times raw
-    ``accuracy``          share of right answers
-    ``zoom/rate``         share of episodes with a call that returned an image
-    ``zoom/calls``        calls per episode; ``zoom/failed``: share of them that did not run
+    ``accuracy``          mean of the judge's verdicts, whatever the rubric
+    ``tool/rate``         tool-use rate: share of episodes with a call that returned an image
+    ``tool/calls``        calls per episode; ``tool/failed``: share of them that did not run
+    ``zoom/rate``         share of episodes in which a box was looked at
     ``zoom/iou``          best overlap with the ground truth, over episodes with both
     ``response/tokens``   tokens that the policy wrote in an episode; ``response/turns``: messages
     ====================  =========================================================================================
 
     Samples that say in their metadata whether they are easy (a zoom is not needed) also give ``accuracy/hard``,
-    ``accuracy/easy``, ``zoom/rate/hard`` and ``zoom/rate/easy``.
+    ``accuracy/easy``, ``tool/rate/hard``, ``zoom/rate/hard`` and so on.
     """
     if not trajectories:
         return {}
-    metrics = {"reward/total": fmean(each.reward for each in trajectories)}
-    for name in sorted({name for each in trajectories for name in each.reward_terms}):
-        shares = [each.reward_terms[name].weighted if name in each.reward_terms else 0.0 for each in trajectories]
-        metrics[f"reward/{name}"] = fmean(shares)
-    metrics |= _accuracy_and_zoom(trajectories, "")
+    summary = summarise(trajectories)
+    metrics = {"reward/total": summary.reward}
+    metrics |= {f"reward/{name}": share for name, share in sorted(summary.reward_terms.items())}
+    metrics |= _rates(summary, "")
     for name, easy in (("/hard", False), ("/easy", True)):
-        metrics |= _accuracy_and_zoom([each for each in trajectories if each.sample.metadata.get("easy") is easy], name)
-    calls = [result for each in trajectories for result in each.results]
-    metrics["zoom/calls"] = len(calls) / len(trajectories)
-    if calls:
-        metrics["zoom/failed"] = fmean(not call.ok for call in calls)
-    overlaps = [overlap for each in trajectories if (overlap := best_iou(each)) is not None]
-    if overlaps:
-        metrics["zoom/iou"] = fmean(overlaps)
-    metrics["response/turns"] = fmean(len(each.turns) for each in trajectories)
-    written = [sum(len(turn.tokens.ids) for turn in each.turns if turn.tokens) for each in trajectories]
-    if any(written):
-        metrics["response/tokens"] = fmean(written)
+        kind = [each for each in trajectories if each.sample.metadata.get("easy") is easy]
+        metrics |= _rates(summarise(kind), name) if kind else {}
+    metrics["tool/calls"] = summary.tool_calls
+    if summary.tool_calls:
+        metrics["tool/failed"] = sum(summary.failed_calls.values()) / (summary.tool_calls * summary.episodes)
+    if summary.iou is not None:
+        metrics["zoom/iou"] = summary.iou
+    metrics["response/turns"] = summary.turns
+    if summary.tokens is not None:
+        metrics["response/tokens"] = summary.tokens
     return metrics
 
 
-def _accuracy_and_zoom(trajectories: Sequence[Trajectory], suffix: str) -> dict[str, float]:
-    metrics = {}
-    right = [verdict for each in trajectories if (verdict := is_right(each)) is not None]
-    if right:
-        metrics[f"accuracy{suffix}"] = fmean(right)
-    if trajectories:
-        metrics[f"zoom/rate{suffix}"] = fmean(_looked(each) for each in trajectories)
-    return metrics
-
-
-def _looked(trajectory: Trajectory) -> bool:
-    return any(result.ok and result.images for result in trajectory.results)
+def _rates(summary: Summary, suffix: str) -> dict[str, float]:
+    accuracy = {} if summary.accuracy is None else {f"accuracy{suffix}": summary.accuracy}
+    return {**accuracy, f"tool/rate{suffix}": summary.tool_use, f"zoom/rate{suffix}": summary.zooms}
 
 
 def memory_metrics() -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""Packs: episodes that begin with the same prompt, which is held once.
+"""Packs: episodes that share a prompt, which is held once.
 
-Most of what a group of episodes says is the prompt that all of them begin with.
+Most tokens of a group of episodes are the prompt that all of them begin with.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ class Pack:
     Attributes:
         rows: Their numbers in the batch.
         prompt: What all of them begin with: everything before the first token of the policy.
-        rests: What follows it in each.
+        completions: What follows it in each: messages of the policy and observations.
     """
 
     rows: tuple[int, ...]
     prompt: TokenSequence
-    rests: tuple[TokenSequence, ...]
+    completions: tuple[TokenSequence, ...]
 
     def __len__(self) -> int:
-        return len(self.prompt) + sum(map(len, self.rests))
+        return len(self.prompt) + sum(map(len, self.completions))
 
     @property
     def images(self) -> list[ImageRef]:
         """The images that are shown."""
-        return [image for tokens in (self.prompt, *self.rests) for image in tokens.images]
+        return [image for tokens in (self.prompt, *self.completions) for image in tokens.images]
 
 
 def pack(policy: VisionPolicy, episodes: Mapping[int, TokenSequence], longest: int) -> list[Pack]:
@@ -49,24 +49,24 @@ def pack(policy: VisionPolicy, episodes: Mapping[int, TokenSequence], longest: i
     prompts: dict[object, TokenSequence] = {}
     members: dict[object, list[tuple[int, TokenSequence]]] = {}
     for row, tokens in episodes.items():
-        written = np.flatnonzero(tokens.mask)
-        prompt, rest = policy.cut(tokens, int(written[0]) if len(written) else len(tokens))
+        sampled = np.flatnonzero(tokens.mask)
+        prompt, completion = policy.cut(tokens, int(sampled[0]) if len(sampled) else len(tokens))
         key = (prompt.ids.tobytes(), *map(id, prompt.images))
         prompts.setdefault(key, prompt)
-        members.setdefault(key, []).append((row, rest))
+        members.setdefault(key, []).append((row, completion))
     return [made for key, of_prompt in members.items() for made in _filled(prompts[key], of_prompt, longest)]
 
 
 def _filled(prompt: TokenSequence, members: Sequence[tuple[int, TokenSequence]], longest: int) -> Iterator[Pack]:
     held: list[tuple[int, TokenSequence]] = []
     length = len(prompt)
-    for row, rest in members:
-        if held and length + len(rest) > longest:
-            yield Pack(tuple(row for row, _ in held), prompt, tuple(rest for _, rest in held))
+    for row, completion in members:
+        if held and length + len(completion) > longest:
+            yield Pack(tuple(row for row, _ in held), prompt, tuple(completion for _, completion in held))
             held, length = [], len(prompt)
-        held.append((row, rest))
-        length += len(rest)
-    yield Pack(tuple(row for row, _ in held), prompt, tuple(rest for _, rest in held))
+        held.append((row, completion))
+        length += len(completion)
+    yield Pack(tuple(row for row, _ in held), prompt, tuple(completion for _, completion in held))
 
 
 def microbatches(packs: Sequence[Pack], most_tokens: int) -> Iterator[list[Pack]]:

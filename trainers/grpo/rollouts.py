@@ -1,4 +1,4 @@
-"""Rollouts: episodes played by the policy in a vector environment, in waves."""
+"""Rollouts: episodes played by the policy in a vector environment, in decode batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from deepeyes_env.agents.transformers.generator import Conversation, Generator
+from deepeyes_env.agents.transformers.generator import CachedConversation, Generator
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Sample, Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv
@@ -17,7 +17,7 @@ from deepeyes_env.errors import UsageError
 logger = logging.getLogger(__name__)
 
 FLUSH = 4
-"""Messages go to the environments in about this many batches a wave, so that they work while others are written."""
+"""Messages go to the environments in about this many batches a decode batch, so that they work meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class EpisodeSpec:
         seed: Seed of the environment: decides the order of options.
         source: Index into the environment's data set, or a sample from elsewhere.
         sampling_seed: Seed of what the policy samples.
-        group: Episodes of one group begin with the same prompt, which is read once.
+        group: Episodes of one group begin with the same prompt, which is prefilled once.
         greedy: The policy takes the likeliest token.
     """
 
@@ -76,13 +76,13 @@ class Timers:
 class _Episode:
     spec: EpisodeSpec
     trajectory: Trajectory | None = None
-    conversation: Conversation | None = None
-    said: PolicyTokens | None = None
+    conversation: CachedConversation | None = None
+    completion: PolicyTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Opening:
-    """How all episodes of a group begin."""
+class _GroupPrompt:
+    """The prompt that all episodes of a group share."""
 
     trajectory: Trajectory
     tokens: TokenSequence
@@ -92,14 +92,14 @@ class _Opening:
 class Rollouts:
     """Plays one batch of episodes at a time.
 
-    Environments work in the background: between ``begin`` and ``play`` the first observations are drawn, and
-    while a message is being written, others that are complete are acted on. A wave waits ``patience`` seconds for
+    Environments work in the background: between ``begin`` and ``play`` the first observations are made, and while a
+    message is being generated, others that are complete are acted on. A decode batch waits ``patience`` seconds for
     environments that are slower than the rest, then goes on without them: a slow tool delays its own episodes only.
 
     Attributes:
         env: Where they are played; at least as many environments as a batch has episodes.
         generator: Who plays.
-        patience: Seconds that a wave waits.
+        patience: Seconds that a decode batch waits for slow environments.
         timers: What time was spent on; the caller may set it back.
     """
 
@@ -130,13 +130,13 @@ class Rollouts:
 
     def play(self) -> list[PlayedEpisode]:
         """Play the episodes that were begun to their ends; returns them in the order of their specs."""
-        openings: dict[int, _Opening] = {}
+        prompts: dict[int, _GroupPrompt] = {}
         while len(self._ended) < len(self._episodes):
             due: list[int] = []
             for outcomes in self._arriving():
-                heard = [self._heard(number, outcome, openings) for number, outcome in outcomes.items()]
-                due += self._read([number for number in heard if number is not None])
-            self._speak(due)
+                received = [self._receive(number, outcome, prompts) for number, outcome in outcomes.items()]
+                due += self._prefill([number for number in received if number is not None])
+            self._generate(due)
         ended, self._ended, self._episodes = self._ended, {}, {}
         return [ended[number] for number in sorted(ended)]
 
@@ -151,8 +151,8 @@ class Rollouts:
             arrived = arrived or bool(outcomes)
             yield outcomes
 
-    def _heard(self, number: int, outcome: Outcome, openings: dict[int, _Opening]) -> int | None:
-        """Take in what an environment said; returns its number if the policy is to speak next."""
+    def _receive(self, number: int, outcome: Outcome, prompts: dict[int, _GroupPrompt]) -> int | None:
+        """Take in what an environment returned; returns its number if the next message is the policy's."""
         episode = self._episodes[number]
         if outcome.error:
             self._failed(number, outcome)
@@ -160,15 +160,15 @@ class Rollouts:
         if episode.trajectory is None:
             spec, begun = episode.spec, outcome.info["trajectory"]
             # The same objects for all members of a group: an image is encoded once for each object.
-            if spec.group not in openings:
-                openings[spec.group] = _Opening(begun, self.generator.policy.chat.prompt(begun))
-            opening = openings[spec.group]
-            episode.trajectory = replace(begun, prompt=opening.trajectory.prompt, sample=opening.trajectory.sample)
-            episode.conversation = Conversation(
-                spec.sampling_seed, opening.tokens, opening=spec.group, greedy=spec.greedy
+            if spec.group not in prompts:
+                prompts[spec.group] = _GroupPrompt(begun, self.generator.policy.chat.prompt(begun))
+            prompt = prompts[spec.group]
+            episode.trajectory = replace(begun, prompt=prompt.trajectory.prompt, sample=prompt.trajectory.sample)
+            episode.conversation = CachedConversation(
+                spec.sampling_seed, prompt.tokens, prompt_key=spec.group, greedy=spec.greedy
             )
             return number
-        turn = replace(outcome.info["turn"], tokens=episode.said)
+        turn = replace(outcome.info["turn"], tokens=episode.completion)
         episode.trajectory = episode.trajectory.extended(turn)
         if outcome.done:
             finished = replace(
@@ -180,10 +180,10 @@ class Rollouts:
             self._ended[number] = PlayedEpisode(episode.spec, finished)
             return None
         assert episode.conversation is not None
-        assert episode.said is not None
+        assert episode.completion is not None
         chat = self.generator.policy.chat
         if turn.observation is not None:
-            episode.conversation.hear(chat.observation(turn.observation, episode.said.ids[-1]))
+            episode.conversation.append(chat.observation(turn.observation, episode.completion.ids[-1]))
         return number
 
     def _failed(self, number: int, outcome: Outcome) -> None:
@@ -193,34 +193,34 @@ class Rollouts:
             episode.spec, outcome.info.get("trajectory", episode.trajectory), outcome.error
         )
 
-    def _read(self, due: Sequence[int]) -> Sequence[int]:
-        """Let the policy read what some environments said, while others are not done yet; returns who it was."""
+    def _prefill(self, due: Sequence[int]) -> Sequence[int]:
+        """Prefill the observations of some environments while others are not done yet; returns their numbers."""
         began = time.perf_counter()
-        self.generator.read(self._conversations(due))
+        self.generator.prefill(self._conversations(due))
         self.timers.generate += time.perf_counter() - began
         return due
 
-    def _conversations(self, numbers: Sequence[int]) -> list[Conversation]:
+    def _conversations(self, numbers: Sequence[int]) -> list[CachedConversation]:
         conversations = [self._episodes[number].conversation for number in numbers]
         return [each for each in conversations if each is not None]
 
-    def _speak(self, due: Sequence[int]) -> None:
-        """Let the policy write the next message of some episodes, and send each on its way."""
+    def _generate(self, due: Sequence[int]) -> None:
+        """Generate the next message of some episodes, and send each on its way as soon as it is finished."""
         if not due:
             return
         began, waited = time.perf_counter(), 0.0
         outbox: dict[int, Command] = {}
         numbers = {id(self._episodes[number].conversation): number for number in due}
 
-        def spoken(conversation: Conversation, tokens: PolicyTokens) -> None:
+        def on_finished(conversation: CachedConversation, completion: PolicyTokens) -> None:
             nonlocal waited
             number = numbers[id(conversation)]
-            self._episodes[number].said = tokens
-            outbox[number] = Step(self.generator.policy.chat.text(tokens.ids))
+            self._episodes[number].completion = completion
+            outbox[number] = Step(self.generator.policy.chat.text(completion.ids))
             if len(outbox) >= max(1, len(due) // FLUSH):
                 waited += self._flush(outbox)
 
-        self.generator.speak(self._conversations(due), spoken)
+        self.generator.generate(self._conversations(due), on_finished)
         waited += self._flush(outbox)
         self.timers.generate += time.perf_counter() - began - waited
         self.timers.wait += waited

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
 
 from deepeyes_env.agents.transformers.attention import MaskedAttention
-from deepeyes_env.agents.transformers.kv import own_attention
+from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
@@ -115,7 +115,7 @@ class _EncodedExamples:
         shown = torch.cat([features[id(image)] for image in images_of(examples)])
         embedded = policy.model.model.language_model.embed_tokens(tokens)
         embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown)
-        attention = MaskedAttention(own_attention(torch.from_numpy(filled)))
+        attention = MaskedAttention(causal_mask(torch.from_numpy(filled)))
         hidden = policy.hidden(tokens, where, attention, [shown])
         return cls(tokens, torch.from_numpy(mask), where, embedded, hidden)
 

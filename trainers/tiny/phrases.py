@@ -14,6 +14,7 @@ from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.patterns import pattern_search
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.protocols import THINK, TOOL_CALL, TOOL_RESPONSE, V2
 
 SIDE = 112
 """Largest number in a box: the side of the view in pixels."""
@@ -56,7 +57,7 @@ class Phrases:
         """Return the pieces of text that are one token each."""
         _, *options, instructions = self.opening.prompt.text.split("\n")[1:]
         assert len(options) == len(TEXTURES)
-        said = [self.opening.system_prompt, instructions, self.reply.split("</tool_response>")[1]]
+        said = [self.opening.system_prompt, instructions, self.reply.split(TOOL_RESPONSE.closing)[1]]
         frame = ["Which pattern is on the ", " square?", " square.", " square", "\n(A) ", "\n(B) ", "\n(C) ", "\n(D) "]
         mine = [TOO_SMALL, CAN_SEE, *CALL, ", ", LOCATE, "user\n", "assistant\n", "system\n"]
         return [*said, *frame, *mine, *COLOURS, *TEXTURES, *map(str, range(10, SIDE + 1))]
@@ -87,9 +88,9 @@ def box_of(colour: str, box: Box) -> str:
 
 def zoom(colour: str, box: Box) -> str:
     """Return the message that zooms in."""
-    return f"<think>{TOO_SMALL}</think><tool_call>{box_of(colour, box)}</tool_call>"
+    return THINK.around(TOO_SMALL) + TOOL_CALL.around(box_of(colour, box))
 
 
 def answer(colour: str, pattern: str) -> str:
     """Return the message that answers."""
-    return f"<think>{CAN_SEE}{colour} square.</think><answer>{pattern}</answer>"
+    return V2.format_message(f"{CAN_SEE}{colour} square.", pattern)

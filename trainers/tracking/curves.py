@@ -21,10 +21,10 @@ SMOOTHED = 7
 
 _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Accuracy", (("accuracy/hard", "hard"), ("accuracy/easy", "easy"))),
-    ("Tool-use rate", (("zoom/rate/hard", "hard"), ("zoom/rate/easy", "easy"))),
+    ("Tool-use rate", (("tool/rate/hard", "hard"), ("tool/rate/easy", "easy"))),
     ("IoU of the best zoom box", (("zoom/iou", ""),)),
     ("Response tokens per episode", (("response/tokens", ""),)),
-    ("Tool calls per episode", (("zoom/calls", ""),)),
+    ("Tool calls per episode", (("tool/calls", ""),)),
 )
 
 
@@ -64,10 +64,10 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
     panels = (
         ("Accuracy (hard)", "eval/accuracy/hard"),
         ("Accuracy (easy)", "eval/accuracy/easy"),
-        ("Tool-use rate (hard)", "eval/zoom/rate/hard"),
-        ("Tool-use rate (easy)", "eval/zoom/rate/easy"),
+        ("Tool-use rate (hard)", "eval/tool/rate/hard"),
+        ("Tool-use rate (easy)", "eval/tool/rate/easy"),
         ("IoU of the best zoom box", "eval/zoom/iou"),
-        ("Tool calls per episode", "eval/zoom/calls"),
+        ("Tool calls per episode", "eval/tool/calls"),
     )
     figure, axes = _figure(len(panels))
     for axis, (title, name) in zip(axes, panels, strict=True):

@@ -17,7 +17,7 @@ _ROWS = (
     ("accuracy", "accuracy", "{:.0%}"),
     ("  hard", "accuracy/hard", "{:.0%}"),
     ("  easy", "accuracy/easy", "{:.0%}"),
-    ("tool-use rate", "zoom/rate", "{:.0%}"),
+    ("tool-use rate", "tool/rate", "{:.0%}"),
     ("best IoU", "zoom/iou", "{:.2f}"),
     ("response tokens", "response/tokens", "{:.0f}"),
     ("loss", "learn/loss", "{:+.4f}"),
@@ -91,7 +91,7 @@ class Live:
         return table
 
 
-_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/zoom/rate", "eval/zoom/iou")
+_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/tool/rate", "eval/zoom/iou")
 
 
 def sparkline(values: list[float], width: int) -> str:

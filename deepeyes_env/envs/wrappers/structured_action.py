@@ -10,14 +10,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from deepeyes_env.core import ToolCall, Trajectory
-from deepeyes_env.envs.prompt import letter_options
+from deepeyes_env.core import ToolCall, Trajectory, letter_options
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import PixelBox, Size, from_native
 from deepeyes_env.tools.context import MAX_BOX_RATIO
+from deepeyes_env.tools.signature import is_box_schema
 
 ROTATIONS = (90, 180, 270)
 """Degrees clockwise among which the rotate action chooses."""
@@ -115,7 +115,7 @@ class ToolNames:
         targets: dict[str, tuple[str, str]] = {}
         for tool in toolbox.make_tools().values():
             for name, schema in tool.schema["function"]["parameters"].get("properties", {}).items():
-                if schema.get("type") == "array" and schema.get("minItems") == schema.get("maxItems") == 4:
+                if is_box_schema(schema):
                     targets.setdefault("zoom", (tool.name, name))
                 elif name == "angle":
                     targets.setdefault("rotate", (tool.name, name))

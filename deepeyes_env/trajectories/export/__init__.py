@@ -1,6 +1,7 @@
 """Runs as files of other tools: for training elsewhere, and for other evaluations."""
 
-from deepeyes_env.trajectories.export.conversation import Calls, ChatMessage, Conversation, conversation_of
+from deepeyes_env.conversation import Calls, ChatMessage
+from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
 from deepeyes_env.trajectories.export.export import FORMATS, Contents, Export, check, export
 from deepeyes_env.trajectories.export.selection import Selection
 

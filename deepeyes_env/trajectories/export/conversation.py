@@ -1,53 +1,21 @@
-"""Conversation: a trajectory as chat messages, the form between a run and every file that a model is trained on."""
+"""Conversation: a finished episode as a model is trained on it, or the reason why it cannot be."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult, Trajectory, Turn
-from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
+from deepeyes_env.conversation import Calls, ChatMessage, messages_of, utf8
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Trajectory
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import UnexportableError, UnknownNameError, UsageError
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.protocols import NativeProtocol, TaggedProtocol
-from deepeyes_env.protocols.native import result_texts
-from deepeyes_env.protocols.scan import find_json_spans
 from deepeyes_env.strict_json import plain
-
-Calls: TypeAlias = Literal["text", "native"]
-"""How tool calls are written.
-
-``text``: as the model wrote them, inside its messages; results come back in user messages. ``native``: as structured
-calls beside the text, with tool schemas, results in messages of their own; the trainer's chat template writes them.
-"""
 
 MEDIA_PLACEHOLDERS = (IMAGE_PLACEHOLDER, "<video>", "<audio>")
 """What trainers replace by media wherever it stands, so that it must not stand where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message.
-
-    Attributes:
-        role: Who speaks. ``tool``: the result of one native call.
-        text: What is said, beside the calls. One ``<image>`` per image in messages of users and tools.
-        images: The images, as the policy saw them.
-        calls: The assistant's native calls.
-        call_id: The call that a tool's message answers.
-        trainable: Whether to train on it: not on a message whose call failed, nor on one with neither call nor answer.
-        written: The assistant's message as it was written, calls included.
-    """
-
-    role: Literal["user", "assistant", "tool"]
-    text: str
-    images: tuple[ImageRef, ...] = ()
-    calls: tuple[ToolCall, ...] = ()
-    call_id: str = ""
-    trainable: bool = True
-    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +43,7 @@ class Conversation:
 
 
 def conversation_of(trajectory: Trajectory, calls: Calls | None = None) -> Conversation:
-    """Make a conversation of an episode.
-
-    Native calls read as an agent of an endpoint with native calls was told them (``agents.openai``): what was said
-    before the first call, then the calls; a result each. What the environment said after the last message is left out.
-    Lone surrogates become ``?``, since files are UTF-8.
+    """Make a conversation of an episode; what the environment said after the last message is left out.
 
     Args:
         trajectory: A finished episode.
@@ -88,98 +52,61 @@ def conversation_of(trajectory: Trajectory, calls: Calls | None = None) -> Conve
     Raises:
         UnexportableError: The episode has no messages or an empty one; a text holds a media placeholder where there is
             none; or a call that cannot be read would have to be written natively.
-        ValueError: The toolbox's calls cannot be written this way; the message names one that can.
+        UsageError: The toolbox's calls cannot be written this way; the message names one that can.
         UnknownNameError: The toolbox is not registered in this process and would have to be asked.
     """
     if not trajectory.turns:
         raise UnexportableError("no messages")
-    toolbox = _toolbox(trajectory.toolbox, calls)
-    if calls is None:
-        calls = "native" if isinstance(toolbox.protocol, NativeProtocol) else "text"
-    made = _native(trajectory, toolbox) if calls == "native" else _text(trajectory, toolbox)
-    _check(made)
+    native, system, tools = _form(trajectory, calls)
+    if native:
+        _check_calls(trajectory)
+    messages = list(messages_of(trajectory, "native" if native else "text"))
+    if messages[0].role == "system":
+        messages.pop(0)
+    while messages[-1].role != "assistant":
+        messages.pop()
+    made = Conversation(trajectory.sample.id, tuple(messages), system, tools, trajectory)
+    _check_texts(made)
     return made
 
 
-def _toolbox(name: str, calls: Calls | None) -> Toolbox:
+def _form(trajectory: Trajectory, calls: Calls | None) -> tuple[bool, str, tuple[dict[str, Any], ...]]:
+    """Return whether calls are written natively, and with which system prompt and tools."""
+    system = utf8(trajectory.system_prompt)
     try:
-        return get_toolbox(name) if name else PLAIN
+        toolbox = toolbox_of(trajectory)
     except UnknownNameError:
         if calls == "text":  # what was said is all there is to write
-            return PLAIN
+            return False, system, ()
         raise
-
-
-def _text(trajectory: Trajectory, toolbox: Toolbox) -> Conversation:
-    if isinstance(toolbox.protocol, NativeProtocol):
-        raise UsageError(
-            f"calls='text': the tools of {toolbox.name} were handed to the model beside the messages, which do not "
-            "explain them; use calls='native'"
-        )
-    messages = [_opening(trajectory)]
-    for turn in trajectory.turns:
-        messages.append(_assistant(turn, turn.action))
-        if turn.observation is not None:
-            messages.append(ChatMessage("user", utf8(turn.observation.text), turn.observation.images))
-    return _conversation(trajectory, messages, utf8(trajectory.system_prompt))
-
-
-def _native(trajectory: Trajectory, toolbox: Toolbox) -> Conversation:
     protocol = toolbox.protocol
-    if not isinstance(protocol, TaggedProtocol) or protocol.style != "named":
+    native = protocol.native if calls is None else calls == "native"
+    if not native:
+        if protocol.native:
+            raise UsageError(
+                f"calls='text': the tools of {toolbox.name} were handed to the model beside the messages, which do not "
+                "explain them; use calls='native'"
+            )
+        return False, system, ()
+    if not protocol.has_native_form:
         raise UsageError(
             f"calls='native': the prompt of {toolbox.name} asks for calls in a format of its own; use calls='text'"
         )
-    schemas = tuple(tool.schema for tool in toolbox.make_tools().values())
-    explained = trajectory.system_prompt == protocol.system_prompt(schemas)  # the chat template explains them again
-    messages = [_opening(trajectory)]
-    for turn in trajectory.turns:
-        messages += _native_turn(turn, protocol, len(messages))
-    return _conversation(trajectory, messages, "" if explained else utf8(trajectory.system_prompt), schemas)
+    explained = trajectory.system_prompt == protocol.system_prompt(toolbox.schemas)  # the chat template does it again
+    return True, "" if explained else system, toolbox.schemas
 
 
-def _native_turn(turn: Turn, protocol: TaggedProtocol, number: int) -> Iterator[ChatMessage]:
-    if not turn.results:
-        yield _assistant(turn, turn.action)
-        return
-    spans = find_json_spans(turn.action, protocol.opening, protocol.closing)
-    said = (turn.action[: spans[0].start] if spans else turn.action).strip()
-    calls = tuple(_with_id(result, f"call_{number + i}") for i, result in enumerate(turn.results))
-    yield _assistant(turn, said, calls)
-    for call, result, text in zip(calls, turn.results, result_texts(turn.results, turn.skipped), strict=True):
-        yield ChatMessage("tool", text, result.images, call_id=call.id)
+def _check_calls(trajectory: Trajectory) -> None:
+    for result in trajectory.results:
+        if not result.call.name:
+            raise UnexportableError("a call that cannot be read, and so has no native form")
+        try:
+            json.dumps(dict(result.call.arguments), default=plain, allow_nan=False)
+        except ValueError as error:
+            raise UnexportableError("a call with a number that JSON has not") from error
 
 
-def _with_id(result: ToolResult, default: str) -> ToolCall:
-    call = result.call
-    if not call.name:
-        raise UnexportableError("a call that cannot be read, and so has no native form")
-    try:
-        json.dumps(dict(call.arguments), default=plain, allow_nan=False)
-    except ValueError as error:
-        raise UnexportableError("a call with a number that JSON has not") from error
-    return ToolCall(call.name, dict(call.arguments), call.id or default)
-
-
-def _opening(trajectory: Trajectory) -> ChatMessage:
-    return ChatMessage("user", utf8(trajectory.prompt.text), trajectory.prompt.images)
-
-
-def _assistant(turn: Turn, said: str, calls: tuple[ToolCall, ...] = ()) -> ChatMessage:
-    meant = turn.answer is not None or bool(turn.results)
-    trainable = meant and all(result.ok for result in turn.results)
-    return ChatMessage("assistant", utf8(said), calls=calls, trainable=trainable, written=utf8(turn.action))
-
-
-def _conversation(
-    trajectory: Trajectory, messages: list[ChatMessage], system: str, tools: tuple[Mapping[str, Any], ...] = ()
-) -> Conversation:
-    while messages[-1].role != "assistant":
-        messages.pop()
-    return Conversation(trajectory.sample.id, tuple(messages), system, tools, trajectory)
-
-
-def _check(conversation: Conversation) -> None:
+def _check_texts(conversation: Conversation) -> None:
     texts = [(conversation.system, 0)]
     for message in conversation.messages:
         if message.role == "assistant" and not message.written.strip():
@@ -189,8 +116,3 @@ def _check(conversation: Conversation) -> None:
         for mark in MEDIA_PLACEHOLDERS:
             if text.count(mark) != (shown if mark == IMAGE_PLACEHOLDER else 0):
                 raise UnexportableError(f"{mark} in a text where there is none")
-
-
-def utf8(text: str) -> str:
-    """Return a text that can be encoded: lone surrogates become ``?``."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import Calls
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import DataError, UnexportableError, UsageError
 from deepeyes_env.trajectories.export import huggingface, openai_jsonl, openai_reader, sharegpt, vlmevalkit
-from deepeyes_env.trajectories.export.conversation import Calls, Conversation, conversation_of
+from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
 
 

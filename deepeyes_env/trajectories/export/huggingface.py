@@ -16,17 +16,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepeyes_env.conversation import ChatMessage, utf8
 from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.fields import from_json, read_tools
 from deepeyes_env.data.parquet import BLOCK_BYTES
 from deepeyes_env.errors import DataError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
+from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
-from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation, utf8
-from deepeyes_env.trajectories.export.pictures import portable
-from deepeyes_env.trajectories.summary import is_right
+from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
 
 if TYPE_CHECKING:
     import pyarrow
@@ -111,7 +111,7 @@ def _row(conversation: Conversation) -> dict[str, Any]:
     sample = trajectory.sample
     spoken = [("system", conversation.system)] if conversation.system else []
     spoken += [(message.role, message.written or message.text) for message in conversation.messages]
-    encoded = [portable(image) for image in conversation.images]
+    encoded = [portable_image(image) for image in conversation.images]
     return {
         "id": conversation.id,
         "messages": [{"role": role, "content": _parts(role, text)} for role, text in spoken],
@@ -120,7 +120,7 @@ def _row(conversation: Conversation) -> dict[str, Any]:
         "tools": json.dumps(conversation.tools, default=plain) if conversation.tools else "",
         "options": [utf8(option) for option in sample.options],
         "reward": trajectory.reward,
-        "correct": is_right(trajectory),
+        "correct": trajectory.right,
         "question": utf8(sample.question),
         "answer": utf8(sample.answer),
         "prediction": None if trajectory.answer is None else utf8(trajectory.answer),

@@ -12,18 +12,16 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER
+from deepeyes_env.conversation import content_parts, envelope, with_images_in_user_messages
 from deepeyes_env.files import replacing
 from deepeyes_env.images import codec
+from deepeyes_env.images.files import MIME, portable_image
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.protocols.native import RETURNED, without_images
 from deepeyes_env.strict_json import plain
-from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
-from deepeyes_env.trajectories.export.pictures import portable
+from deepeyes_env.trajectories.export.conversation import Conversation
 
 MAX_IMAGES = 10
 """Images in an example, at most."""
@@ -33,8 +31,6 @@ MAX_IMAGE_BYTES = 10_000_000
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the name of a function may be."""
-
-MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 def reason_to_skip(conversation: Conversation) -> str:
@@ -57,67 +53,32 @@ def write_openai(conversations: Iterable[Conversation], path: Path) -> None:
     """
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         for conversation in conversations:
-            record: dict[str, Any] = {"messages": list(_messages(delivered(conversation)))}
+            record: dict[str, Any] = {"messages": list(_messages(conversation))}
             if conversation.tools:
                 record["tools"] = list(conversation.tools)
             file.write(json.dumps(record, default=plain) + "\n")
 
 
-def delivered(conversation: Conversation) -> Conversation:
-    """Return a conversation with the images of tools' messages moved to a user's message after them."""
-    messages: list[ChatMessage] = []
-    returned: tuple[ImageRef, ...] = ()
-    for message in conversation.messages:
-        if message.role != "tool" and returned:
-            messages.append(ChatMessage("user", RETURNED + IMAGE_PLACEHOLDER * len(returned), returned))
-            returned = ()
-        if message.role == "tool" and message.images:
-            returned += message.images
-            message = replace(message, text=without_images(message.text), images=())
-        messages.append(message)
-    return replace(conversation, messages=tuple(messages))
-
-
 def _messages(conversation: Conversation) -> Iterator[Mapping[str, Any]]:
     if conversation.system:
         yield {"role": "system", "content": conversation.system}
-    for message in conversation.messages:
+    for message in with_images_in_user_messages(conversation.messages):
+        written = envelope(message)
+        if message.images:
+            written["content"] = [_part(part) for part in content_parts(message)]
+        elif message.text or not message.calls:
+            written["content"] = message.text
         if message.role == "assistant":
-            yield _assistant(message)
-        elif message.role == "user":
-            yield {"role": "user", "content": list(_parts(message)) if message.images else message.text}
-        else:
-            yield {"role": "tool", "tool_call_id": message.call_id, "content": message.text}
+            written["weight"] = int(message.trainable)
+        yield written
 
 
-def _assistant(message: ChatMessage) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": "assistant"}
-    if message.text:
-        said["content"] = message.text
-    if message.calls:
-        said["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments), default=plain)},
-            }
-            for call in message.calls
-        ]
-    return {**said, "weight": int(message.trainable)}
-
-
-def _parts(message: ChatMessage) -> Iterator[dict[str, Any]]:
-    first, *rest = message.text.split(IMAGE_PLACEHOLDER)
-    if first:
-        yield {"type": "text", "text": first}
-    for image, text in zip(message.images, rest, strict=True):
-        yield _image_part(image)
-        if text:
-            yield {"type": "text", "text": text}
+def _part(part: str | ImageRef) -> dict[str, Any]:
+    return {"type": "text", "text": part} if isinstance(part, str) else _image_part(part)
 
 
 def _image_part(image: ImageRef) -> dict[str, Any]:
-    data, extension = portable(image)
+    data, extension = portable_image(image)
     if len(data) > MAX_IMAGE_BYTES:
         data, extension = codec.encode(image.pixels(), format="jpeg"), "jpg"
     url = f"data:{MIME[extension]};base64,{base64.b64encode(data).decode()}"

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.errors import DataError
-from deepeyes_env.images.files import image_extension
+from deepeyes_env.images.files import MIME, image_extension
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
-from deepeyes_env.trajectories.export.openai_jsonl import MAX_IMAGE_BYTES, MAX_IMAGES, MIME, NAME
+from deepeyes_env.trajectories.export.conversation import Conversation
+from deepeyes_env.trajectories.export.openai_jsonl import MAX_IMAGE_BYTES, MAX_IMAGES, NAME
 
 
 def read_openai(path: Path) -> Iterator[Conversation]:

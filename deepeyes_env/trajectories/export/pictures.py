@@ -7,27 +7,9 @@ import shutil
 from pathlib import Path
 
 from deepeyes_env.files import replacing
-from deepeyes_env.images import codec
+from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.files import image_path
-
-_EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-
-
-def portable(image: ImageRef) -> tuple[bytes, str]:
-    """Return an image as encoded bytes with their file extension (``jpg``, ``png`` or ``webp``).
-
-    The original bytes where every decoder agrees on them (``common_format``). Anything
-    else (pixels, recipes, other formats, grey, CMYK, palettes, transparency, an EXIF orientation) becomes a PNG.
-
-    Raises:
-        ImageError: The image cannot be read; the message names it.
-    """
-    if image.is_encoded:
-        data = image.encoded()
-        if extension := _EXTENSIONS.get(codec.common_format(data)):
-            return data, extension
-    return codec.encode(image.pixels(), format="png"), "png"
 
 
 class PictureFolder:
@@ -52,7 +34,7 @@ class PictureFolder:
         return self._names[image.digest]
 
     def _write(self, image: ImageRef) -> str:
-        data, extension = portable(image)
+        data, extension = portable_image(image)
         name = image_path(image.digest, extension)
         target = self._folder / name
         if not target.exists():

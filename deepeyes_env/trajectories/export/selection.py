@@ -7,7 +7,6 @@ from typing import Literal
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.trajectories.summary import is_right
 
 NOT_SCORED = "not scored"
 
@@ -55,17 +54,16 @@ class Selection:
             return "failed call"
         if self.clean and trajectory.stop_reason != "answer":
             return "no answer"
-        if self.used_tools and not any(result.ok and result.images for result in trajectory.results):
+        if self.used_tools and not trajectory.used_tool:
             return "no image from a tool"
         return ""
 
 
 def _verdict(trajectory: Trajectory) -> bool:
-    verdict = is_right(trajectory)
+    verdict = trajectory.right
     if verdict is None:
-        known = ", ".join(trajectory.reward_terms)
         raise UsageError(
-            f"the episode of sample {trajectory.sample.id!r} has no reward term 'acc' that says whether its answer is "
-            f"right; it has {known}; select by the reward instead"
+            f"nobody has judged whether the answer of the episode of sample {trajectory.sample.id!r} is right; play "
+            "with a rubric, or do not select by it"
         )
     return verdict

@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
-from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, ChatMessage, Conversation
+from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
 from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 INFO = "dataset_info.json"

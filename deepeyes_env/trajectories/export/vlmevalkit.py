@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
-from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.conversation import utf8
+from deepeyes_env.core import LETTERS, Sample, Trajectory
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
@@ -29,7 +29,6 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images.frames import to_native
 from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
-from deepeyes_env.trajectories.export.conversation import utf8
 
 NO_ANSWER = "no answer given"
 """The prediction of an episode that ended without an answer; an empty cell would be read as the text ``nan``."""
@@ -118,8 +117,8 @@ def prediction_of(
 
 def _letters(question: BenchmarkQuestion) -> str:
     letters = str(question.metadata.get(OPTION_LETTERS, ""))
-    usual = ascii_uppercase[: len(question.options)]
-    return letters if len(set(letters)) == len(usual) and set(letters) <= set(ascii_uppercase) else usual
+    usual = LETTERS[: len(question.options)]
+    return letters if len(set(letters)) == len(usual) and set(letters) <= set(LETTERS) else usual
 
 
 def _predicted(trajectory: Trajectory, original: BenchmarkQuestion, letters: str) -> str:
@@ -151,7 +150,7 @@ def write_vlmevalkit(predictions: Iterable[Prediction], path: Path) -> None:
     """
     rows = list(predictions)
     columns = ["index", "question", *dict.fromkeys(key for row in rows for key in row.others), "prediction"]
-    options = sorted(column for column in columns if column in ascii_uppercase)
+    options = sorted(column for column in columns if column in LETTERS)
     columns = ["index", "question", *options, *(c for c in columns[2:] if c not in options)]
     table = [[_cell(row, column) for column in columns] for row in rows]
     write = _write_xlsx if _is_xlsx(path) else _write_tsv

@@ -50,7 +50,7 @@ def test_a_scripted_agent_on_a_file_of_ones_own(mine, tmp_path):
     table = rows(result.stdout)
     assert table["episodes"].split() == ["12", "12"]
     assert table["accuracy"].startswith("100.0% (75.8% to 100.0%)")
-    assert table["tool-use rate (zoom)"].split() == ["100.0%", "0.0%"]
+    assert table["tool-use rate"].split() == ["100.0%", "0.0%"]
     assert "with tools minus without tools: +0.0%" in result.stdout
     assert str(tmp_path / "run" / "report.md") in result.stdout.replace("\n", "")
 
@@ -72,7 +72,7 @@ def test_a_local_folder_needs_no_server(mine, tmp_path):
     assert rows(result.stdout)["episodes"] == "4"
     played = list(read_trajectories(tmp_path / "run"))
     assert all(turn.tokens and turn.tokens.ids for trajectory in played for turn in trajectory.turns)
-    assert all(trajectory.metadata["ledger"] for trajectory in played)
+    assert all(trajectory.metadata["context_log"] for trajectory in played)
     other = ("eval", *mine, "--model", BASE, "--max-tokens", 8, "--limit", 1, "--out", tmp_path / "other")
     result = deepeyes(*other, "--frame", "native")
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""OpenAIAgent against a real HTTP server: dialects, stop strings, images in tool messages, tokens, ledgers."""
+"""OpenAIAgent against a real HTTP server: dialects, stop strings, images in tool messages, tokens, context logs."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from deepeyes_env import agents, protocols
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.openai import OpenAIAgent
-from deepeyes_env.agents.openai.reading import stop_strings, with_stop
+from deepeyes_env.agents.openai.reading import with_stop
 from deepeyes_env.core import PolicyTokens
 from tests.agents.openai.conftest import ZOOM
 from tests.servers.faulty import FaultyServer
@@ -91,7 +91,7 @@ def test_a_refusal_that_images_elsewhere_do_not_mend_is_told_as_it_was():
     ],
 )
 def test_stop_strings_follow_from_the_protocol(protocol, stops):
-    assert stop_strings(protocol) == stops
+    assert list(protocol.stop_strings) == stops
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_stop_strings_follow_from_the_protocol(protocol, stops):
     ],
 )
 def test_only_the_mark_that_the_server_cut_off_is_put_back(text, choice, whole):
-    assert with_stop(text, choice, protocols.V2, stop_strings(protocols.V2)) == whole
+    assert with_stop(text, choice, protocols.V2, protocols.V2.stop_strings) == whole
     assert with_stop(text, choice, protocols.V2, []) == (whole if "stop_reason" in choice else text)
 
 
@@ -236,16 +236,16 @@ def test_what_is_asked_for():
     assert (request["max_tokens"], request["stop"], request["top_p"]) == (99, ["END"], 0.9)
 
 
-def test_an_episode_that_outgrows_its_budget_fails_or_drops_and_every_trajectory_has_its_ledger():
+def test_an_episode_that_outgrows_its_budget_fails_or_drops_and_every_trajectory_has_its_context_log():
     with FaultyServer(zoom_twice) as server:
         refused = rollout(server, episodes=2, budget=Budget(max_images=2))
-        dropped = rollout(server, episodes=2, budget=Budget(max_images=2, policy="drop"))
+        dropped = rollout(server, episodes=2, budget=Budget(max_images=2, overflow="drop"))
         free = rollout(server, episodes=1)
     assert len(refused.failures) == 2
     assert "max_images=2" in refused.failures[0].error
-    images = [[r["images"] for r in t.metadata["ledger"]["requests"]] for t in dropped.trajectories]
+    images = [[r["images"] for r in t.metadata["context_log"]["requests"]] for t in dropped.trajectories]
     assert images == [[1, 2, 2]] * 2
-    assert [r["images"] for r in free.trajectories[0].metadata["ledger"]["requests"]] == [1, 2, 3]
+    assert [r["images"] for r in free.trajectories[0].metadata["context_log"]["requests"]] == [1, 2, 3]
 
 
 def test_an_ordinary_question_is_asked_without_tools_or_stop_strings(begin):

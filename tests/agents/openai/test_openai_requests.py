@@ -14,7 +14,7 @@ from PIL import Image
 from deepeyes_env import BBox, ImageRef, Sample, ViewBudget, register_toolbox, tool
 from deepeyes_env import Image as Pixels
 from deepeyes_env.agents.openai.data_urls import DataUrls
-from deepeyes_env.agents.openai.requests import body_of, messages_of, urls_of
+from deepeyes_env.agents.openai.requests import body_of, messages_for_server, urls_of
 from deepeyes_env.images.codec import chroma_of, decode
 from deepeyes_env.protocols import neutral
 from tests.conftest import pattern, zoom_text
@@ -22,7 +22,7 @@ from tests.conftest import pattern, zoom_text
 
 def body(episode, urls=None, place="tool"):
     written = urls_of(episode, urls or DataUrls())
-    return json.loads(bytes(body_of({"model": "m"}, messages_of(episode, place), written)))
+    return json.loads(bytes(body_of({"model": "m"}, messages_for_server(episode, place), written)))
 
 
 def data_of(part):

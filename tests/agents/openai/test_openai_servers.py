@@ -211,7 +211,7 @@ def test_the_package_is_asked_for_only_when_an_agent_is_made(monkeypatch):
     code = "import sys, deepeyes_env.agents.openai; print('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'deepeyes-env\[openai\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[openai\]"):
         OpenAIAgent("tiny")
 
 

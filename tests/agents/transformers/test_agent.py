@@ -1,4 +1,4 @@
-"""TransformersAgent: whole episodes, and that what is kept over turns changes nothing but the time."""
+"""TransformersAgent: whole episodes, and that the KV cache kept over turns changes nothing but the time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ pytest.importorskip("transformers")
 from deepeyes_env import VisualToolboxEnv  # noqa: E402
 from deepeyes_env.agents import Episode, OracleAgent, play  # noqa: E402
 from deepeyes_env.agents.agent import Agent, AgentError  # noqa: E402
-from deepeyes_env.agents.budget import Budget, Ledger  # noqa: E402
+from deepeyes_env.agents.budget import Budget, ContextLog  # noqa: E402
 from deepeyes_env.agents.transformers.agent import TransformersAgent  # noqa: E402
 from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
 from deepeyes_env.agents.transformers.generator import Sampling  # noqa: E402
-from deepeyes_env.agents.transformers.kv import own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.core import Turn  # noqa: E402
 from deepeyes_env.data.visual_search import pattern_search  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
@@ -77,7 +77,7 @@ def played(agent, seeds, together=True):
 
 @contextmanager
 def counting(policy):
-    """Count the tokens that the language model reads."""
+    """Count the tokens that go through the language model."""
     read, hidden = [], policy.hidden
     policy.hidden = lambda ids, *args: read.append(ids.shape[1]) or hidden(ids, *args)
     try:
@@ -94,7 +94,7 @@ def actions(episodes):
 def full_logprobs(policy, tokens):
     ids = torch.from_numpy(tokens.ids)[None]
     positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    attention = MaskedAttention(own_attention(torch.ones_like(ids, dtype=torch.bool)))
+    attention = MaskedAttention(causal_mask(torch.ones_like(ids, dtype=torch.bool)))
     hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
     logprobs = torch.log_softmax(policy.logits(hidden)[0, :-1], -1)
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()
@@ -126,13 +126,13 @@ def test_logprobs_are_those_of_a_forward_pass_over_the_whole_episode(tiny):
         assert np.abs(expected - tokens.logprobs[1:])[tokens.mask[1:]].max() < 1e-4
 
 
-def test_what_is_said_does_not_depend_on_who_else_is_asked(tiny):
+def test_completions_do_not_depend_on_the_rest_of_the_batch(tiny):
     together = played(agent_of(tiny), range(8))
     assert actions(together) == actions(played(agent_of(tiny), range(8), together=False))
     assert actions(together) != actions(played(agent_of(tiny, seed=1), range(8)))
 
 
-def test_a_turn_reads_only_what_is_new(tiny):
+def test_a_turn_prefills_only_what_is_new(tiny):
     agent = agent_of(tiny)
     first = after_zooms(1)
     with counting(tiny) as read:
@@ -140,16 +140,16 @@ def test_a_turn_reads_only_what_is_new(tiny):
     written = len(reply.tokens.ids)
     prompt = read[0]
     assert read[1:] == [1] * (written - 1)
-    said = Turn(reply.message, observation=first.turns[0].observation, tokens=reply.tokens)
+    turn = Turn(reply.message, observation=first.turns[0].observation, tokens=reply.tokens)
     with counting(tiny) as read:
-        agent.act([first.extended(said)])
+        agent.act([first.extended(turn)])
     assert read[0] < prompt / 2
     with counting(tiny) as anew:
-        agent_of(tiny).act([first.extended(said)])
+        agent_of(tiny).act([first.extended(turn)])
     assert anew[0] == prompt + written - 1 + read[0]
 
 
-def test_keeping_changes_nothing_of_what_is_said(tiny):
+def test_the_kv_cache_changes_no_completion(tiny):
     class Forgetful:
         def act(self, episodes):
             return agent_of(tiny).act(episodes)
@@ -157,7 +157,7 @@ def test_keeping_changes_nothing_of_what_is_said(tiny):
     assert actions(played(agent_of(tiny), range(8))) == actions(played(Forgetful(), range(8)))
 
 
-def test_a_branch_is_read_anew(tiny):
+def test_a_branch_is_prefilled_anew(tiny):
     agent = agent_of(tiny)
     first = after_zooms(1)
     (reply,) = agent.act([first])
@@ -175,8 +175,8 @@ def test_equal_images_sizes_are_not_mistaken_for_equal_images(tiny):
     image = running.turns[0].observation.images[0]
     black = type(image).of(np.zeros_like(image.pixels()))
     changed = replace(running.turns[0], observation=replace(running.turns[0].observation, images=(black,)))
-    said = Turn(reply.message, observation=running.turns[0].observation, tokens=tokens)
-    branch = replace(running, turns=(changed, said))
+    turn = Turn(reply.message, observation=running.turns[0].observation, tokens=tokens)
+    branch = replace(running, turns=(changed, turn))
     assert agent.act([branch]) == agent_of(tiny, sampling=Sampling(0.0, 64)).act([branch])
 
 
@@ -185,15 +185,15 @@ def test_the_same_conversation_may_be_asked_for_twice_at_once(tiny):
     running = after_zooms(1)
     first, second = agent.act([running, running])
     assert first == second
-    said = running.extended(Turn(first.message, observation=running.turns[0].observation, tokens=first.tokens))
-    third, fourth = agent.act([said, said])
+    extended = running.extended(Turn(first.message, observation=running.turns[0].observation, tokens=first.tokens))
+    third, fourth = agent.act([extended, extended])
     assert third.message == fourth.message
     assert agent.act([]) == []
 
 
 def test_the_oldest_crop_is_left_out_of_what_does_not_fit(tiny):
     running = after_zooms(3)
-    agent = agent_of(tiny, budget=Budget(max_images=3, policy="drop"))
+    agent = agent_of(tiny, budget=Budget(max_images=3, overflow="drop"))
     assert [len(images) for images in _images_read(tiny, agent, running)] == [3]
     assert [len(images) for images in _images_read(tiny, agent_of(tiny), running)] == [4]
 
@@ -208,24 +208,24 @@ def test_who_does_not_fit_is_given_up_and_nobody_else(tiny):
 
 def _images_read(policy, agent, running):
     """Return the images that each call of the vision tower is given."""
-    seen, encode = [], policy.image_features
-    policy.image_features = lambda images: seen.append(images) or encode(images)
+    encoded, encode = [], policy.image_features
+    policy.image_features = lambda images: encoded.append(images) or encode(images)
     try:
         agent.act([running])
     finally:
         del policy.image_features
-    return seen
+    return encoded
 
 
-def test_the_ledger_counts_what_is_read(tiny):
+def test_the_context_log_counts_what_is_prefilled(tiny):
     running = after_zooms(2)
     with counting(tiny) as read:
         agent_of(tiny).act([running])
     agent = agent_of(tiny)
     over = running.extended(Turn("<answer>A</answer>"))
-    entry = Ledger.from_json(agent.with_ledger(over).metadata["ledger"]).requests[-1]
-    assert entry.visual_tokens == sum(tiny.grid(image)[0] * tiny.grid(image)[1] for image in _shown(running))
-    assert abs(entry.tokens - read[0]) <= 0.1 * read[0], "texts are counted apart, marks by the message"
+    usage = ContextLog.from_json(agent.with_context_log(over).metadata["context_log"]).requests[-1]
+    assert usage.visual_tokens == sum(tiny.grid(image)[0] * tiny.grid(image)[1] for image in _shown(running))
+    assert abs(usage.tokens - read[0]) <= 0.1 * read[0], "texts are counted apart, marks by the message"
 
 
 def _shown(episode):

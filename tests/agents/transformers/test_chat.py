@@ -44,8 +44,8 @@ def test_prompt(policy):
 
 
 def test_a_whole_episode_is_what_the_template_renders(policy):
-    seen = Message("<tool_response><image></tool_response>", (picture(28, 56),))
-    played = episode(turn(policy, "zoom", seen), turn(policy, "done"))
+    crop = Message("<tool_response><image></tool_response>", (picture(28, 56),))
+    played = episode(turn(policy, "zoom", crop), turn(policy, "done"))
     tokens = policy.chat.sequence(played)
     messages = [
         {"role": "system", "content": "Look."},

@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 
 from deepeyes_env.agents.transformers import language  # noqa: E402
 from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
-from deepeyes_env.agents.transformers.kv import KeyValues, own_attention  # noqa: E402
+from deepeyes_env.agents.transformers.kv import KVCache, causal_mask  # noqa: E402
 
 LENGTH = 9
 
@@ -27,15 +27,15 @@ def theirs(text, embedded, positions, attention):
     return text(
         inputs_embeds=embedded,
         position_ids=positions,
-        attention_mask={"full_attention": attention.seen},
+        attention_mask={"full_attention": attention.attention_mask},
         use_cache=False,
     ).last_hidden_state
 
 
-def gradients(read, text):
+def gradients(forward, text):
     embedded, positions, filled = inputs()
     text.zero_grad(set_to_none=True)
-    hidden = read(text, embedded, positions, MaskedAttention(own_attention(filled)))
+    hidden = forward(text, embedded, positions, MaskedAttention(causal_mask(filled)))
     (hidden[filled].cos().sum()).backward()
     found = {name: weight.grad.clone() for name, weight in text.named_parameters() if weight.grad is not None}
     text.zero_grad(set_to_none=True)
@@ -44,7 +44,7 @@ def gradients(read, text):
 
 def test_states_and_gradients_are_those_of_transformers(policy):
     text = policy.model.model.language_model
-    (ours, our_gradients), (expected, their_gradients) = gradients(language.read, text), gradients(theirs, text)
+    (ours, our_gradients), (expected, their_gradients) = gradients(language.forward, text), gradients(theirs, text)
     assert torch.allclose(ours, expected, atol=2e-5)
     assert our_gradients.keys() == their_gradients.keys()
     assert len(our_gradients) > 20
@@ -54,11 +54,11 @@ def test_states_and_gradients_are_those_of_transformers(policy):
 
 def test_gradients_are_the_same_with_checkpointing(policy):
     text = policy.model.model.language_model
-    plain = gradients(language.read, text)[1]
+    plain = gradients(language.forward, text)[1]
     policy.model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         assert text.layers[0].gradient_checkpointing
-        again = gradients(language.read, text)[1]
+        again = gradients(language.forward, text)[1]
     finally:
         policy.model.gradient_checkpointing_disable()
     assert all(torch.allclose(plain[name], again[name], rtol=1e-4, atol=1e-5) for name in plain)
@@ -66,26 +66,26 @@ def test_gradients_are_the_same_with_checkpointing(policy):
 
 @torch.no_grad()
 @pytest.mark.parametrize("pieces", [(9,), (4, 5), (1, 1, 7), (8, 1)])
-def test_what_is_read_piece_by_piece_is_what_is_read_at_once(policy, pieces):
+def test_prefill_in_pieces_equals_prefill_at_once(policy, pieces):
     text = policy.model.model.language_model
     embedded, positions, _ = inputs()
     filled = torch.ones(3, LENGTH, dtype=torch.bool)
-    whole = language.read(text, embedded, positions, MaskedAttention(own_attention(filled)))
-    cache, parts, start = KeyValues(torch.zeros(3, 0, dtype=torch.bool)), [], 0
+    whole = language.forward(text, embedded, positions, MaskedAttention(causal_mask(filled)))
+    cache, parts, start = KVCache(torch.zeros(3, 0, dtype=torch.bool)), [], 0
     for length in pieces:
         part = slice(start, start + length)
         attention = MaskedAttention(cache.extend(filled[:, part]), cache)
-        parts.append(language.read(text, embedded[:, part], positions[:, :, part], attention))
+        parts.append(language.forward(text, embedded[:, part], positions[:, :, part], attention))
         start += length
     assert torch.allclose(torch.cat(parts, 1), whole, atol=2e-5)
 
 
 @torch.no_grad()
-def test_the_last_states_alone_are_those_among_all(policy):
+def test_outputs_selected_at_the_last_tokens_are_those_among_all(policy):
     text = policy.model.model.language_model
     embedded, positions, filled = inputs()
-    seen = own_attention(filled)
-    whole = language.read(text, embedded, positions, MaskedAttention(seen))
-    last = language.read(text, embedded, positions, MaskedAttention(seen, last_only=True))
+    mask = causal_mask(filled)
+    whole = language.forward(text, embedded, positions, MaskedAttention(mask))
+    last = language.forward(text, embedded, positions, MaskedAttention(mask, last_only=True))
     assert last.shape == (3, 1, 64)
     assert torch.allclose(last[:, 0], whole[:, -1], atol=2e-5)

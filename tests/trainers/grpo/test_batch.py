@@ -41,5 +41,5 @@ def test_minibatches_hold_whole_groups(sizes, number, seed):
 
 def test_tables_hold_policy_tokens_from_the_left():
     whole = batch([2, 9])
-    assert whole.policy_mask().tolist() == [[True, False, False], [True, True, True]]
+    assert whole.completion_mask().tolist() == [[True, False, False], [True, True, True]]
     assert whole.sampled_logprobs([1, 0], 3).tolist() == [[-1, -1, -1], [-1, 0, 0]]

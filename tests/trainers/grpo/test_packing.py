@@ -23,8 +23,8 @@ def test_packs_hold_every_episode_once_and_are_not_too_long(policy, groups, long
     assert sorted(row for each in packs for row in each.rows) == sorted(episodes)
     for each in packs:
         assert len(each) <= longest or len(each.rows) == 1
-        for row, rest in zip(each.rows, each.rests, strict=True):
-            whole = TokenSequence.concatenated([each.prompt, rest])
+        for row, completion in zip(each.rows, each.completions, strict=True):
+            whole = TokenSequence.concatenated([each.prompt, completion])
             assert np.array_equal(whole.ids, episodes[row].ids)
             assert np.array_equal(whole.mask, episodes[row].mask)
             assert [id(image) for image in whole.images] == [id(image) for image in episodes[row].images]

@@ -1,4 +1,4 @@
-"""The trainer on the shipped policy: steps, estimators, faults, and going on after a kill."""
+"""The trainer on the shipped policy: steps, estimators, faults, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -246,9 +246,9 @@ def test_the_constant_length_is_that_of_the_run(tmp_path):
     def spoil(trainer):
         real = trainer.learner._loss
 
-        def loss(rows, read, targets, given, *rest):
+        def loss(rows, scores, targets, given, *rest):
             totals.append(given.length)
-            return real(rows, read, targets, given, *rest)
+            return real(rows, scores, targets, given, *rest)
 
         trainer.learner._loss = loss
 
@@ -256,32 +256,32 @@ def test_the_constant_length_is_that_of_the_run(tmp_path):
     assert set(totals) == {3 * 32}
 
 
-def test_metrics_are_means_over_the_tokens_that_were_read(tmp_path):
-    """Half of the episodes have no advantage, and are not read."""
+def test_metrics_are_means_over_the_tokens_that_are_trained_on(tmp_path):
+    """Half of the episodes have no advantage, and do not go through the model."""
     logged = {}
 
     def spoil(trainer):
         learner = trainer.learner
-        useful, real = learner._useful, learner._read
-        read = []
+        useful, real = learner._useful, learner._forward
+        forwarded = []
         learner._useful = lambda targets, rows: [row for row in useful(targets, rows) if row % 2 == 0]
 
         def noted(policy, packs):
-            for rows, said in real(policy, packs):
-                read.append((rows, said))
-                yield rows, said
+            for rows, scores in real(policy, packs):
+                forwarded.append((rows, scores))
+                yield rows, scores
 
-        learner._read = noted
+        learner._forward = noted
         learn = learner.learn
 
-        def kept(batch, shuffle):
+        def logged_learn(batch, shuffle):
             metrics = learn(batch, shuffle)
-            mask = batch.policy_mask()
-            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for rows, each in read]
+            mask = batch.completion_mask()
+            entropies = [each.entropy[mask[rows, : each.entropy.shape[1]]].detach() for rows, each in forwarded]
             logged.update(expected=torch.cat(entropies).mean().item(), found=metrics["learn/entropy"])
             return metrics
 
-        learner.learn = kept
+        learner.learn = logged_learn
 
     trained(tmp_path, "rollout.prompts=4", "rollout.group_size=4", "optim.micro_batch_tokens=300", spoil=spoil)
     assert logged["found"] == pytest.approx(logged["expected"], rel=1e-4)

@@ -133,7 +133,7 @@ def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
     assert metrics["eval/accuracy/hard"] < 0.4
-    assert 0.05 < metrics["eval/zoom/rate"] < 0.45
+    assert 0.05 < metrics["eval/tool/rate"] < 0.45
     assert metrics["eval/reward/format"] > -0.02
 
 

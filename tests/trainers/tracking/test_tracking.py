@@ -19,8 +19,8 @@ from deepeyes_env.trainers.tracking.live import Live, sparkline
 
 
 def row(step):
-    metrics = {"accuracy/hard": 0.3 + step / 100, "reward/total": step / 50, "reward/acc": 0.1, "zoom/rate/hard": 0.5}
-    return {**metrics, **({"eval/accuracy/hard": step / 60, "eval/zoom/calls": 1.0} if step % 5 == 0 else {})}
+    metrics = {"accuracy/hard": 0.3 + step / 100, "reward/total": step / 50, "reward/acc": 0.1, "tool/rate/hard": 0.5}
+    return {**metrics, **({"eval/accuracy/hard": step / 60, "eval/tool/calls": 1.0} if step % 5 == 0 else {})}
 
 
 def written(path, steps=20):
@@ -110,7 +110,7 @@ def test_in_a_terminal_there_is_a_table(monkeypatch):
     monkeypatch.setattr("rich.console.Console", lambda: Console(file=screen, force_terminal=True, width=80))
     live = Live(10)
     for step in range(1, 11):
-        live.record(step, {"reward/total": 1.0, "reward/tool": 0.2, "accuracy": step / 10, "zoom/rate": 0.5})
+        live.record(step, {"reward/total": 1.0, "reward/tool": 0.2, "accuracy": step / 10, "tool/rate": 0.5})
     live.close()
     said = screen.getvalue()
     assert "step 10 of 10" in said

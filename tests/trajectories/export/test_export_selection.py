@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.export import FORMATS, Selection, check, export
-from deepeyes_env.trajectories.export.pictures import PictureFolder, portable
-from deepeyes_env.trajectories.summary import is_right
+from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 SUFFIX = {"sharegpt": "jsonl", "openai": "jsonl", "huggingface": "parquet"}
 
@@ -23,7 +23,7 @@ def kept(trajectories, **conditions):
 
 def test_conditions_select(noisy):
     assert 0 < len(kept(noisy, right=True)) < len(noisy)
-    assert kept(noisy, right=True) == [t for t in noisy if is_right(t)]
+    assert kept(noisy, right=True) == [t for t in noisy if t.right]
     assert kept(noisy, min_reward=1.5) == [t for t in noisy if t.reward >= 1.5]
     clean = kept(noisy, clean=True)
     assert 0 < len(clean) < len(noisy)
@@ -31,7 +31,7 @@ def test_conditions_select(noisy):
     looked = kept(noisy, used_tools=True)
     assert looked == [t for t in noisy if t.image_count > 1]
     both = kept(noisy, right=True, clean=True)
-    assert both == [t for t in clean if is_right(t)]
+    assert both == [t for t in clean if t.right]
 
 
 def test_an_episode_that_ran_out_of_turns_is_not_clean(oracle):
@@ -40,15 +40,17 @@ def test_an_episode_that_ran_out_of_turns_is_not_clean(oracle):
 
 
 def test_a_run_that_was_not_scored_cannot_be_selected_by_score(oracle, tmp_path):
-    unscored = replace(oracle[0], reward_terms={})
+    unscored = replace(oracle[0], reward_terms={}, correct=None)
     for selection in (Selection(right=True), Selection(min_reward=0.0)):
         assert selection.reason_to_skip(unscored) == "not scored"
     with pytest.raises(DataError, match=r"\(not scored 1\); nothing was written; play with a rubric, or judge the run"):
         export([unscored], tmp_path / "a.jsonl", "sharegpt", selection=Selection(right=True))
-    no_verdict = replace(oracle[0], reward_terms={"format": oracle[0].reward_terms["format"]})
-    with pytest.raises(ValueError, match="no reward term 'acc' .* it has format"):
+    no_verdict = replace(oracle[0], correct=None)
+    with pytest.raises(UsageError, match="nobody has judged whether the answer .* is right"):
         Selection(right=True).reason_to_skip(no_verdict)
     assert Selection(min_reward=1.0).reason_to_skip(no_verdict) == ""
+    by_other_terms = replace(oracle[0], reward_terms={"format": oracle[0].reward_terms["format"]})
+    assert Selection(right=True).reason_to_skip(by_other_terms) == ""
 
 
 def test_with_tools_or_without(oracle):
@@ -146,7 +148,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("extension", PLAIN)
 def test_plain_images_keep_their_bytes(extension):
-    assert portable(ImageRef(PLAIN[extension])) == (PLAIN[extension], extension)
+    assert portable_image(ImageRef(PLAIN[extension])) == (PLAIN[extension], extension)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_plain_images_keep_their_bytes(extension):
 )
 def test_others_become_png_with_the_pixels_that_the_policy_saw(data):
     image = ImageRef(data)
-    written, extension = portable(image)
+    written, extension = portable_image(image)
     assert extension == "png"
     with PILImage.open(io.BytesIO(written)) as opened:
         assert opened.mode == "RGB"

@@ -62,7 +62,7 @@ def test_rows_hold_the_facts_of_the_episode(noisy, tmp_path):
 
 
 def test_what_no_judge_saw_is_neither_right_nor_wrong(oracle, tmp_path):
-    export([replace(oracle[0], reward_terms={})], tmp_path / "run.parquet", "huggingface")
+    export([replace(oracle[0], reward_terms={}, correct=None)], tmp_path / "run.parquet", "huggingface")
     assert pq.read_table(tmp_path / "run.parquet")["correct"].to_pylist() == [None]
 
 

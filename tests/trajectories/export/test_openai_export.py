@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deepeyes_env.agents.openai import requests
+from deepeyes_env.conversation import with_images_in_user_messages
 from deepeyes_env.core import ToolCall
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.codec import encode
@@ -21,7 +22,8 @@ def test_it_comes_back(noisy, tmp_path, plainly, calls):
     readable = [t for t in noisy if calls == "text" or all(result.call.name for result in t.results)]
     export(noisy, tmp_path / "tune.jsonl", "openai", calls=calls)
     read = [plainly(conversation, weights=True) for conversation in read_openai(tmp_path / "tune.jsonl")]
-    made = [openai_jsonl.delivered(conversation_of(trajectory, calls)) for trajectory in readable]
+    made = [conversation_of(trajectory, calls) for trajectory in readable]
+    made = [replace(one, messages=with_images_in_user_messages(one.messages)) for one in made]
     expected = [plainly(each, weights=True, id=str(n)) for n, each in enumerate(made, start=1)]
     assert len(readable) > 5
     assert read == expected
@@ -41,7 +43,7 @@ def test_it_is_what_the_agent_of_an_endpoint_says_and_hears(run, tmp_path, reque
     trajectories = request.getfixturevalue(run)
     export(trajectories, tmp_path / "tune.jsonl", "openai")
     for line, trajectory in zip((tmp_path / "tune.jsonl").read_text().splitlines(), trajectories, strict=True):
-        heard = requests.messages_of(trajectory, place="user")
+        heard = requests.messages_for_server(trajectory, place="user")
         for message in heard:
             if not isinstance(message["content"], str):
                 message["content"] = [part for part in message["content"] if isinstance(part, str)]

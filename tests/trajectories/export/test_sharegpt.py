@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import ToolCall
 from deepeyes_env.errors import DataError
 from deepeyes_env.trajectories.export import conversation_of, export
-from deepeyes_env.trajectories.export.conversation import ChatMessage, Conversation
+from deepeyes_env.trajectories.export.conversation import Conversation
 from deepeyes_env.trajectories.export.sharegpt import read_sharegpt, reason_to_skip, write_sharegpt
 
 

@@ -16,7 +16,6 @@ from deepeyes_env.errors import DataError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.trajectories.export import export
 from deepeyes_env.trajectories.export.vlmevalkit import Prediction, prediction_of, read_vlmevalkit, write_vlmevalkit
-from deepeyes_env.trajectories.summary import is_right
 
 openpyxl = pytest.importorskip("openpyxl")
 
@@ -45,7 +44,7 @@ def test_letters_are_those_of_the_benchmark(bench, tmp_path, suffix):
         row = rows[original.id]
         right = "ABCDEFGH"[original.options.index(original.answer)]
         assert row.others["answer"] == right
-        assert (row.prediction == right) == is_right(trajectory)
+        assert (row.prediction == right) == trajectory.right
         assert [row.others[letter] for letter in "ABCDEFGH"[: len(original.options)]] == list(original.options)
         assert row.others["category"] == original.metadata["category"]
         moved += row.prediction != trajectory.answer
