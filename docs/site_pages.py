@@ -118,6 +118,6 @@ def tutorial(script: str, source: str) -> str:
         else:
             cells.append(f"```python\n{body}\n```")
     name = posixpath.basename(source)
-    run = f"Download [{name}]({name}){{ download }}, or run it in a checkout: `python {source}`."
+    run = f'Download <a href="{name}" download>{name}</a>, or run it in a checkout: `python {source}`.'
     title, _, rest = cells[0].partition("\n")
     return "\n\n".join([f"{title}\n\n{run}\n{rest}", *cells[1:]]) + "\n"

@@ -9,7 +9,6 @@
 # %%
 from deepeyes_env import Rubric, Term
 from deepeyes_env.agents import BlindAgent, OracleAgent, rollout
-from deepeyes_env.images.frames import iou
 from deepeyes_env.rewards import get_rubric, register_rubric, terms
 
 # %% [markdown]
@@ -78,9 +77,7 @@ assert deepeyes["blind"] < deepeyes["selective"] < deepeyes["oracle"]
 # %%
 def aim(evidence):
     """Overlap of the best box looked at with the ground truth, from 0 to 1."""
-    episode = evidence.trajectory
-    used = [result.box for result in episode.results if result.box is not None]
-    return max((iou(box, truth) for box in used for truth in episode.sample.boxes), default=0.0)
+    return evidence.trajectory.best_iou or 0.0
 
 
 thrifty = Rubric(

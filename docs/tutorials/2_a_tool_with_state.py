@@ -137,7 +137,7 @@ assert "Marks so far: 1: red" in elsewhere["text"]
 # ## A policy plays with it
 #
 # Any policy can use the tool now: its schema is in the system prompt. Here is a script that marks the ground truth,
-# then answers. `format_call` and `format_answer` of the toolbox's protocol write the message as a model would.
+# then answers. `format_message` of the toolbox's protocol writes the message as a model would.
 
 
 # %%
@@ -150,11 +150,9 @@ class MarkingAgent(OracleAgent):
         """Return the next message."""
         protocol = env.unwrapped.toolbox.protocol
         if episode.turns:
-            return "<think>Marked.</think>" + protocol.format_answer(episode.sample.answer)
+            return protocol.format_message("Marked.", episode.sample.answer)
         box = list(episode.sample.boxes[0])
-        return "<think>I mark it.</think>" + protocol.format_call(
-            ToolCall("mark_tool", {"bbox_2d": box, "label": "here"})
-        )
+        return protocol.format_message("I mark it.", ToolCall("mark_tool", {"bbox_2d": box, "label": "here"}))
 
 
 run = rollout("Marks-v0", MarkingAgent(), episodes=8, num_envs=4, dataset=[question], view=None, progress=False)

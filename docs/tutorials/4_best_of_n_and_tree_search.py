@@ -50,9 +50,11 @@ for question in range(QUESTIONS):
     env.reset(seed=question, options={"index": question})
     starts.append(env.snapshot())
 
+assert env.trajectory.sample.id != starts[0].trajectory.sample.id
 begun = time.perf_counter()
 for _ in range(100):
     env.restore(starts[0])
+assert env.trajectory == starts[0].trajectory
 print(f"restore: {(time.perf_counter() - begun) * 10:.2f} ms, pickled: {len(pickle.dumps(starts[0]))} bytes")
 assert len(pickle.dumps(starts[0])) < 2_000
 
@@ -93,7 +95,7 @@ def play_out(states, draw):
 
 def accuracy(trajectories):
     """Return the share of right answers."""
-    return sum(each.reward_terms["acc"].raw for each in trajectories) / len(trajectories)
+    return sum(each.correct for each in trajectories) / len(trajectories)
 
 
 # %% [markdown]

@@ -55,7 +55,10 @@ Advantage: TypeAlias = Callable[[AdvantageInputs], tuple[torch.Tensor, torch.Ten
 
 ADVANTAGES: Registry[Advantage] = Registry("advantage estimator")
 register_advantage = ADVANTAGES.register
+"""Make an advantage estimator known by a name, also as a decorator: ``@register_advantage("mine")``."""
+
 get_advantage = ADVANTAGES.get
+"""Return the advantage estimator of a name; see ``Registry.get``."""
 
 EPSILON = 1e-6
 

@@ -57,7 +57,10 @@ PolicyLossFunction: TypeAlias = Callable[
 
 POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss")
 register_policy_loss = POLICY_LOSSES.register
+"""Make a policy loss known by a name, also as a decorator: ``@register_policy_loss("mine")``."""
+
 get_policy_loss = POLICY_LOSSES.get
+"""Return the policy loss of a name; see ``Registry.get``."""
 
 _LARGEST = 20.0
 
