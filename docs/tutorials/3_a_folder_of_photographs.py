@@ -1,12 +1,13 @@
 # %% [markdown]
 # # A folder of photographs
 #
-# You have photographs, and want a data set on which looking closer matters. Here you plant small objects with hidden
-# details in a folder of pictures, play the questions with a policy that looks and one that does not, and then ask
-# questions of your own about the same pictures.
+# You have photographs, and want a data set on which looking closer matters. Here you plant
+# small objects with hidden details in a folder of pictures, play the questions with a policy
+# that looks and one that does not, and then ask questions of your own about the same
+# pictures.
 #
-# It needs `deepeyes-env[cli,data]`, and `scikit-image` for the pictures that come with it. Set `photos` to a folder
-# of yours to use that instead.
+# It needs `deepeyes-env[cli,data]`, and `scikit-image` for the pictures that come with it.
+# Set `photos` to a folder of yours to use that instead.
 
 # %%
 import tempfile
@@ -31,9 +32,10 @@ for name in ("astronaut", "chelsea", "coffee"):
 # %% [markdown]
 # ## Plant questions
 #
-# `plant` draws a few objects into each photograph and asks about one of them: its pattern, the letter on it, where it
-# is relative to another, how many there are. The detail that is asked for is gone at the size of the view, and
-# readable in a crop. So fix the view first, and show the data set at that view later: a parquet file cannot say it.
+# `plant` draws a few objects into each photograph and asks about one of them: its pattern,
+# the letter on it, where it is relative to another, how many there are. The detail that is
+# asked for is gone at the size of the view, and readable in a crop. So fix the view first,
+# and show the data set at that view later: a parquet file cannot say it.
 
 # %%
 view = ViewBudget(min_pixels=224 * 224, max_pixels=448 * 448)
@@ -46,8 +48,9 @@ assert count == 3 * 8
 #
 #     deepeyes photos photos photos.parquet --max-pixels 200704
 #
-# `load` reads it back, as it reads every format. A `Sample` is a question, its answer, its images, and here also
-# options and the boxes that show the answer, in pixels of the stored photograph.
+# `load` reads it back, as it reads every format. A `Sample` is a question, its answer, its
+# images, and here also options and the boxes that show the answer, in pixels of the stored
+# photograph.
 
 # %%
 samples = load(parquet)
@@ -64,8 +67,8 @@ print(Counter(sample.metadata["task"] for sample in samples))
 # %% [markdown]
 # ## Does looking matter?
 #
-# The oracle zooms in on the boxes before it answers; the blind policy guesses. If both did equally well, the data set
-# would be worth nothing.
+# The oracle zooms in on the boxes before it answers; the blind policy guesses. If both did
+# equally well, the data set would be worth nothing.
 
 # %%
 runs = {
@@ -87,7 +90,8 @@ assert runs["oracle"].summary.accuracy == 1.0
 assert runs["blind"].summary.accuracy < 0.6
 
 # %% [markdown]
-# Look through the episodes: the page opens from disk, with the photographs, the boxes and the crops.
+# Look through the episodes: the page opens from disk, with the photographs, the boxes and the
+# crops.
 
 # %%
 page = write_page(work / "runs" / "oracle")
@@ -97,26 +101,41 @@ print("open", page.relative_to(work))
 # %% [markdown]
 # ## Questions of your own
 #
-# For questions that you write yourself, a JSONL file is the easiest: one object a line, pictures as paths.
-# `write_jsonl` makes one from samples; you can as well type it. Without options, an answer is compared as text or as
-# a number.
+# For questions that you write yourself, a JSONL file is the easiest: one object a line,
+# pictures as paths. `write_jsonl` makes one from samples; you can as well type it. Without
+# options, an answer is compared as text or as a number.
 
 # %%
 mine = [
-    Sample("cup", "What is in the cup?", "coffee", photos / "coffee.png", options=["tea", "coffee", "milk"]),
+    Sample(
+        "cup",
+        "What is in the cup?",
+        "coffee",
+        photos / "coffee.png",
+        options=["tea", "coffee", "milk"],
+    ),
     Sample("cat", "How many eyes of the cat can be seen?", "2", photos / "chelsea.png"),
 ]
 write_jsonl(mine, work / "mine.jsonl")
 print((work / "mine.jsonl").read_text().splitlines()[1][:60], "...")
 
-own = rollout("VisualToolbox-v2", "oracle", episodes=2, dataset=str(work / "mine.jsonl"), in_order=True, progress=False)
+own = rollout(
+    "VisualToolbox-v2",
+    "oracle",
+    episodes=2,
+    dataset=str(work / "mine.jsonl"),
+    in_order=True,
+    progress=False,
+)
 assert [episode.sample.id for episode in own.trajectories] == ["cup", "cat"]
 assert own.summary.accuracy == 1.0
 
 # %% [markdown]
 # Both files serve for training and for evaluation as they are:
 #
-#     deepeyes train data=photos.parquet model=/path/to/Qwen2.5-VL-3B-Instruct env.max_pixels=200704
-#     deepeyes eval --bench jsonl --data mine.jsonl --model NAME --base-url http://127.0.0.1:8000/v1
+#     deepeyes train data=photos.parquet model=Qwen2.5-VL-3B-Instruct env.max_pixels=200704
+#     deepeyes eval --bench jsonl --data mine.jsonl --model NAME \
+#         --base-url http://127.0.0.1:8000/v1
 #
-# All formats, bad rows, and rows that bring a toolbox of their own: [Data sets of your own](../datasets.md).
+# All formats, bad rows, and rows that bring a toolbox of their own: [Data sets of your
+# own](../datasets.md).

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Evaluate an endpoint
 #
-# You have a model behind an OpenAI-compatible server and want to know what it can do with tools and without. Here you
-# make a benchmark, serve a model on 127.0.0.1, evaluate it over HTTP, resume the evaluation, and compare it with
-# another model.
+# You have a model behind an OpenAI-compatible server and want to know what it can do with
+# tools and without. Here you make a benchmark, serve a model on 127.0.0.1, evaluate it over
+# HTTP, resume the evaluation, and compare it with another model.
 #
-# The "model" is a page of code that looks at the pictures it is sent, so that the tutorial runs anywhere; the server,
-# the requests and the evaluation are the real thing. Put the URL of yours in its place. It needs
-# `deepeyes-env[eval]`.
+# The "model" is a page of code that looks at the pictures it is sent, so that the tutorial
+# runs anywhere; the server, the requests and the evaluation are the real thing. Put the URL
+# of yours in its place. It needs `deepeyes-env[eval]`.
 
 # %%
 import base64
@@ -35,10 +35,11 @@ work = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## A benchmark
 #
-# Grey pictures of 1024 x 768 pixels with a red frame somewhere. Within the frame is one of three patterns, made of
-# lines a pixel wide. At the size at which the model is shown the picture, the lines run into one another, so that all
-# three look alike; the frame can be seen. A benchmark is any data set; from a file, `metadata.category` becomes a
-# column of the report.
+# Grey pictures of 1024 x 768 pixels with a red frame somewhere. Within the frame is one of
+# three patterns, made of lines a pixel wide. At the size at which the model is shown the
+# picture, the lines run into one another, so that all three look alike; the frame can be
+# seen. A benchmark is any data set; from a file, `metadata.category` becomes a column of the
+# report.
 
 # %%
 PATTERNS = ("plain", "horizontal lines", "vertical lines")
@@ -81,10 +82,11 @@ assert len(dataset) == 24
 # %% [markdown]
 # ## A model behind HTTP
 #
-# A server gets the conversation: the system prompt, the question with the picture as a data URL, then the model's own
-# messages and the crops that came back. This one looks for red in the last picture it was sent. If a tool is offered
-# and it has not looked yet, it asks for a zoom on the red frame; otherwise it measures in which direction the pixels
-# inside vary, and names the option.
+# A server gets the conversation: the system prompt, the question with the picture as a data
+# URL, then the model's own messages and the crops that came back. This one looks for red in
+# the last picture it was sent. If a tool is offered and it has not looked yet, it asks for a
+# zoom on the red frame; otherwise it measures in which direction the pixels inside vary, and
+# names the option.
 
 
 # %%
@@ -103,7 +105,14 @@ class Model(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         message = {"role": "assistant", "content": reply(request["messages"])}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
-        self.answer({"id": "1", "object": "chat.completion", "model": request["model"], "choices": [choice]})
+        self.answer(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "model": request["model"],
+                "choices": [choice],
+            }
+        )
 
     def answer(self, body):
         """Send JSON."""
@@ -118,25 +127,42 @@ class Model(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
+def pictures_in(messages):
+    """Return the pictures of a conversation as arrays."""
+    contents = [each["content"] for each in messages if isinstance(each["content"], list)]
+    parts = [part for content in contents for part in content if part["type"] == "image_url"]
+    urls = [part["image_url"]["url"] for part in parts]
+    files = [io.BytesIO(base64.b64decode(url.partition(",")[2])) for url in urls]
+    return [np.asarray(Image.open(file).convert("RGB"), np.float32) for file in files]
+
+
+def red_frame(seen):
+    """Return the box around everything red."""
+    ys, xs = np.nonzero(seen[:, :, 0] - seen[:, :, 1:].mean(axis=2) > 60)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+def pattern_in(seen):
+    """Name the pattern in the middle third of the red frame."""
+    x1, y1, x2, y2 = red_frame(seen)
+    x, y = (x2 - x1) // 3, (y2 - y1) // 3
+    inside = seen[y1 + y : y2 - y, x1 + x : x2 - x].mean(axis=2)
+    down, across = inside.mean(axis=1).std(), inside.mean(axis=0).std()
+    if max(down, across) < 10:
+        return "plain"
+    return "horizontal lines" if down > across else "vertical lines"
+
+
 def reply(messages):
     """Return the next message of the model."""
-    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
-    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(urls[-1].partition(",")[2]))).convert("RGB"), np.float32)
-    ys, xs = np.nonzero(seen[:, :, 0] - seen[:, :, 1:].mean(axis=2) > 60)
+    pictures = pictures_in(messages)
     told = json.dumps(messages)
-    if len(urls) == 1 and "image_zoom_in_tool" in told:
-        box = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
-        call = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": box}}
-        return f"<think>I cannot make it out. I look closer.</think><tool_call>{json.dumps(call)}</tool_call>"
-    height, width = ys.max() - ys.min(), xs.max() - xs.min()
-    inside = seen[ys.min() + height // 3 : ys.max() - height // 3, xs.min() + width // 3 : xs.max() - width // 3].mean(
-        axis=2
-    )
-    down, across = inside.mean(axis=1).std(), inside.mean(axis=0).std()
-    name = "plain" if max(down, across) < 10 else "horizontal lines" if down > across else "vertical lines"
-    letter = next(letter for letter, option in re.findall(r"\((\w)\) ([a-z ]+)", told) if option.strip() == name)
-    return f"<think>It looks {name}.</think><answer>{letter}</answer>"
+    if len(pictures) == 1 and "image_zoom_in_tool" in told:
+        call = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": red_frame(pictures[0])}}
+        return f"<think>I look closer.</think><tool_call>{json.dumps(call)}</tool_call>"
+    name = pattern_in(pictures[-1])
+    options = {text.strip(): letter for letter, text in re.findall(r"\((\w)\) ([a-z ]+)", told)}
+    return f"<think>It looks {name}.</think><answer>{options[name]}</answer>"
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
@@ -146,9 +172,10 @@ url = f"http://127.0.0.1:{server.server_port}/v1"
 # %% [markdown]
 # ## Evaluate
 #
-# `tools="both"` asks every question twice, with tools and without, and reports the difference with a paired test.
-# Boxes are written in pixels of the picture as shown, and we say so (`frame`), because the name of this model does
-# not tell it. `check` finds a wrong URL or model name before any episode is played.
+# `tools="both"` asks every question twice, with tools and without, and reports the difference
+# with a paired test. Boxes are written in pixels of the picture as shown, and we say so
+# (`frame`), because the name of this model does not tell it. `check` finds a wrong URL or
+# model name before any episode is played.
 
 # %%
 agent = OpenAIAgent("framer", url, concurrency=8)
@@ -159,7 +186,16 @@ def run(agent, out, **more):
     """Evaluate an agent on the benchmark."""
     scoring = Scoring(RuleJudge(), "rules")
     return evaluate(
-        benchmark, dataset, agent, scoring, out=out, tools="both", view=VIEW, frame="view", progress=False, **more
+        benchmark,
+        dataset,
+        agent,
+        scoring,
+        out=out,
+        tools="both",
+        view=VIEW,
+        frame="view",
+        progress=False,
+        **more,
     )
 
 
@@ -168,7 +204,7 @@ off, on = sorted(report.conditions, key=lambda condition: condition.name)
 for condition in (off, on):
     rate = condition.accuracy
     interval = f"{rate.low:.2f} to {rate.high:.2f}"
-    print(f"tools {condition.name:3} accuracy {rate.value:.2f} ({interval}), calls {condition.calls}")
+    print(f"tools {condition.name:3} accuracy {rate.value:.2f} ({interval})")
 assert report.complete
 assert on.accuracy.value == 1.0
 assert abs(off.accuracy.value - 1 / 3) < 0.01  # everything looks plain
@@ -178,8 +214,9 @@ assert off.calls == 0.0
 # %% [markdown]
 # ## What is on disk
 #
-# The report as Markdown and JSON, plots, every episode, and a page to look through them. A run that was stopped goes
-# on where it was: `if_exists="resume"` asks only what is missing. Here nothing is, and the server hears nothing.
+# The report as Markdown and JSON, plots, every episode, and a page to look through them. A
+# run that was stopped goes on where it was: `if_exists="resume"` asks only what is missing.
+# Here nothing is, and the server hears nothing.
 
 # %%
 for name in ("report.md", "report.json", "trajectories.jsonl", "index.html"):
@@ -191,8 +228,8 @@ assert Model.requests == before
 # %% [markdown]
 # ## Compare
 #
-# Any agent can be evaluated, not only served models. `blind` guesses. `compare` takes the questions that both
-# answered and tests the difference in pairs.
+# Any agent can be evaluated, not only served models. `blind` guesses. `compare` takes the
+# questions that both answered and tests the difference in pairs.
 
 # %%
 run(BlindAgent(), work / "blind")
@@ -205,8 +242,9 @@ server.shutdown()
 # %% [markdown]
 # The same on the command line:
 #
-#     deepeyes eval --bench jsonl --data frames.jsonl --model framer --base-url http://127.0.0.1:8000/v1 \
-#         --tools both --frame view --max-pixels 49152 --out framer
+#     deepeyes eval --bench jsonl --data frames.jsonl --out framer --model framer \
+#         --base-url http://127.0.0.1:8000/v1 --tools both --frame view --max-pixels 49152
 #     deepeyes compare framer blind
 #
-# Benchmarks, serving a model, judges, and what the report says: [Evaluation](../evaluation.md).
+# Benchmarks, serving a model, judges, and what the report says:
+# [Evaluation](../evaluation.md).
