@@ -22,7 +22,7 @@ def export(
         Path | None, typer.Argument(help="Run folder of `deepeyes rollout` or `deepeyes eval`.", metavar="RUN")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="sharegpt (LLaMA-Factory), huggingface (parquet), openai (fine-tuning) or vlmevalkit.")
+        str, typer.Option(help="sharegpt (LLaMA-Factory), huggingface (parquet), openai (fine-tuning), vlmevalkit, ...")
     ] = "sharegpt",
     out: Annotated[
         Path | None,

@@ -16,7 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.registry import load_installed_plugins, load_plugins
+from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
 
 COMMANDS = {
     "rollout": "deepeyes_env.agents.cli.rollout:rollout",
@@ -47,6 +47,16 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command by name; ``None`` if there is none."""
         return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed.
+
+        Raises:
+            UnknownNameError: There is none; the message has the nearest name.
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; with ``--debug`` every error shows its traceback."""

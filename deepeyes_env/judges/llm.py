@@ -22,6 +22,7 @@ from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.llm_cache import JudgementCache
 from deepeyes_env.judges.llm_endpoint import ChatEndpoint, api_key_of, check_url
 from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, one_line, read_judgement
+from deepeyes_env.registry import unknown_name
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
 
@@ -75,7 +76,7 @@ class LLMJudge:
             raise UsageError("LLMJudge(model=''): name the model as the server does")
         check_url(base_url)
         if isinstance(prompt, str) and prompt not in PROMPTS:
-            raise UsageError(f"LLMJudge(prompt={prompt!r}): known prompts: {', '.join(sorted(PROMPTS))}")
+            raise unknown_name("judge prompt", prompt, PROMPTS)
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepeyes_env.agents.families import FAMILIES, MOST_TILES, TILE, TILE_TOKENS, family_of, frame_of
+from deepeyes_env.agents.families import (
+    FAMILIES,
+    MOST_TILES,
+    TILE,
+    TILE_TOKENS,
+    ModelFamily,
+    family_of,
+    frame_of,
+    register_family,
+)
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import MIN_SIDE, ViewBudget
 
 NAMES = {
@@ -38,10 +48,35 @@ def test_the_user_knows_better():
     assert family_of("Qwen2.5-VL-7B", "native").view == FAMILIES["qwen2_5_vl"].view
 
 
+def test_a_family_of_ones_own_is_known_by_the_names_of_its_models():
+    view = ViewBudget(32 * 32, 64 * 32 * 32, 32)
+    family = register_family(ModelFamily("test_looker", "unit", view, names=("Test-Looker",)))
+    assert family_of("me/test_looker-7B") == family_of("test_looker") == family
+    longer = register_family(ModelFamily("test_looker_xl", "native", names=("test looker XL",)))
+    assert family_of("me/Test-Looker-XL") == longer
+    with pytest.raises(UsageError, match="the model family 'qwen2_vl' belongs to the package"):
+        register_family(ModelFamily("qwen2_vl", "unit"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "shown"),
+    [
+        (ViewBudget(), ViewBudget(256 * 256, 1280 * 28 * 28, 32)),
+        (ViewBudget(max_pixels=112 * 112), ViewBudget(112 * 112, 112 * 112, 32)),
+        (ViewBudget(max_pixels=10**9), ViewBudget(256 * 256, 4096 * 4096, 32)),
+        (ViewBudget(min_pixels=784, max_pixels=784), ViewBudget(32 * 32, 32 * 32, 32)),
+    ],
+)
+def test_what_is_shown_suits_the_processor(budget, shown):
+    assert FAMILIES["qwen3_vl"].view_within(budget) == shown
+    assert FAMILIES["internvl"].view_within(budget) == budget
+    assert FAMILIES["qwen2_5_vl"].view_within(ViewBudget()) == ViewBudget()
+
+
 def test_an_unknown_model_is_never_guessed():
     with pytest.raises(ValueError, match=r"'gpt-9'.*frame=native\|view\|norm1000\|unit"):
         frame_of("gpt-9")
-    with pytest.raises(ValueError, match="frame='pixels'"):
+    with pytest.raises(ValueError, match="unknown coordinate frame 'pixels'"):
         frame_of("Qwen3-VL-8B", "pixels")
 
 

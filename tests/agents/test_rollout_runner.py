@@ -121,7 +121,7 @@ def test_a_made_environment_stays_open_and_may_be_larger_than_the_run():
 
 @pytest.mark.ray
 def test_ray_plays_the_same_episodes():
-    assert same(rollout("noisy", num_envs=4, ray=True).trajectories, rollout("noisy").trajectories)
+    assert same(rollout("noisy", num_envs=4, backend="ray").trajectories, rollout("noisy").trajectories)
 
 
 # --- agents ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from deepeyes_env.cli.app import app
 from deepeyes_env.data import load
 from deepeyes_env.errors import UnknownNameError
+from deepeyes_env.extras import install_command
 from deepeyes_env.trajectories import read_trajectories
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +149,8 @@ def test_every_command_has_help(command):
     ("arguments", "message"),
     [
         (["rollout", "--agent", "orcale"], "unknown agent 'orcale'; did you mean 'oracle'? known: "),
+        (["rolout"], "unknown command 'rolout'; did you mean 'rollout'? known: ablate, "),
+        (["rollout", "--backend", "rays", "--episodes", "1"], "unknown backend 'rays'; did you mean 'ray'? known: "),
         (["rollout", "--env", "VisualToolbox-v9"], "provides versioned environments"),
         (["rollout", "--rubric", "deepeye"], "unknown rubric 'deepeye'"),
         (["rollout", "--data", "none.parquet"], "none.parquet"),
@@ -203,4 +206,4 @@ def test_without_its_packages_it_names_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; from deepeyes_env.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n"
+    assert ended.stderr == f"the deepeyes command needs typer and rich; run: {install_command('cli')}\n"

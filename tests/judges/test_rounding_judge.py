@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepeyes_env import Sample
-from deepeyes_env.judges import ChainJudge, Judge
+from deepeyes_env.judges import ChainJudge, Judge, make_judge
 from deepeyes_env.judges.rounding import RoundingJudge
-from deepeyes_env.judges.standard import standard_judge
 
 
 def sample(answer, kind, precision=None, **rest):
@@ -73,16 +72,16 @@ def test_no_answer_raises(text, kind):
 
 @pytest.mark.parametrize("name", ["rules", "math", "yes_no", "box"])
 def test_standard_judges_always_decide(name):
-    judge = standard_judge(name)
+    judge = make_judge(name)
     assert isinstance(judge, Judge)
     boxed = sample("[0, 0, 2, 2]", "text", boxes=((0, 0, 2, 2),))
     assert judge("gibberish", boxed).score == 0
 
 
 def test_standard_judges_are_right():
-    assert standard_judge("math")("0.667", sample("0.67", "float", 2)).judge == "rounding"
-    assert standard_judge("math")("B", sample("13", "text", options=("12", "13"))).score == 1
-    assert standard_judge("yes_no")("There is a dog", sample("yes", "text")).score == 1
-    assert isinstance(standard_judge("yes_no"), ChainJudge)
-    with pytest.raises(ValueError, match="unknown judge 'llm'"):
-        standard_judge("llm")
+    assert make_judge("math")("0.667", sample("0.67", "float", 2)).judge == "rounding"
+    assert make_judge("math")("B", sample("13", "text", options=("12", "13"))).score == 1
+    assert make_judge("yes_no")("There is a dog", sample("yes", "text")).score == 1
+    assert isinstance(make_judge("yes_no"), ChainJudge)
+    with pytest.raises(ValueError, match=r"unknown judge 'lm'; did you mean 'llm'\? known: box, "):
+        make_judge("lm")

@@ -4,6 +4,7 @@ Users add their own with ``register_advantage`` and ``register_policy_loss``.
 """
 
 from deepeyes_env.trainers.algorithms.advantages import (
+    ADVANTAGES,
     AdvantageInputs,
     get_advantage,
     needs_baselines,
@@ -13,6 +14,7 @@ from deepeyes_env.trainers.algorithms.advantages import (
 from deepeyes_env.trainers.algorithms.aggregation import Aggregation, Totals, aggregate
 from deepeyes_env.trainers.algorithms.kl import KLEstimator, kl_divergence
 from deepeyes_env.trainers.algorithms.losses import (
+    POLICY_LOSSES,
     LossSettings,
     PolicyLoss,
     get_policy_loss,
@@ -21,6 +23,8 @@ from deepeyes_env.trainers.algorithms.losses import (
 )
 
 __all__ = [
+    "ADVANTAGES",
+    "POLICY_LOSSES",
     "AdvantageInputs",
     "Aggregation",
     "KLEstimator",

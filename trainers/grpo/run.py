@@ -12,6 +12,7 @@ from pathlib import Path
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import refuse_file
+from deepeyes_env.registry import loaded_plugins, missing_plugins
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
 from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
@@ -66,7 +67,8 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
     Raises:
         FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten.
         FileNotFoundError: There is no run to be resumed.
-        ValueError: Model or data cannot be used, or a resumed run had another model or other questions.
+        ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
+            missing.
     """
     folder = Path(config.out)
     refuse_file(folder)
@@ -77,10 +79,12 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
     if resume:
         check_same(config, lambda name: name.startswith(QUESTIONS))
+    check_plugins(config)
     if config.log.wandb:
         import_extra("wandb", "wandb")  # found missing before anything is made or deleted
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
+    config = config.model_copy(update={"plugins": loaded_plugins()})
     try:
         if not resume and folder.exists():
             shutil.rmtree(folder)  # not before it is sure that the new run can begin
@@ -109,6 +113,20 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
     if signals and not outcome.interrupted:
         raise KeyboardInterrupt
     return outcome
+
+
+def check_plugins(config: Config) -> None:
+    """Check that the plugins which settings name are loaded.
+
+    Raises:
+        UsageError: One is not; the message says how to load it.
+    """
+    if missing := missing_plugins(config.plugins):
+        again = " ".join(f"--plugin {name}" for name in missing)
+        raise UsageError(
+            f"plugins={list(missing)}: not loaded, for settings in a folder may be a stranger's; give {again}, or "
+            "plugins=[] to do without them"
+        )
 
 
 def check_same(config: Config, matters: Callable[[str], bool]) -> None:

@@ -19,12 +19,9 @@ from gymnasium.vector import AutoresetMode
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.toolbox import registered_kwargs
-from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.envs.vector import BACKENDS, BatchedVectorEnv, make_vector_env
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.store import ImageStore
-from deepeyes_env.registry import load_plugins
-from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.batch import Batch
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
@@ -80,7 +77,6 @@ class Trainer:
     """
 
     def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
-        load_plugins(config.env.plugins)
         self.config = config
         self.out = Path(config.out)
         self._recorders = recorders
@@ -89,6 +85,7 @@ class Trainer:
         self.progress = Progress()
         found = self._checkpoints.found() if resume else []
         get_policy_loss(config.algorithm.loss)  # a wrong name is found before anything is made
+        BACKENDS.get(config.rollout.backend)
         self._greedy_first = needs_baselines(config.algorithm.advantage)
         if self._greedy_first and config.rollout.group_size == 1:
             raise UsageError(
@@ -304,28 +301,20 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
 
 def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
     """Make the environments of a run: as many as a step has episodes."""
-    rubric = config.env.rubric
     kwargs: dict[str, Any] = {
         "dataset": questions.dataset,
-        "rubric": rubric if rubric == "auto" else get_rubric(rubric),  # plugins are known in this process only
+        "rubric": config.env.rubric,
         "max_turns": config.env.max_turns,
         "store": ImageStore(config.env.image_memory * 2**20),
         **({"view": questions.view} if questions.view else {}),
     }
     rollout = config.rollout
-    number = rollout.prompts * rollout.group_size
-    if rollout.backend == "threads":
-        return ThreadVectorEnv(
-            number,
-            group_size=rollout.group_size,
-            autoreset_mode=AutoresetMode.DISABLED,
-            **{**registered_kwargs(config.env.toolbox), **kwargs},
-        )
-    return RayVectorEnv(
+    return make_vector_env(
+        rollout.backend,
         config.env.toolbox,
-        number,
+        rollout.prompts * rollout.group_size,
         group_size=rollout.group_size,
-        num_actors=rollout.actors,
+        workers=rollout.actors,
         spare_cpus=config.optim.threads,
         autoreset_mode=AutoresetMode.DISABLED,
         **kwargs,

@@ -16,6 +16,7 @@ from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
 from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
 from deepeyes_env.errors import UsageError
+from deepeyes_env.rewards.presets import RUBRICS
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class RayVectorEnv(BatchedVectorEnv):
     the interrupted command is executed. Nothing is lost, and observations are the same as if nothing had happened
     (if tools are deterministic). Should the new ones die of that command too, its environments are asked one by one:
     the episodes at which the actor dies have failed, and the others go on.
+
+    The actors load the plugins that this process has loaded; toolboxes and rubrics that were registered otherwise are
+    sent to them.
 
     Ray is started on this machine if ``ray.init`` was not called; then ``close`` stops it.
 
@@ -80,6 +84,7 @@ class RayVectorEnv(BatchedVectorEnv):
         config = WorkerConfig(
             {**registered_kwargs(toolbox), **env_kwargs},
             TOOLBOXES.additions(),
+            RUBRICS.additions(),
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
         )

@@ -38,11 +38,6 @@ _TEXTS = ("question", "answer", "prediction", "data_source", "toolbox", "frame",
 _IMAGE = {"_type": "Image"}
 
 
-def reason_to_skip(conversation: Conversation) -> str:
-    """Return why a conversation has no place in the format: every one has."""
-    return ""
-
-
 def arrow_schema() -> pyarrow.Schema:
     """Return the schema of the file, with the features that ``datasets`` reads from its metadata."""
     pa = import_extra("pyarrow", "data")

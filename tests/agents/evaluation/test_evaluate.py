@@ -431,7 +431,7 @@ def test_yes_or_no_questions_are_measured_by_split(tmp_path):
 
 
 def test_answers_that_are_boxes_are_measured_by_overlap(tmp_path):
-    from deepeyes_env.judges.standard import standard_judge
+    from deepeyes_env.judges import make_judge
 
     benchmark = Benchmark("refcoco", "refCOCO", "", "box", "box")
     asked = [Sample(f"b{i}", "Where?", "box", pattern(1000, 500), boxes=((100, 100, 300, 300),)) for i in range(2)]
@@ -443,7 +443,7 @@ def test_answers_that_are_boxes_are_measured_by_overlap(tmp_path):
             exact, off = [100, 200, 300, 600], [400, 200, 600, 600]
             return [agents.Reply(f"<answer>{exact if e.sample.id == 'b0' else off}</answer>") for e in episodes]
 
-    scoring = Scoring(standard_judge("box"), "box")
+    scoring = Scoring(make_judge("box"), "box")
     report = evaluate(benchmark, asked, Points(), scoring, out=tmp_path / "run", frame="norm1000", progress=False)
     assert report.conditions[0].accuracy.value == 0.5
     assert report.conditions[0].answer_iou.value == pytest.approx(0.5)
@@ -451,7 +451,7 @@ def test_answers_that_are_boxes_are_measured_by_overlap(tmp_path):
 
 @pytest.mark.usefixtures("plots")
 def test_boxes_that_are_asked_for_several_times_have_no_majority(tmp_path):
-    from deepeyes_env.judges.standard import standard_judge
+    from deepeyes_env.judges import make_judge
 
     benchmark = Benchmark("refcoco", "refCOCO", "", "box", "box")
     asked = [Sample("b0", "Where?", "box", pattern(100, 100), boxes=((10, 10, 30, 30),))]
@@ -462,7 +462,7 @@ def test_boxes_that_are_asked_for_several_times_have_no_majority(tmp_path):
         def act(self, episodes):
             return [agents.Reply("<answer>[10, 10, 30, 30]</answer>") for _ in episodes]
 
-    scoring = Scoring(standard_judge("box"), "box")
+    scoring = Scoring(make_judge("box"), "box")
     evaluate(benchmark, asked, Points(), scoring, out=tmp_path / "run", frame="native", repeats=2, progress=False)
     assert "| with tools | 2 | 100.0% | 100.0% | - | 1 |" in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "report.json").read_text())["conditions"][0]["at_k"][0]["majority"] is None

@@ -43,6 +43,39 @@ def test_going_on_keeps_the_settings_of_the_run(tmp_path):
     assert (saved["seed"], saved["steps"], saved["rollout"]["prompts"]) == (4, 2, 2)
 
 
+PLUGIN = """
+from pathlib import Path
+from deepeyes_env import Rubric, Term, register_rubric
+
+Path(__file__).with_suffix(".loaded").touch()
+
+def one(evidence):
+    return 1.0
+
+register_rubric("test_resumed", Rubric([Term("one", one)]))
+"""
+
+
+def test_going_on_loads_a_plugin_only_if_it_is_given_again(tmp_path):
+    """The folder of a run may come from a stranger, with settings that name code."""
+    mine, loaded = tmp_path / "my_resumed_plugin.py", tmp_path / "my_resumed_plugin.loaded"
+    mine.write_text(PLUGIN, encoding="utf-8")
+    folder = tmp_path / "run"
+    assert deepeyes("train", *SMALL, f"out={folder}").exit_code == 0
+    settings = (folder / "config.yaml").read_text(encoding="utf-8")
+    kept = settings.replace("rubric: auto", "rubric: test_resumed").partition("plugins:")[0]
+    (folder / "config.yaml").write_text(f"{kept}plugins:\n- {mine}\n", encoding="utf-8")
+    refused = deepeyes("train", "--resume", "steps=2", f"out={folder}")
+    assert (refused.exit_code, loaded.exists()) == (1, False)
+    assert f"not loaded, for settings in a folder may be a stranger's; give --plugin {mine}, or" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    resumed = deepeyes("train", "--resume", "--plugin", mine, "steps=2", f"out={folder}")
+    assert resumed.exit_code == 0, resumed.output
+    assert loaded.exists()
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert str(mine) in saved["plugins"]
+
+
 def test_train_profile_says_where_the_time_went(tmp_path):
     result = deepeyes("train", "--profile", *SMALL, f"out={tmp_path}/run")
     assert result.exit_code == 0, result.output
