@@ -24,7 +24,7 @@ def arguments_of(words):
 
 
 def check(arguments, *, complete):
-    """Parse a command line without running it; one in a sentence may leave out required arguments."""
+    """Parse a command line without running it; one in a sentence may leave out arguments."""
     if not arguments or arguments[0].startswith("-"):
         return
     assert arguments[0] in COMMANDS, f"no such command: {arguments}"
@@ -33,7 +33,7 @@ def check(arguments, *, complete):
     try:
         parsed = command.make_context(arguments[0], arguments[1:])
     except Exception as error:
-        if complete or type(error).__name__ != "MissingParameter":
+        if complete or type(error).__name__ not in ("MissingParameter", "BadOptionUsage"):
             raise
         return
     if arguments[0] in ("train", "ablate"):

@@ -3,8 +3,12 @@
 import importlib
 import subprocess
 import sys
+import threading
 import zlib
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,6 +37,22 @@ PACKAGES = (
     "deepeyes_env.trainers.tracking",
     "deepeyes_env.trajectories",
     "deepeyes_env.trajectories.export",
+)
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+SHOWN = (
+    "index.html",
+    "environment.html",
+    "evaluation.html",
+    "ablation.html",
+    "tutorials/5_evaluate_an_endpoint.html",
+    "reference/core.html",
+    "reference/trainers.html",
 )
 LOADING = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 """Attributes whose address a browser fetches to show a page; an ordinary link is none."""
@@ -127,3 +147,57 @@ def test_what_leads_nowhere_fails_the_build(tmp_path, text, complaint):
     broken = build(text)
     assert broken.returncode != 0
     assert complaint in broken.stdout + broken.stderr
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}; apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    handler = partial(QuietHandler, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1400, 390])
+def test_pages_fit_the_screen_and_fetch_nothing_elsewhere(address, browser, width):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    fetched, errors = [], []
+    tab.on("request", lambda request: fetched.append(request.url))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    for page in SHOWN:
+        tab.goto(f"{address}/{page}", wait_until="load")
+        assert tab.evaluate("document.documentElement.scrollWidth") == width, page
+        assert tab.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)"), page
+    assert not errors
+    assert all(url.startswith((address, "data:", "blob:")) for url in fetched), fetched
+    tab.close()
+
+
+@pytest.mark.browser
+def test_search_finds_the_words_of_the_field(address, browser):
+    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+    tab.goto(f"{address}/index.html")
+    tab.click(".md-search__input")
+    for words in ("KV cache", "completion mask", "per-call penalty", "max new tokens", "ViewBudget"):
+        tab.fill(".md-search__input", "")
+        tab.keyboard.type(words)
+        tab.wait_for_function(
+            "() => /[0-9]+ matching|1 matching/.test(document.querySelector('.md-search-result__meta').innerText)"
+        )
+    tab.close()
