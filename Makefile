@@ -7,7 +7,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types docs test-docs test-slow test-learning bench clean
+.PHONY: train demo test lint types docs test-docs test-slow test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -31,7 +31,7 @@ docs: $(VENV)/.docs  ## the documentation as a site in site/; a broken link or a
 test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines, the site
 	$(BIN)/python -m pytest tests/docs
 
-test-slow: $(VENV)/.test  ## real model servers, in environments of their own under DEEPEYES_TEST_CACHE if that is set
+test-slow: $(VENV)/.test  ## model servers, wheel and sdist: environments of their own, kept in DEEPEYES_TEST_CACHE
 	$(BIN)/python -m pytest -m "slow and not learning and not docs"
 
 test-learning: $(VENV)/.test  ## four whole training runs: about eight minutes on two cores
@@ -41,6 +41,11 @@ bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/result
 	$(BIN)/python benchmarks/env_step.py
 	$(BIN)/python benchmarks/agent_requests.py
 	$(BIN)/python benchmarks/grpo_throughput.py
+
+dist: $(VENV)/.release  ## wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -64,10 +69,14 @@ $(VENV)/.docs: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[docs]'
 	touch $@
 
+$(VENV)/.release: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[release]'
+	touch $@
+
 $(VENV)/.bench: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

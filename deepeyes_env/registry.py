@@ -263,5 +263,6 @@ def load_installed_plugins() -> None:
         try:
             with _as_plugin():
                 entry.load()
-        except Exception:
-            logger.warning("the plugin %s (%s) could not be loaded", entry.name, entry.value, exc_info=True)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning("the plugin %s (%s) could not be loaded: %s", entry.name, entry.value, reason, exc_info=True)

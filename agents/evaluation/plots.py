@@ -14,6 +14,7 @@ import numpy as np
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
+from deepeyes_env.extras import missing_extra
 from deepeyes_env.files import replacing
 
 COLOURS = {"on": "#0072B2", "off": "#D55E00"}
@@ -33,7 +34,7 @@ def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        logger.warning("no plots: matplotlib is not installed; run: pip install 'deepeyes-env[eval]'")
+        logger.warning("no plots: %s", missing_extra("matplotlib", "eval"))
         return []
     if not any(each.accuracy for each in report.conditions):
         return []

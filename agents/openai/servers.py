@@ -223,7 +223,7 @@ class Servers:
         server.resting_until = time.monotonic() + min(rest, LONGEST_PAUSE)
         if any(not other.rests for other in self._servers):
             return 0.0
-        backoff = FIRST_PAUSE * 2 ** min(attempt, 16) * random.uniform(0.75, 1.25)
+        backoff: float = FIRST_PAUSE * 2 ** min(attempt, 16) * random.uniform(0.75, 1.25)
         return min(max(trouble.retry_after, backoff), LONGEST_PAUSE)
 
     def _gave_up(self, server: _Server, trouble: _PassingError, seconds: float) -> str:

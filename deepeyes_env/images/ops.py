@@ -103,7 +103,7 @@ def _torch_resize(pixels: Image, size: Size) -> Image:
     if min(pixels.strides) < 0:
         pixels = np.ascontiguousarray(pixels)  # torch knows no negative strides.
     try:
-        source = torch.from_dlpack(pixels)  # from_numpy warns of read-only memory.
+        source = torch.utils.dlpack.from_dlpack(pixels)  # from_numpy warns of read-only memory.
     except BufferError:  # numpy before 2.1 or torch before 2.9 cannot hand over read-only memory.
         source = torch.from_numpy(pixels.copy())
     # The batch axis goes in front of the permutation, so that torch sees channels-last memory and writes the same.

@@ -197,7 +197,8 @@ class _Worker:
         line = self._process.stdout.readline()
         if not line.endswith("\n"):
             raise EOFError
-        return json.loads(line)
+        verdict: bool | None = json.loads(line)
+        return verdict
 
 
 def _stop(process: subprocess.Popen[str], owner: int) -> None:

@@ -144,7 +144,7 @@ class _PlainSchema(GenerateJsonSchema):
         return ""
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
-        return _without_empty_titles(super().generate(schema, mode))
+        return dict(_without_empty_titles(super().generate(schema, mode)))
 
 
 def _without_empty_titles(node: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.errors import DataError, RecordError, UsageError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS
@@ -49,7 +49,7 @@ def _read(path: Path) -> Iterator[Trajectory]:
         for number, line in enumerate(file, start=1):
             try:
                 trajectory = schema.load(line, open_image)
-            except schema.RecordError as error:
+            except RecordError as error:
                 if not line.endswith(b"\n"):
                     logger.warning("%s, line %d: torn (%d bytes), left out", path, number, len(line))
                     return

@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import MissingExtraError
+from deepeyes_env.extras import install_command
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import MathJudge, maths
 
@@ -167,7 +169,7 @@ print(judge._worker._process.pid)
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maths, "math_verify_installed", lambda: False)
-    with pytest.raises(MissingExtraError, match=r"deepeyes-env\[math\]"):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("math"))):
         MathJudge()("1", sample("1"))
 
 

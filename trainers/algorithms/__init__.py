@@ -3,6 +3,11 @@
 Users add their own with ``register_advantage`` and ``register_policy_loss``.
 """
 
+from deepeyes_env.extras import needs_extra
+
+with needs_extra("train"):
+    import torch  # noqa: F401  # the modules below begin with it
+
 from deepeyes_env.trainers.algorithms.advantages import (
     ADVANTAGES,
     AdvantageInputs,

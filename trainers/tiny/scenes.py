@@ -207,4 +207,5 @@ def _covered(box: BBox, rows: int, columns: int) -> NDArray[np.float64]:
     x, y = np.arange(columns) * CELL, np.arange(rows) * CELL
     wide = np.clip(np.minimum(box[2], x + CELL) - np.maximum(box[0], x), 0, None)
     high = np.clip(np.minimum(box[3], y + CELL) - np.maximum(box[1], y), 0, None)
-    return high[:, None] * wide[None, :]
+    covered: NDArray[np.float64] = high[:, None] * wide[None, :]
+    return covered

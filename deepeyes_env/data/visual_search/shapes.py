@@ -55,4 +55,5 @@ def capsule(side: int, angle: float, width: float) -> Mask:
     along = across[None, :] * math.cos(angle) + across[:, None] * math.sin(angle)
     beside = across[:, None] * math.cos(angle) - across[None, :] * math.sin(angle)
     beyond = np.maximum(np.abs(along) - (side - width) / 2, 0.0)
-    return np.clip(0.5 + width / 2 - np.sqrt(beyond * beyond + beside * beside), 0.0, 1.0)
+    cover: NDArray[np.float32] = np.clip(0.5 + width / 2 - np.sqrt(beyond * beyond + beside * beside), 0.0, 1.0)
+    return cover

@@ -53,6 +53,7 @@ class RayActor:
                 *(self.env_ids, self._options, get_ray().available_resources()),
             )
         wait_for(self._loaded)
+        description: EnvDescription
         self.pid, description = wait_for(self._started)
         return description
 

@@ -197,7 +197,7 @@ def _conversation(record: dict[str, Any]) -> Conversation:
             raise ValueError(f"text_messages[{i}] differs from messages[{i}]")
     if len(messages) != len(record["text_messages"]):
         raise ValueError(f"text_messages has {len(record['text_messages'])} messages, messages has {len(messages)}")
-    system = messages.pop(0).text if messages and messages[0].role == "system" else ""
+    system = messages.pop(0).text if messages and str(messages[0].role) == "system" else ""
     _check_order(messages)
     tools = read_tools(from_json(record["tools"], "tools"), "tools") if record["tools"] else ()
     return Conversation(record["id"], tuple(messages), system, tools)
