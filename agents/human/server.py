@@ -35,6 +35,7 @@ _VIEWER = "deepeyes_env.trajectories", "viewer"
 _ASSETS = {
     "": (*_PAGE, "index.html", "text/html"),
     "page.css": (*_PAGE, "page.css", "text/css"),
+    "theme.css": (*_VIEWER, "theme.css", "text/css"),
     "parts.js": (*_VIEWER, "parts.js", "text/javascript"),
     "stage.js": (*_PAGE, "stage.js", "text/javascript"),
     "fields.js": (*_PAGE, "fields.js", "text/javascript"),

@@ -153,9 +153,10 @@ def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "ablation").iterdir()] == ["no_bonus"]
 
 
-def test_build_tiny_does_not_delete_a_folder_that_holds_no_model(tmp_path):
-    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
+@pytest.mark.parametrize("name", ["thesis.tex", "config.json"])
+def test_build_tiny_does_not_delete_what_it_did_not_write(tmp_path, name):
+    (tmp_path / name).write_text("x", encoding="utf-8")
     result = deepeyes("build-tiny", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "holds no model" in result.output
-    assert (tmp_path / "thesis.tex").exists()
+    assert f"holds {name} and is not marked as the folder of a tiny policy" in result.output.replace("\n", "")
+    assert (tmp_path / name).read_text(encoding="utf-8") == "x"

@@ -22,7 +22,7 @@ from deepeyes_env.registry import load_plugins  # noqa: E402
 from deepeyes_env.trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
 from deepeyes_env.trainers.grpo.learner import NonFiniteError  # noqa: E402
-from deepeyes_env.trainers.grpo.run import run  # noqa: E402
+from deepeyes_env.trainers.grpo.run import TRAINING_RUN, run  # noqa: E402
 from deepeyes_env.trainers.grpo.stopping import defer_signals  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
@@ -55,6 +55,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
     assert (folder / "comparison.html").read_text(encoding="utf-8").count("<section>") == 4
     assert list((folder / "tensorboard").glob("events.*"))
     assert load_config((), folder / "config.yaml").steps == 2
+    TRAINING_RUN.check(folder)  # which finds nothing that it does not know
     with pytest.raises(FileExistsError, match="--resume or --overwrite"):
         run(config(folder), live=False)
 
@@ -74,6 +75,7 @@ def test_the_logging_board_gets_every_episode(tmp_path):
     run(config(tmp_path / "run", *settings, "steps=3"), resume=True, live=False)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["step"] for row in rows] == [1] * 6 + [2] * 6 + [3] * 6
+    TRAINING_RUN.check(tmp_path / "run")
 
 
 @pytest.mark.ray
@@ -113,10 +115,23 @@ def test_memory_does_not_grow_with_steps(tmp_path):
     assert peaks[200] < 1.05 * peaks[100]
 
 
-def test_a_folder_that_holds_no_run_is_not_deleted(tmp_path):
-    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="holds no run; it is not deleted"):
+@pytest.mark.parametrize("marked", [True, False])
+def test_what_no_run_wrote_is_not_deleted(tmp_path, marked):
+    for name in ("config.yaml", "thesis.tex"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    if marked:
+        TRAINING_RUN.claim(tmp_path)
+    said = "thesis.tex, which no training run writes" if marked else "config.yaml and is not marked as the folder of a"
+    with pytest.raises(FileExistsError, match=f"holds {said}"):
         run(config(tmp_path), overwrite=True, live=False)
+    assert all((tmp_path / name).read_text(encoding="utf-8") == "x" for name in ("config.yaml", "thesis.tex"))
+
+
+def test_somebody_s_folder_is_not_taken_for_a_run_to_resume(tmp_path):
+    config(tmp_path).save(tmp_path / "config.yaml")
+    with pytest.raises(FileNotFoundError, match="holds no run to resume"):
+        run(config(tmp_path), resume=True, live=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +326,7 @@ def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path):
 
     trainer = trained(folder, spoil=spoil)
     trainer.config.save(folder / "config.yaml")
+    TRAINING_RUN.claim(folder)
     assert trainer.progress.step == 1
     assert not (folder / "after").exists()
     assert not run(config(folder), resume=True, live=False).interrupted
@@ -401,14 +417,15 @@ def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
         run(config(tmp_path / "run", "model=/nowhere"), overwrite=True, live=False)
     assert (tmp_path / "run" / "metrics.jsonl").exists()
     monkeypatch.setitem(sys.modules, "wandb", None)
-    (tmp_path / "run" / "mine.txt").write_text("mine")
     with pytest.raises(MissingExtraError, match="wandb is not installed"):
         run(config(tmp_path / "run", "log.wandb=mine"), overwrite=True, live=False)
     with pytest.raises(ValueError, match=r"plugins=\['nope'\]: not loaded, .*; give --plugin nope, or plugins=\[\]"):
         run(config(tmp_path / "run", "plugins=[nope]"), overwrite=True, live=False)
     with pytest.raises(ValueError, match=r"unknown backend 'rays'; did you mean 'ray'\?"):
         run(config(tmp_path / "run", "rollout.backend=rays"), overwrite=True, live=False)
-    assert (tmp_path / "run" / "mine.txt").exists()
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")
+    run(config(tmp_path / "run", "evaluation.samples=0", "seed=5"), overwrite=True, live=False)
+    assert load_config((), tmp_path / "run" / "config.yaml").seed == 5
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(FileExistsError, match="is a file; name a folder"):
         run(config(tmp_path / "file"), live=False)

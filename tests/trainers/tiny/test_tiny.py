@@ -49,10 +49,19 @@ def test_it_brings_what_servers_want_to_know_about_images():
 
 
 def test_what_is_built_brings_them_too(policy, tmp_path):
-    write(policy, tmp_path / "built")
+    for _ in range(2):
+        write(policy, tmp_path / "built")
     assert (tmp_path / "built" / "preprocessor_config.json").read_bytes() == (
         BASE / "preprocessor_config.json"
     ).read_bytes()
+
+
+def test_what_it_did_not_build_is_not_replaced(policy, tmp_path):
+    write(policy, tmp_path / "built")
+    (tmp_path / "built" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which no tiny policy writes"):
+        write(policy, tmp_path / "built")
+    assert (tmp_path / "built" / "notes.txt").read_text() == "mine"
 
 
 def test_it_is_a_stock_model_that_transformers_loads():
