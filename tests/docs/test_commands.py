@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from deepeyes_env.cli.app import COMMANDS, app
 from tests.docs.pages import PAGES, ROOT, command_lines, spans_of
@@ -53,6 +54,18 @@ def test_command_lines(page):
         arguments = arguments_of(words)
         if arguments is not None:
             check(arguments, complete=True)
+
+
+@pytest.mark.slow
+@pytest.mark.docs
+@pytest.mark.parametrize(("page", "count"), [("docs/exports.md", 3), ("docs/trajectories.md", 2)])
+def test_first_commands_of_a_page_run(page, count, tmp_path, monkeypatch):
+    """Those that need nothing but one another."""
+    monkeypatch.chdir(tmp_path)
+    lines = [arguments for words in command_lines(ROOT / page) if (arguments := arguments_of(words))]
+    for arguments in lines[:count]:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{arguments}: {result.output}"
 
 
 @by_page
