@@ -1,6 +1,5 @@
 """What the code blocks of the documentation find where they are run: a reader's files, and a served model."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -106,16 +105,6 @@ def in_a_fork():
 
         yield run
         process.stdin.close()
-
-
-@pytest.fixture(scope="session")
-def site_pages():
-    """The module that makes pages of the site."""
-    pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ PAGES = (
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 )
+TUTORIALS = tuple(sorted((ROOT / "docs" / "tutorials").glob("*.py")))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTE = re.compile(r"<!-- test: ([^>]*) -->\n\Z")
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
@@ -60,8 +61,9 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def prose_of(page: Path) -> str:
-    """Return a page without its fenced blocks."""
-    return FENCE.sub("", page.read_text(encoding="utf-8"))
+    """Return a page without its fenced blocks; of a tutorial, its text cells are as they are shown."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub("^# ?", "", text, flags=re.MULTILINE) if page.suffix == ".py" else FENCE.sub("", text)
 
 
 def spans_of(page: Path) -> list[str]:

@@ -9,7 +9,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from deepeyes_env.cli.app import COMMANDS, app
-from tests.docs.pages import PAGES, ROOT, command_lines, spans_of
+from tests.docs.pages import PAGES, ROOT, TUTORIALS, command_lines, spans_of
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 COMMAND = typer.main.get_command(app)
@@ -46,9 +46,10 @@ def check(arguments, *, complete):
 
 def test_there_are_command_lines_to_check():
     assert sum(arguments_of(words) is not None for page in PAGES for words in command_lines(page)) > 30
+    assert all(any(arguments_of(words) for words in command_lines(page)) for page in TUTORIALS if page.name[0] != "4")
 
 
-@by_page
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)
 def test_command_lines(page):
     for words in command_lines(page):
         arguments = arguments_of(words)

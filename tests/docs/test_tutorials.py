@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import TUTORIALS
 
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
 CPU_SECONDS = 30
 LINES = 20
 
