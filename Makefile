@@ -7,7 +7,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types test-slow test-learning bench dist clean
+.PHONY: train demo test lint types docs test-docs test-slow test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -25,8 +25,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs  ## the documentation as a site in site/; a broken link or an unresolved name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines, the site
+	$(BIN)/python -m pytest tests/docs
+
 test-slow: $(VENV)/.test  ## model servers, wheel and sdist: environments of their own, kept in DEEPEYES_TEST_CACHE
-	$(BIN)/python -m pytest -m "slow and not learning"
+	$(BIN)/python -m pytest -m "slow and not learning and not docs"
 
 test-learning: $(VENV)/.test  ## four whole training runs: about eight minutes on two cores
 	$(BIN)/python -m pytest -m learning
@@ -59,6 +65,10 @@ $(VENV)/.test: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
+$(VENV)/.docs: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[docs]'
+	touch $@
+
 $(VENV)/.release: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[release]'
 	touch $@
@@ -69,4 +79,4 @@ $(VENV)/.bench: $(BIN)/python setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -84,6 +84,13 @@ EXTRAS["test"] = [
     "scikit-image>=0.22",  # small real photographs
     "scipy>=1.11",  # intervals and tests to compare ours with
 ]
+EXTRAS["docs"] = [
+    "datasets>=3",  # a code block of docs/exports.md reads an export with it
+    "mkdocs>=1.6,<2",  # the site
+    "mkdocs-material>=9.5",  # its theme
+    "mkdocstrings[python]>=1",  # the reference, from docstrings
+    "ruff>=0.6",  # sets signatures in the reference
+]
 EXTRAS["bench"] = [
     *EXTRAS["all"],
     "psutil>=5.9",  # resident memory

@@ -1,7 +1,5 @@
 """Every error of this package; all are a ``DeepEyesError``.
 
-::
-
     DeepEyesError
     ├── UsageError              an argument, an option or a setting is wrong
     │   └── UnknownNameError    nothing is registered under that name

@@ -38,6 +38,7 @@ JUDGES: Registry[JudgeFactory] = Registry("judge")
 """What makes each judge that has a name."""
 
 register_judge = JUDGES.register
+"""Make what makes a judge known by a name, also as a decorator: ``@register_judge("mine")``."""
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

@@ -14,15 +14,25 @@ ProtocolLike: TypeAlias = str | Protocol
 """A registered protocol's name, or a protocol."""
 
 V1 = TaggedProtocol(keep="first")
+"""``VisualToolbox-v1``: JSON in ``<tool_call>`` tags; the first call of a message is run."""
+
 V2 = TaggedProtocol(keep="last")
+"""``VisualToolbox-v2``, the default: JSON in ``<tool_call>`` tags; the last call of a message is run."""
+
 V3 = TaggedProtocol(opening="```json", closing="```", style="flat", keep="last", explain=False)
+"""``VisualToolbox-v3``: a fenced json block that names a ``function``; tools are explained after the question."""
+
 V4 = TaggedProtocol(style="flat", keep="last", explain=False)
+"""``VisualToolbox-v4``: as ``V3``, in ``<tool_call>`` tags."""
+
 V5 = TaggedProtocol(keep="first", max_calls=3)
+"""``VisualToolbox-v5``: as ``V2``; the first three calls of a message are run."""
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", spelling=letters_and_digits)
 """Every protocol that has a name."""
 
 register_protocol = PROTOCOLS.register
+"""Make a protocol known by a name, ``register_protocol("mine", MyProtocol())``; see ``Registry.register``."""
 
 
 def get_protocol(protocol: ProtocolLike) -> Protocol:

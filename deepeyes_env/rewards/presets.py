@@ -39,6 +39,7 @@ RUBRICS: Registry[BaseRubric] = Registry("rubric")
 """Every rubric that has a name."""
 
 register_rubric = RUBRICS.register
+"""Make a rubric known by a name, ``register_rubric("mine", Rubric([...]))``; see ``Registry.register``."""
 
 
 def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:

@@ -36,6 +36,7 @@ BACKENDS: Registry[Backend] = Registry("backend")
 """What makes vector environments, by name."""
 
 register_backend = BACKENDS.register
+"""Make a vector backend known by a name, also as a decorator: ``@register_backend("mine")``."""
 
 
 def make_vector_env(

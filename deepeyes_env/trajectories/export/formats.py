@@ -61,6 +61,7 @@ FORMATS: Registry[AnyFormat] = Registry("format")
 """Every format by name."""
 
 register_export = FORMATS.register
+"""Make an export format known by a name, ``register_export("mine", Format(".jsonl", write))``."""
 
 for _name, _format in {
     "sharegpt": Format(
