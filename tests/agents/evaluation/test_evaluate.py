@@ -213,9 +213,13 @@ def test_nothing_of_an_evaluation_outlives_the_run_that_takes_its_folder(tmp_pat
     left = {"plan.json", "scores.jsonl", "scores.earlier.jsonl", "report.json", "report.md"}
     left |= {"plots", "index.html", "data.js"}
     assert left < {path.name for path in out.iterdir()}
-    agents.rollout("VisualToolbox-v2", agents.make_agent("blind"), episodes=2, out=out, if_exists="overwrite")
+    taking = {"episodes": 2, "out": out, "if_exists": "overwrite", "progress": False}
+    with pytest.raises(FileExistsError, match="holds notes.txt, which no run"):
+        agents.rollout("VisualToolbox-v2", "blind", **taking)
+    assert {*left, "notes.txt"} < {path.name for path in out.iterdir()}
+    (out / "notes.txt").unlink()
+    agents.rollout("VisualToolbox-v2", "blind", **taking)
     assert not left & {path.name for path in out.iterdir()}
-    assert (out / "notes.txt").is_file()
     with pytest.raises(DataError, match="no evaluation"):
         open_run(out)
 
