@@ -8,7 +8,6 @@ import zlib
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import yaml
@@ -37,13 +36,6 @@ PACKAGES = (
     "deepeyes_env.trainers.tracking",
     "deepeyes_env.trajectories",
     "deepeyes_env.trajectories.export",
-)
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
 )
 SHOWN = (
     "index.html",
@@ -150,16 +142,6 @@ def test_what_leads_nowhere_fails_the_build(tmp_path, text, complaint):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}; apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def address(site):
     handler = partial(QuietHandler, directory=str(site))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -175,8 +157,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1400, 390])
-def test_pages_fit_the_screen_and_fetch_nothing_elsewhere(address, browser, width):
-    tab = browser.new_page(viewport={"width": width, "height": 900})
+def test_pages_fit_the_screen_and_fetch_nothing_elsewhere(address, chromium, width):
+    tab = chromium.new_page()
+    tab.set_viewport_size({"width": width, "height": 900})
     fetched, errors = [], []
     tab.on("request", lambda request: fetched.append(request.url))
     tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -190,8 +173,9 @@ def test_pages_fit_the_screen_and_fetch_nothing_elsewhere(address, browser, widt
 
 
 @pytest.mark.browser
-def test_search_finds_the_words_of_the_field(address, browser):
-    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+def test_search_finds_the_words_of_the_field(address, chromium):
+    tab = chromium.new_page()
+    tab.set_viewport_size({"width": 1400, "height": 900})
     tab.goto(f"{address}/index.html")
     tab.click(".md-search__input")
     for words in ("KV cache", "completion mask", "per-call penalty", "max new tokens", "ViewBudget"):
