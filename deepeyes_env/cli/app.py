@@ -67,7 +67,9 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            Console(stderr=True).print(f"[red]Error:[/] {one_line(error)}", highlight=False, soft_wrap=True)
+            Console(stderr=True).print(
+                f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
+            )
             raise typer.Exit(1) from None
 
 
