@@ -7,7 +7,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types test-slow test-learning bench clean
+.PHONY: train demo test lint types docs test-docs test-slow test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real 
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
 
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -25,8 +25,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
-test-slow: $(VENV)/.test  ## real model servers, in environments of their own under DEEPEYES_TEST_CACHE if that is set
-	$(BIN)/python -m pytest -m "slow and not learning"
+docs: $(VENV)/.docs  ## the documentation as a site in site/; a broken link or an unresolved name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines, the site
+	$(BIN)/python -m pytest tests/docs
+
+test-slow: $(VENV)/.test  ## model servers, wheel and sdist: environments of their own, kept in DEEPEYES_TEST_CACHE
+	$(BIN)/python -m pytest -m "slow and not learning and not docs"
 
 test-learning: $(VENV)/.test  ## four whole training runs: about eight minutes on two cores
 	$(BIN)/python -m pytest -m learning
@@ -35,6 +41,11 @@ bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/result
 	$(BIN)/python benchmarks/env_step.py
 	$(BIN)/python benchmarks/agent_requests.py
 	$(BIN)/python benchmarks/grpo_throughput.py
+
+dist: $(VENV)/.release  ## wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,10 +65,18 @@ $(VENV)/.test: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
+$(VENV)/.docs: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[docs]'
+	touch $@
+
+$(VENV)/.release: $(BIN)/python setup.py constraints.txt
+	$(PIP_INSTALL) --editable '.[release]'
+	touch $@
+
 $(VENV)/.bench: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) --editable '.[bench]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

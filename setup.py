@@ -1,9 +1,23 @@
 """Packaging of deepeyes_env: what the environment needs, and extras for everything else."""
 
+import ast
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+URL = ""
+"""Where the repository is; what the package says of itself elsewhere leads there. Empty while it has no address."""
+
+ROOT = Path(__file__).parent
+
+CORE = [
+    "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings
+    "gymnasium>=1.1",  # the interface
+    "numpy>=1.26",  # pixels
+    "pillow>=10.3",  # decoding, and the reference for resizing
+    "pydantic>=2.7",  # tool schemas from signatures, and checked arguments
+]
 EXTRAS = {
     "cli": [
         "typer>=0.12",  # the `deepeyes` command
@@ -53,8 +67,13 @@ EXTRAS = {
     "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
 }
 EXTRAS["all"] = sorted({need for name, extra in EXTRAS.items() if name not in ("vllm", "wandb") for need in extra})
+EXTRAS["release"] = [
+    "build>=1.2",  # wheel and sdist
+    "twine>=6",  # checks that an index will take them and can show the README
+]
 EXTRAS["test"] = [
     *EXTRAS["all"],
+    *EXTRAS["release"],
     "hypothesis>=6.100",  # property tests
     "mypy>=1.10",  # type checker
     "playwright>=1.45",  # drives the installed Chromium in page tests
@@ -65,48 +84,114 @@ EXTRAS["test"] = [
     "scikit-image>=0.22",  # small real photographs
     "scipy>=1.11",  # intervals and tests to compare ours with
 ]
+EXTRAS["docs"] = [
+    "datasets>=3",  # a code block of docs/exports.md reads an export with it
+    "mkdocs>=1.6,<2",  # the site
+    "mkdocs-material>=9.5",  # its theme
+    "mkdocstrings[python]>=1",  # the reference, from docstrings
+    "ruff>=0.6",  # sets signatures in the reference
+]
 EXTRAS["bench"] = [
     *EXTRAS["all"],
     "psutil>=5.9",  # resident memory
     "scikit-image>=0.22",  # a real photograph
 ]
 
-# The folders agents/ and trainers/ stand at the top of the repository, and are packages of deepeyes_env: symbolic
-# links put them there, so that Python, pytest, mypy and pyright all see them without a step of their own.
-PACKAGES = find_packages(include=["deepeyes_env*"])
-if "deepeyes_env.agents" not in PACKAGES:
-    raise SystemExit("deepeyes_env/agents is no link to ../agents: check out with `git config core.symlinks true`")
-
-setup(
-    name="deepeyes-env",
-    version="0.1.0",
-    description="Environments in which a vision-language model learns to think with images",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    python_requires=">=3.11",
-    package_dir={"": "."},
-    packages=PACKAGES,
-    package_data={
-        "deepeyes_env.agents.human": ["page/*"],
-        "deepeyes_env": ["py.typed"],
-        "deepeyes_env.trajectories": ["viewer/*"],
-        "deepeyes_env.trainers.grpo": ["presets/*"],
-        "deepeyes_env.trainers.tiny": ["base/*"],
-    },
-    install_requires=[
-        "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings
-        "gymnasium>=1.1",  # the interface
-        "numpy>=1.26",  # pixels
-        "pillow>=10.3",  # decoding, and the reference for resizing
-        "pydantic>=2.7",  # tool schemas from signatures, and checked arguments
-    ],
-    extras_require=EXTRAS,
-    entry_points={"console_scripts": ["deepeyes=deepeyes_env.cli:main"]},
-    classifiers=[
-        "Programming Language :: Python :: 3.11",
-        "Programming Language :: Python :: 3.12",
-        "Topic :: Scientific/Engineering :: Artificial Intelligence",
-        "Typing :: Typed",
-    ],
+_LINK = re.compile(
+    r"^```.*?^```|^ {4}.*?$|`[^`\n]*`"  # code stays as it is
+    r"|(?P<picture>!?)\[(?P<text>[^]]*)\]\((?!\w+:|\#)(?P<target>[^)\s]+)\)",
+    re.MULTILINE | re.DOTALL,
 )
+
+
+def long_description(readme: str, url: str, version: str) -> str:
+    """Return the README for readers who have not the repository's files beside it.
+
+    Links and pictures of the repository get the address that they have there in that version; where the repository has
+    no address, links become their text, and pictures what they show.
+    """
+
+    def elsewhere(found: re.Match[str]) -> str:
+        picture, text, target = found["picture"], found["text"], found["target"]
+        if target is None:
+            return found[0]
+        if url:
+            return f"{picture}[{text}]({url.rstrip('/')}/{'raw' if picture else 'blob'}/v{version}/{target})"
+        return f"(Picture: {text})" if picture else text
+
+    return _LINK.sub(elsewhere, readme)
+
+
+def read_version() -> str:
+    """Return the version without importing the package, whose dependencies need not be there when it is built."""
+    tree = ast.parse((ROOT / "deepeyes_env" / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
+            return str(ast.literal_eval(node.value))
+    raise SystemExit("deepeyes_env/__init__.py has no __version__")
+
+
+def find_modules() -> list[str]:
+    """Return all packages.
+
+    The folders agents/ and trainers/ stand at the top of the repository, and are packages of deepeyes_env: symbolic
+    links put them there, so that Python, pytest, mypy and pyright all see them without a step of their own.
+    """
+    packages = find_packages(str(ROOT), include=["deepeyes_env*"])
+    for folder in ("agents", "trainers"):
+        if f"deepeyes_env.{folder}" not in packages:
+            raise SystemExit(
+                f"deepeyes_env/{folder} does not lead to ../{folder}: symbolic links are off in this checkout; "
+                "`git config core.symlinks true` and `git checkout -- deepeyes_env` make them"
+            )
+    return packages
+
+
+if __name__ == "__main__":  # a build runs this file so; tests import it
+    VERSION = read_version()
+    setup(
+        name="deepeyes-env",
+        version=VERSION,
+        description="Environments in which a vision-language model learns to think with images",
+        long_description=long_description((ROOT / "README.md").read_text(encoding="utf-8"), URL, VERSION),
+        long_description_content_type="text/markdown",
+        author="The deepeyes_env authors",
+        license_expression="Apache-2.0",
+        license_files=["LICENSE"],
+        project_urls={"Source": URL, "Changelog": f"{URL}/blob/main/CHANGELOG.md"} if URL else {},
+        keywords=[
+            "vision-language models",
+            "reinforcement learning",
+            "thinking with images",
+            "visual search",
+            "tool use",
+            "agents",
+            "gymnasium",
+            "GRPO",
+        ],
+        python_requires=">=3.11",
+        package_dir={"": "."},
+        packages=find_modules(),
+        package_data={
+            "deepeyes_env": ["py.typed"],
+            "deepeyes_env.agents.human": ["page/*"],
+            "deepeyes_env.trainers.grpo": ["presets/*"],
+            "deepeyes_env.trainers.tiny": ["base/*"],
+            "deepeyes_env.trajectories": ["viewer/*"],
+        },
+        install_requires=CORE,
+        extras_require=EXTRAS,
+        entry_points={"console_scripts": ["deepeyes=deepeyes_env.cli:main"]},
+        classifiers=[
+            "Development Status :: 3 - Alpha",
+            "Intended Audience :: Developers",
+            "Intended Audience :: Science/Research",
+            "Programming Language :: Python :: 3",
+            "Programming Language :: Python :: 3 :: Only",
+            "Programming Language :: Python :: 3.11",
+            "Programming Language :: Python :: 3.12",
+            "Topic :: Scientific/Engineering :: Artificial Intelligence",
+            "Topic :: Scientific/Engineering :: Image Recognition",
+            "Typing :: Typed",
+        ],
+    )

@@ -5,6 +5,7 @@ with a model behind them implement the same ``Agent`` protocol.
 """
 
 from deepeyes_env.agents.agent import Action, Agent, AgentError, AsyncAgent, Reply
+from deepeyes_env.agents.families import FAMILIES, ModelFamily, register_family
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.random_agent import RandomAgent
 from deepeyes_env.agents.registry import AGENTS, make_agent, register_agent
@@ -13,6 +14,7 @@ from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent, Sc
 
 __all__ = [
     "AGENTS",
+    "FAMILIES",
     "Action",
     "Agent",
     "AgentError",
@@ -20,6 +22,7 @@ __all__ = [
     "BlindAgent",
     "Episode",
     "Failure",
+    "ModelFamily",
     "NoisyAgent",
     "OracleAgent",
     "RandomAgent",
@@ -29,5 +32,6 @@ __all__ = [
     "make_agent",
     "play",
     "register_agent",
+    "register_family",
     "rollout",
 ]

@@ -7,7 +7,6 @@ endpoint only the name is known: then the family is read off the name, or named 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import FRAMES, Frame, Size
-from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
+from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
+from deepeyes_env.registry import Registry, letters_and_digits
 
 TILE = 448
 """Side in pixels of the tiles that InternVL cuts an image into."""
@@ -34,45 +34,64 @@ class ModelFamily:
         frame: Coordinate frame in which it writes boxes.
         view: The sizes to which its image processor brings an image; with this as its view budget an environment shows
             images that the processor leaves as they are. ``None`` for a processor that cuts tiles.
+        names: What occurs in the names of its models; case and punctuation do not matter.
     """
 
     model_type: str
     frame: Frame
     view: ViewBudget | None = None
+    names: tuple[str, ...] = ()
 
     def visual_tokens(self, size: Size) -> int:
-        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted."""
+        """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted.
+
+        That is what its processor makes of the image as it is sent. One that it refuses, with a side ratio above
+        200, is counted with its short side stretched to that ratio.
+        """
         if self.view is None:
             return TILE_TOKENS * _tiles(size)
-        return self.view.visual_tokens(self.view.fit(size))
+        return self.view.visual_tokens(self.view.resized(bound_aspect_ratio(size)))
+
+    def view_within(self, budget: ViewBudget) -> ViewBudget:
+        """Return a budget that shows as much as the given one, in sizes that the model's processor leaves as they are.
+
+        Where the given one shows less than the processor's least, it stays at that: not to show a detail is on purpose.
+        """
+        if self.view is None:
+            return budget
+        most = max(self.view.factor**2, min(budget.max_pixels, self.view.max_pixels))
+        least = min(most, max(budget.min_pixels, self.view.min_pixels))
+        return ViewBudget(least, most, self.view.factor)
 
 
 _QWEN2 = ViewBudget(56 * 56, 16384 * 28 * 28, 28)
 _QWEN3 = ViewBudget(256 * 256, 4096 * 4096, 32)
 
-FAMILIES = {
-    family.model_type: family
-    for family in (
-        # Qwen2-VL (arXiv 2409.12191, section 2.2) writes thousandths; Qwen2.5-VL (arXiv 2502.13923) pixels of what its
-        # processor made of the image; Qwen3-VL and InternVL thousandths again.
-        ModelFamily("qwen2_vl", "norm1000", _QWEN2),
-        ModelFamily("qwen2_5_vl", "view", _QWEN2),
-        ModelFamily("qwen3_vl", "norm1000", _QWEN3),
-        ModelFamily("qwen3_vl_moe", "norm1000", _QWEN3),
-        ModelFamily("internvl", "norm1000"),
-        ModelFamily("internvl_chat", "norm1000"),
-    )
-}
-"""Known families by ``model_type``; sizes are those of the models as they were published."""
+FAMILIES: Registry[ModelFamily] = Registry("model family")
+"""Every family by its ``model_type``; sizes are those of the models as they were published."""
 
-# By what is left of a name without punctuation; DeepEyes and DeepEyesV2 are Qwen2.5-VL.
-_NAMES = (
-    ("qwen25vl", "qwen2_5_vl"),
-    ("deepeyes", "qwen2_5_vl"),
-    ("qwen2vl", "qwen2_vl"),
-    ("qwen3vl", "qwen3_vl"),
-    ("internvl", "internvl"),
-)
+
+def register_family(family: ModelFamily) -> ModelFamily:
+    """Make a model family known by its ``model_type`` and by the names of its models.
+
+    Raises:
+        UsageError: A family of the package has that ``model_type``.
+    """
+    return FAMILIES.register(family.model_type, family)
+
+
+for _family in (
+    # Qwen2-VL (arXiv 2409.12191, section 2.2) writes thousandths; Qwen2.5-VL (arXiv 2502.13923) pixels of what its
+    # processor made of the image; Qwen3-VL and InternVL thousandths again. DeepEyes and DeepEyesV2 are Qwen2.5-VL.
+    ModelFamily("qwen2_vl", "norm1000", _QWEN2, ("qwen2vl",)),
+    ModelFamily("qwen2_5_vl", "view", _QWEN2, ("qwen25vl", "deepeyes")),
+    ModelFamily("qwen3_vl", "norm1000", _QWEN3, ("qwen3vl",)),
+    ModelFamily("qwen3_vl_moe", "norm1000", _QWEN3),
+    ModelFamily("internvl", "norm1000", names=("internvl",)),
+    ModelFamily("internvl_chat", "norm1000"),
+):
+    register_family(_family)
+FAMILIES.protect()
 
 
 def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:
@@ -85,8 +104,8 @@ def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:
     Raises:
         ValueError: The family cannot be told, or ``frame`` is no frame.
     """
-    if frame is not None and frame not in FRAMES:
-        raise UsageError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+    if frame is not None:
+        check_frame_name(frame)
     family = _of_directory(Path(model)) if (Path(model) / "config.json").is_file() else _of_name(str(model))
     if family is None:
         raise UsageError(
@@ -106,12 +125,15 @@ def frame_of(model: str | Path, frame: Frame | None = None) -> Frame:
 
 
 def _of_name(name: str) -> ModelFamily | None:
-    letters = re.sub("[^a-z0-9]", "", name.lower())
-    return next((FAMILIES[model_type] for part, model_type in _NAMES if part in letters), FAMILIES.get(name))
+    """Return the family whose part of the name is the longest; of equal ones the one registered last, a user's own."""
+    letters = letters_and_digits(name)
+    parts = [(letters_and_digits(part), family) for family in FAMILIES.values() for part in family.names]
+    found = [(len(part), number) for number, (part, _) in enumerate(parts) if part and part in letters]
+    return parts[max(found)[1]][1] if found else FAMILIES.find(name)
 
 
 def _of_directory(folder: Path) -> ModelFamily | None:
-    family = FAMILIES.get(str(_read(folder / "config.json").get("model_type")))
+    family = FAMILIES.find(str(_read(folder / "config.json").get("model_type")))
     if family is None or family.view is None:
         return family
     processor = _read(folder / "processor_config.json").get("image_processor")  # as transformers 5 saves it

@@ -14,6 +14,7 @@ AGENTS: Registry[Callable[..., Agent]] = Registry("agent")
 """What makes each agent that has a name: a class, or a function with the keyword arguments of one."""
 
 register_agent = AGENTS.register
+"""Make an agent known by a name, ``register_agent("mine", MyAgent)``; see ``Registry.register``."""
 
 for _agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent):
     register_agent(_agent.name, _agent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any, Literal, TypeAlias, get_args
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.files import refuse_file, replacing
+from deepeyes_env.files import replacing
+from deepeyes_env.json_lines import JSONLinesFile
+from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import IMAGES, RECORDS
-from deepeyes_env.trajectories.page import PAGE
+from deepeyes_env.trajectories.page import CONVERTED, PAGE
 
 IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
@@ -31,7 +32,13 @@ REPORT_TEXT = "report.md"
 PLOTS = "plots"
 
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
-_WRITTEN = (SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE, PLAN, RECORDS, FAILURES, SETTINGS)
+RUN = OutputFolder(
+    "run of episodes",
+    (
+        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE, PLAN, RECORDS, FAILURES, SETTINGS),
+        *(f"{IMAGES}/??/*", f"{CONVERTED}/*", f"{PLOTS}/*"),
+    ),
+)
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -76,8 +83,9 @@ class RunFolder:
                 must not be.
 
         Raises:
-            FileExistsError: The folder holds a run and ``if_exists`` is ``"error"``; it holds no run but other files;
-                it is a file; or another process writes to it.
+            FileExistsError: The folder holds a run and ``if_exists`` is ``"error"``; it is no run's folder and holds
+                other files; it is to be overwritten and holds what no run wrote; it is a file; or another process
+                writes to it.
             ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
         """
         folder = Path(path)
@@ -85,19 +93,21 @@ class RunFolder:
             raise UsageError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
         stored = json.loads(json.dumps(dict(settings), default=_describe))
         finished: frozenset[int] = frozenset()
-        refuse_file(folder)
-        if folder.is_dir() and any(folder.iterdir()):
-            _check_is_run(folder)
+        if not is_vacant(folder):
+            RUN.check_marked(folder)
             if if_exists == "error":
                 raise FileExistsError(
                     f"{folder}: holds a run; give another folder, or resume or overwrite it (--resume, --overwrite)"
                 )
+            if if_exists == "overwrite":
+                RUN.check(folder)
             TrajectoryWriter(folder).close()  # nobody else writes; cuts off a line that a killed run left torn
             if if_exists == "resume":
                 _check_settings(folder, stored)
                 finished = recorded(folder)
             else:
-                _clear(folder)
+                RUN.clear(folder)
+        RUN.claim(folder)
         with replacing(folder / SETTINGS) as temporary:
             temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
         (folder / FAILURES).unlink(missing_ok=True)
@@ -112,8 +122,8 @@ class RunFolder:
             "sample": played.sample.id if played else None,
             "actions": [turn.action for turn in played.turns] if played else [],
         }
-        with (self.path / FAILURES).open("a", encoding="ascii") as file:
-            file.write(json.dumps(record) + "\n")
+        with JSONLinesFile(self.path / FAILURES) as file:
+            file.append(json.dumps(record))
 
 
 def _describe(value: Any) -> str:
@@ -125,12 +135,9 @@ def _describe(value: Any) -> str:
     return _ADDRESS.sub("", repr(value)) if is_dataclass(value) else type(value).__qualname__
 
 
-def _check_is_run(folder: Path) -> None:
-    if not (folder / SETTINGS).is_file():
-        raise FileExistsError(f"{folder}: holds no run (there is no {SETTINGS}) but other files; give another folder")
-
-
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    if not (folder / SETTINGS).is_file():
+        raise FileExistsError(f"{folder}: holds what is left of a run, without {SETTINGS}; overwrite it (--overwrite)")
     before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
@@ -138,11 +145,3 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
                 "use the same settings, overwrite the run, or give another folder"
             )
-
-
-def _clear(folder: Path) -> None:
-    """Delete what a run wrote, an evaluation's verdicts and reports included, and nothing else in its folder."""
-    for name in _WRITTEN:
-        (folder / name).unlink(missing_ok=True)
-    for name in (IMAGES, PLOTS):
-        shutil.rmtree(folder / name, ignore_errors=True)

@@ -7,9 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.agents.agent import Agent, AsyncAgent
@@ -19,7 +18,8 @@ from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.registry import make_agent
 from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv
+from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
+from deepeyes_env.envs.vector.backends import THREADS
 from deepeyes_env.errors import UsageError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
@@ -54,7 +54,7 @@ def rollout(
     seed: int = 0,
     in_order: bool = False,
     num_envs: int = 8,
-    ray: bool = False,
+    backend: str = THREADS,
     out: str | Path | None = None,
     if_exists: IfExists = "error",
     progress: bool = True,
@@ -74,8 +74,8 @@ def rollout(
         seed: Seed of episode 0.
         in_order: Episode ``e`` plays sample ``e`` of the data set (beginning again at its end), instead of the one that
             its seed draws.
-        num_envs: How many environments to make, but for an ``AsyncAgent`` without ``ray``.
-        ray: Make them in Ray actors instead of threads.
+        num_envs: How many environments to make, but for an ``AsyncAgent`` without another ``backend``.
+        backend: Where they live: one of ``deepeyes_env.envs.vector.BACKENDS``.
         out: Run folder to record trajectories in as they end: then only the running ones are held in memory.
         if_exists: What to do about an ``out`` that holds a run.
         progress: Show a progress bar where standard error is a terminal.
@@ -91,25 +91,25 @@ def rollout(
         raise UsageError(f"seed={seed}: must be 0 or more")
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
-        if isinstance(env, str) and isinstance(player, AsyncAgent) and not ray:
-            backend = _async_backend(env, player, env_kwargs)
+        if isinstance(env, str) and isinstance(player, AsyncAgent) and backend == THREADS:
+            runner = _async_runner(env, player, env_kwargs)
         else:
-            vector = stack.enter_context(_opened(env, min(num_envs, episodes), ray, env_kwargs))
-            backend = _vector_backend(env, vector, player)
-        settings = {"env": backend.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
+            vector = stack.enter_context(_opened(env, min(num_envs, episodes), backend, env_kwargs))
+            runner = _vector_runner(env, vector, player)
+        settings = {"env": runner.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
         folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
         done = folder.finished if folder else frozenset()
-        planned = _plan(episodes, seed, backend.samples() if in_order else None)
+        planned = _plan(episodes, seed, runner.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]
-        bar = progress_bar(f"{player.name} on {backend.name}", episodes, episodes - len(plan), shown=progress)
+        bar = progress_bar(f"{player.name} on {runner.name}", episodes, episodes - len(plan), shown=progress)
         tell = stack.enter_context(bar)
-        played = stack.enter_context(closing(backend.play(plan)))
+        played = stack.enter_context(closing(runner.play(plan)))
         ended = _counted(played, tell)
         return _recorded(ended, folder) if folder else _kept(ended)
 
 
 @dataclass(frozen=True)
-class _Backend:
+class _EpisodeRunner:
     """What plays the episodes of a run.
 
     Attributes:
@@ -123,22 +123,22 @@ class _Backend:
     play: Callable[[Iterable[Episode]], Generator[Trajectory | Failure, None, None]]
 
 
-def _async_backend(env: str, player: AsyncAgent, env_kwargs: Mapping[str, Any]) -> _Backend:
+def _async_runner(env: str, player: AsyncAgent, env_kwargs: Mapping[str, Any]) -> _EpisodeRunner:
     make_env = env_maker(env, **env_kwargs)
 
     def samples() -> int:
         return len(make_env().dataset)
 
-    return _Backend(env, samples, lambda plan: play_async(make_env, player, plan, {"env": env}))
+    return _EpisodeRunner(env, samples, lambda plan: play_async(make_env, player, plan, {"env": env}))
 
 
-def _vector_backend(env: str | BatchedVectorEnv, vector: BatchedVectorEnv, player: Agent) -> _Backend:
+def _vector_runner(env: str | BatchedVectorEnv, vector: BatchedVectorEnv, player: Agent) -> _EpisodeRunner:
     name = env if isinstance(env, str) else vector.spec.id if vector.spec else type(vector).__name__
 
     def samples() -> int:
         return len(vector.call("dataset")[0])
 
-    return _Backend(name, samples, lambda plan: (end for end in play(vector, player, plan, {"env": name})))
+    return _EpisodeRunner(name, samples, lambda plan: (end for end in play(vector, player, plan, {"env": name})))
 
 
 def _agent(name: str, seed: int, env_kwargs: Mapping[str, Any]) -> Agent:
@@ -148,28 +148,20 @@ def _agent(name: str, seed: int, env_kwargs: Mapping[str, Any]) -> Agent:
 
 @contextmanager
 def _opened(
-    env: str | BatchedVectorEnv, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]
+    env: str | BatchedVectorEnv, num_envs: int, backend: str, env_kwargs: Mapping[str, Any]
 ) -> Iterator[BatchedVectorEnv]:
     """Make a vector environment and close it afterwards; one that was given stays open."""
     if not isinstance(env, str):
-        if env_kwargs or ray:
-            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'ray'} has no effect; give an id")
+        if env_kwargs or backend != THREADS:
+            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id")
         yield env
         return
-    vector = _make(env, num_envs, ray, env_kwargs)
+    check_is_ours(env)
+    vector = make_vector_env(backend, env, num_envs, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
     try:
         yield vector
     finally:
         vector.close()
-
-
-def _make(env: str, num_envs: int, ray: bool, env_kwargs: Mapping[str, Any]) -> BatchedVectorEnv:
-    check_is_ours(env)
-    if ray:
-        return RayVectorEnv(num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, toolbox=env, **env_kwargs)
-    return cast(
-        BatchedVectorEnv, gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **env_kwargs)
-    )
 
 
 def _plan(episodes: int, seed: int, samples: int | None) -> Iterator[Episode]:

@@ -1,6 +1,6 @@
 """VLLMAgent: vLLM's engine in this process plays episodes, many at once.
 
-vLLM is imported when an agent is made; without it this module can be imported all the same.
+vLLM is imported when an agent is made; with torch and transformers alone this module can be imported all the same.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
-from deepeyes_env.agents.transformers.chat import Chat
-from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, encode, seeds_of
-from deepeyes_env.agents.transformers.generator import Sampling
-from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.extras import import_extra
+from deepeyes_env.extras import import_extra, needs_extra
 from deepeyes_env.images.frames import Frame
+
+with needs_extra("vllm"):
+    from deepeyes_env.agents.transformers.chat import Chat
+    from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, encode, seeds_of
+    from deepeyes_env.agents.transformers.generator import Sampling
+    from deepeyes_env.agents.transformers.sequence import TokenSequence
 
 MOST_IMAGES = 32
 """Most images of a conversation for which the engine makes room, where the budget sets no limit."""
@@ -168,7 +170,8 @@ def folded(tokens: TokenSequence, image_token: int, factor: int) -> NDArray[np.i
     for image in tokens.images:
         keep[positions[first]] = True
         first += (image.size[0] // factor) * (image.size[1] // factor)
-    return tokens.ids[keep]
+    ids: NDArray[np.int64] = tokens.ids[keep]
+    return ids
 
 
 def _tokens(output: Any) -> PolicyTokens:

@@ -4,7 +4,9 @@ Importing this registers ``VisualToolbox-v1`` to ``v5`` with Gymnasium and does 
 """
 
 from deepeyes_env.core import Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.data.benchmarks import register_benchmark
 from deepeyes_env.envs import Toolbox, VisualToolboxEnv, get_toolbox, register_toolbox
+from deepeyes_env.envs.vector import register_backend
 from deepeyes_env.errors import (
     ArgumentError,
     DataError,
@@ -14,7 +16,6 @@ from deepeyes_env.errors import (
     MissingExtraError,
     RecordError,
     RowError,
-    ScoringError,
     ToolError,
     UnexportableError,
     UnknownNameError,
@@ -24,8 +25,12 @@ from deepeyes_env.errors import (
 from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.store import ImageStore
-from deepeyes_env.rewards import Rubric, Term
-from deepeyes_env.tools import Tool, ToolContext, ToolOutput, tool
+from deepeyes_env.judges import register_judge
+from deepeyes_env.protocols import register_protocol
+from deepeyes_env.rewards import Rubric, Term, register_rubric
+from deepeyes_env.rewards.rubric import ScoringError
+from deepeyes_env.tools import Tool, ToolContext, ToolOutput, register_tool, tool
+from deepeyes_env.trajectories.export import register_export
 
 __version__ = "0.1.0"
 
@@ -62,6 +67,13 @@ __all__ = [
     "ViewBudget",
     "VisualToolboxEnv",
     "get_toolbox",
+    "register_backend",
+    "register_benchmark",
+    "register_export",
+    "register_judge",
+    "register_protocol",
+    "register_rubric",
+    "register_tool",
     "register_toolbox",
     "tool",
 ]

@@ -1,7 +1,5 @@
 """Every error of this package; all are a ``DeepEyesError``.
 
-::
-
     DeepEyesError
     ├── UsageError              an argument, an option or a setting is wrong
     │   └── UnknownNameError    nothing is registered under that name
@@ -14,21 +12,14 @@
     ├── ToolError               a tool refuses
     │   └── ArgumentError       because of the arguments of the call
     └── JudgeError              a judge could not be reached or understood
-        ├── ScoringError        for some trajectories of a batch
+        ├── ScoringError          for some trajectories of a batch (``deepeyes_env.rewards.rubric`` raises it)
         └── UnreadableReplyError  a judging model's reply is no judgement
 
-Agents and trainers add ``AgentError``,
-``CheckpointError`` and the like under the same base. What the *policy* gets
+Agents and trainers add ``AgentError``, ``CheckpointError`` and the like under the same base. What the *policy* gets
 wrong is no error: it becomes an observation, and a record in ``info``.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from deepeyes_env.core import Trajectory
 
 
 class DeepEyesError(Exception):
@@ -92,26 +83,6 @@ class ArgumentError(ToolError):
 
 class JudgeError(DeepEyesError, RuntimeError):
     """A judge could not be reached, or its reply could not be understood: there is no verdict, not even a zero."""
-
-
-class ScoringError(JudgeError):
-    """Some trajectories of a batch could not be judged; the others were.
-
-    To go on once the judge is back: ``retried = rubric.score_all([error.trajectories[i] for i in error.failed])``.
-
-    Attributes:
-        trajectories: The whole batch in order, scored except for those that failed.
-        failed: What went wrong, by index.
-    """
-
-    def __init__(self, trajectories: Sequence[Trajectory], failed: Mapping[int, JudgeError]) -> None:
-        self.trajectories = list(trajectories)
-        self.failed = dict(failed)
-        shown = [f"{i} (sample {trajectories[i].sample.id!r}): {error}" for i, error in list(failed.items())[:5]]
-        more = [f"and {len(failed) - len(shown)} more"] if len(failed) > len(shown) else []
-        super().__init__(
-            f"{len(failed)} of {len(trajectories)} trajectories could not be judged; " + "; ".join(shown + more)
-        )
 
 
 class UnreadableReplyError(JudgeError):

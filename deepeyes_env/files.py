@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 
 @contextmanager
@@ -21,6 +20,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path``, moved into its place when the block succeeds and removed when it fails.
+
+    Its files are on the disk before it gets its name: a power cut must not leave half of them.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _flush(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a path is that of a file or folder (or of a part of one) that was not finished when killed."""
+    return any(part.startswith(".") and part.endswith(".tmp") for part in Path(name).parts)
 
 
 def refuse_file(folder: Path) -> None:
@@ -37,30 +59,16 @@ def refuse_existing(file: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{file}: exists; give another file or --overwrite")
 
 
-def append_whole(file: FileIO, line: bytes) -> None:
-    """Append a line to an unbuffered file, whole or, if that fails, not at all.
-
-    Raises:
-        OSError: The disk is full, say; the file is as it was.
-    """
-    end = os.fstat(file.fileno()).st_size
-    rest = memoryview(line)
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a file's content appear under another name too: as a hard link where the file system has them."""
     try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except BaseException:
-        file.truncate(end)
-        raise
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
-def start_of_last_line(file: BinaryIO, block: int = 1 << 16) -> int:
-    """Return the offset after the last line feed of a file, reading backwards; a run may be many gigabytes long."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - block)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+def _flush(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -13,6 +13,8 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +43,7 @@ class Registry(Generic[T]):
         self._spelling = spelling
         self._known: dict[str, tuple[str, T]] = {}
         self._protected: set[str] = set()
+        self._of_plugins: set[str] = set()
 
     @overload
     def register(self, name: str) -> Callable[[V], V]: ...
@@ -62,11 +65,16 @@ class Registry(Generic[T]):
         if key in self._protected:
             raise UsageError(f"the {self.kind} {name!r} belongs to the package; choose another name")
         self._known[key] = (name, value)
+        (self._of_plugins.add if _loading.get() else self._of_plugins.discard)(key)
         return value
 
     def protect(self) -> None:
         """Keep the names known so far from being registered again: they are the package's own."""
         self._protected.update(self._known)
+
+    def is_builtin(self, name: str) -> bool:
+        """Whether a name is one of the package's own."""
+        return self._spelling(name) in self._protected
 
     def get(self, name: str) -> T:
         """Return what a name stands for.
@@ -76,7 +84,7 @@ class Registry(Generic[T]):
         """
         found = self.find(name)
         if found is None:
-            raise UnknownNameError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self.names())}")
+            raise unknown_name(self.kind, name, self.names())
         return found
 
     def find(self, name: str) -> T | None:
@@ -97,9 +105,16 @@ class Registry(Generic[T]):
         load_installed_plugins()
         return tuple(value for _, value in self._known.values())
 
-    def additions(self) -> tuple[T, ...]:
-        """Return what others than the package registered: what another process has to be told."""
-        return tuple(entry[1] for key, entry in self._known.items() if key not in self._protected)
+    def additions(self) -> dict[str, T]:
+        """Return by name what neither the package nor a plugin registered.
+
+        That is what another process has to be told once it has loaded the same plugins.
+        """
+        brought = self._protected | self._of_plugins
+        return {name: value for key, (name, value) in self._known.items() if key not in brought}
+
+    def __getitem__(self, name: str) -> T:
+        return self.get(name)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.find(name) is not None
@@ -116,6 +131,19 @@ def letters_and_digits(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
+def nearest(name: str, known: Iterable[str], *, n: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that a wrong one is near to, the nearest first; case and punctuation do not matter.
+
+    Args:
+        name: What was asked for.
+        known: The names that there are.
+        n: How many to return at most.
+        cutoff: How alike they have to be, from 0 to 1.
+    """
+    by_letters = {letters_and_digits(each): each for each in sorted(known)}
+    return [by_letters[near] for near in difflib.get_close_matches(letters_and_digits(name), by_letters, n, cutoff)]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint for an error message: the nearest known name, if one is near, and all of them.
 
@@ -124,12 +152,33 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         known: The names that there are.
     """
     names = sorted(known)
-    by_letters = {letters_and_digits(known): known for known in names}
-    near = difflib.get_close_matches(letters_and_digits(name), by_letters, n=1)
-    return (f"did you mean {by_letters[near[0]]!r}? " if near else "") + f"known: {', '.join(names)}"
+    near = nearest(name, names)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(names)}"
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error to raise for a name that nothing has.
+
+    Args:
+        kind: What was looked for, in singular.
+        name: What was asked for.
+        known: The names that there are.
+    """
+    return UnknownNameError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
 
 
 _plugins: dict[str, None] = {}
+_loading: ContextVar[bool] = ContextVar("_loading", default=False)
+
+
+@contextmanager
+def _as_plugin() -> Iterator[None]:
+    """Remember of what is registered meanwhile that a plugin brought it."""
+    before = _loading.set(True)
+    try:
+        yield
+    finally:
+        _loading.reset(before)
 
 
 def load_plugins(names: Iterable[str]) -> None:
@@ -144,16 +193,31 @@ def load_plugins(names: Iterable[str]) -> None:
     for name in names:
         if name in _plugins:
             continue
-        if name.endswith(".py"):
-            _import_file(Path(name))
-        else:
-            _import_module(name)
+        with _as_plugin():
+            if name.endswith(".py"):
+                _import_file(Path(name))
+            else:
+                _import_module(name)
         _plugins[str(Path(name).absolute()) if name.endswith(".py") else name] = None
 
 
 def loaded_plugins() -> tuple[str, ...]:
-    """Return the plugins loaded so far, as another process on this machine can load them with ``load_plugins``."""
+    """Return the plugins loaded so far, as ``load_plugins`` takes them in another process on this machine.
+
+    Modules are named, files have their whole path. Plugins of installed packages are not among them: every process
+    finds those by itself.
+    """
     return tuple(_plugins)
+
+
+def missing_plugins(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some plugins that are not loaded, compared by the names of their modules."""
+    loaded = set(map(_module_name, _plugins))
+    return tuple(name for name in names if _module_name(name) not in loaded)
+
+
+def _module_name(plugin: str) -> str:
+    return Path(plugin).stem if plugin.endswith(".py") else plugin
 
 
 def _import_module(name: str) -> None:
@@ -197,6 +261,8 @@ def load_installed_plugins() -> None:
     """Import what installed packages declare in ``ENTRY_POINT_GROUP``; one that fails is logged and left out."""
     for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
         try:
-            entry.load()
-        except Exception:
-            logger.warning("the plugin %s (%s) could not be loaded", entry.name, entry.value, exc_info=True)
+            with _as_plugin():
+                entry.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning("the plugin %s (%s) could not be loaded: %s", entry.name, entry.value, reason, exc_info=True)

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.ref import Image
+from deepeyes_env.images.codec import Image
 
 _SAMPLE_ALPHABET = string.printable + "äßéñçøłжщЯאبहを日本語한국🙂🖼️∑√≤"
 

@@ -1,7 +1,6 @@
-r"""A custom reward with a per-call penalty: the policy learns adaptive tool use, a zoom only where it is needed.
+"""A custom reward with a per-call penalty: the policy learns adaptive tool use, a zoom only where it is needed.
 
-    PYTHONPATH=examples deepeyes train --config tiny \
-        env.plugins='[call_penalty]' env.rubric=call_penalty model=CHECKPOINT
+    deepeyes train --plugin examples/call_penalty.py --config tiny env.rubric=call_penalty model=CHECKPOINT
 
 docs/ablation.md has the results.
 """

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from deepeyes_env import Sample
+from tests import browser
 
 # Timing never decides a test. CI draws the same examples every time; everyone else explores.
 settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -19,8 +21,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pattern(width, height):
     """The image of the golden records: R = 7x + 13y, G = 3x + 5y, B = x xor y, each modulo 256."""
-    y, x = np.mgrid[0:height, 0:width]
-    return np.stack([(7 * x + 13 * y) % 256, (3 * x + 5 * y) % 256, (x ^ y) % 256], axis=-1).astype(np.uint8)
+    x, y = (np.arange(side).astype(np.uint8) for side in (width, height))  # whose sums are modulo 256 by themselves
+    y = y[:, None]
+    return np.stack([7 * x + 13 * y, 3 * x + 5 * y, x ^ y], axis=-1)
 
 
 def read_golden(name):
@@ -44,3 +47,53 @@ def sample():
         boxes=((100, 100, 300, 260),),
         data_source="vstar",
     )
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A context of a browser, not of the session: while it is open, ``asyncio`` cannot run in the same thread."""
+    with browser.chromium() as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def pages_of_module(chromium):
+    return browser.Pages(chromium)
+
+
+@pytest.fixture
+def pages(pages_of_module):
+    """Blank pages of a browser."""
+    yield pages_of_module
+    pages_of_module.close()
+
+
+@pytest.fixture(scope="session")
+def ray_of_session():
+    """Function that starts Ray if it is not there; it ends with the session."""
+
+    def start():
+        ray = pytest.importorskip("ray")
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False)
+
+    yield start
+    stop_ray()
+
+
+@pytest.fixture
+def shared_ray(ray_of_session):
+    """Ray, which the tests of a process share: starting it takes seconds."""
+    ray_of_session()
+
+
+@pytest.fixture
+def no_ray():
+    """For a test that starts Ray itself."""
+    pytest.importorskip("ray")
+    stop_ray()
+
+
+def stop_ray():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()

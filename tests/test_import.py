@@ -26,7 +26,23 @@ def test_import_registers_the_environments():
 
 
 LAYERS = (
-    ("errors", "registry", "extras", "strict_json", "files", "core", "spaces", "images", "data", "sandbox"),
+    (
+        "errors",
+        "registry",
+        "extras",
+        "strict_json",
+        "files",
+        "json_lines",
+        "output_folder",
+        "plotting",
+        "byte_cache",
+        "single_flight",
+        "core",
+        "spaces",
+        "images",
+        "data",
+        "sandbox",
+    ),
     ("tools", "protocols", "judges", "rewards"),
     ("conversation", "envs", "trajectories"),
     ("cli",),

@@ -1,11 +1,13 @@
 """Was it right, did it look, how well: one answer in training, evaluation, playing by hand and every table."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import pytest
 
 from deepeyes_env import Rubric, Sample, Term, agents
 from deepeyes_env.agents.evaluation import evaluate
-from deepeyes_env.agents.evaluation.scoring import Scoring
+from deepeyes_env.agents.evaluation.scoring import Scoring, judge
 from deepeyes_env.agents.human.state import RunningScore
 from deepeyes_env.agents.progress import RunningResult
 from deepeyes_env.core import Trajectory
@@ -91,6 +93,14 @@ def test_right_is_the_judges_verdict_whatever_the_rubric(rubric):
     assert (right.right, wrong.right) == (True, False)
     assert rollout_metrics(right, wrong)["accuracy"] == 0.5
     assert play("neither call nor answer", rubric=rubric).right is False
+
+
+@pytest.mark.parametrize("rubric", [BRIEF, Bare()], ids=["terms", "no terms"])
+def test_evaluation_gives_the_verdict_whatever_the_rubric(rubric):
+    """Under a rubric that asks no judge right answers were 0.0 %."""
+    for answer, score in (("red", 1.0), ("blue", 0.0)):
+        episode = replace(play(f"<answer>{answer}</answer>", rubric=None), metadata={"episode": 0})
+        assert judge(episode, RuleJudge(), rubric).value == score
 
 
 def test_without_a_rubric_nobody_has_judged():

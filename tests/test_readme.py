@@ -38,7 +38,7 @@ def test_bring_your_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 48), "green").save("street.jpg")
     write_parquet([Sample("1", "What?", "a", "street.jpg")], Path("train.parquet"))
-    scope = {"gym": gym}
+    scope = {}
     exec(compile(BLOCKS[2], "README.md", "exec"), scope)
     obs, _ = scope["env"].reset(seed=0)
     assert "What does the sign say?" in obs["text"]

@@ -22,7 +22,7 @@ def export(
         Path | None, typer.Argument(help="Run folder of `deepeyes rollout` or `deepeyes eval`.", metavar="RUN")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="sharegpt (LLaMA-Factory), huggingface (parquet), openai (fine-tuning) or vlmevalkit.")
+        str, typer.Option(help="sharegpt (LLaMA-Factory), huggingface (parquet), openai (fine-tuning), vlmevalkit, ...")
     ] = "sharegpt",
     out: Annotated[
         Path | None,
@@ -83,7 +83,8 @@ def export(
 
 def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
     """Open a data set as the run did, and where benchmarks change questions on the way also as its file has it."""
-    from deepeyes_env.agents.evaluation.run import PLAN, open_run
+    from deepeyes_env.agents.evaluation.run import open_run
+    from deepeyes_env.agents.run_folder import PLAN
     from deepeyes_env.data import load
     from deepeyes_env.data.benchmarks import open_benchmark
     from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN

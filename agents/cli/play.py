@@ -9,35 +9,27 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
 
 
 def play(
-    env: Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")] = "VisualToolbox-v2",
-    data: Annotated[
-        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
-    ] = "visual_search",
+    env: EnvId = "VisualToolbox-v2",
+    data: DataSource = "visual_search",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of the run, those played earlier included.")] = 20,
     out: Annotated[
         Path, typer.Option(help="Folder to record the run in; a run of the same settings is resumed.")
     ] = Path("play"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
-    in_order: Annotated[
-        bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
-    rubric: Annotated[
-        str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")
-    ] = "auto",
+    in_order: InOrder = False,
+    seed: FirstSeed = 0,
+    rubric: RubricName = "auto",
     frame: Annotated[
         str, typer.Option(help="Coordinates that boxes are recorded in: view, norm1000, unit or native.")
     ] = "view",
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
-    ] = None,
-    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6,
+    max_pixels: MaxPixels = None,
+    max_turns: MaxTurns = 6,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the web browser.")] = True,
 ) -> None:

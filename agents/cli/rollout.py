@@ -8,34 +8,28 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
 
 
 def rollout(
-    env: Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")] = "VisualToolbox-v2",
+    env: EnvId = "VisualToolbox-v2",
     agent: Annotated[str, typer.Option(help="Who plays: oracle, blind, noisy or random.")] = "oracle",
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 200,
     out: Annotated[
         Path | None, typer.Option(help="Folder to record the run in; look at it with `deepeyes view`.")
     ] = None,
-    data: Annotated[
-        str, typer.Option(help="Data set: a .parquet, .tsv or .jsonl file, a V* folder, or a built-in task.")
-    ] = "visual_search",
-    in_order: Annotated[
-        bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")] = 0,
+    data: DataSource = "visual_search",
+    in_order: InOrder = False,
+    seed: FirstSeed = 0,
     num_envs: Annotated[int, typer.Option(min=1, help="How many episodes run at once.")] = 8,
-    ray: Annotated[bool, typer.Option("--ray/--no-ray", help="Spread the environments over Ray actors.")] = False,
-    rubric: Annotated[
-        str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")
-    ] = "auto",
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends."),
-    ] = None,
-    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6,
+    backend: Annotated[
+        str, typer.Option(help="Where the environments live: threads of this process, ray actors, or a plugin's.")
+    ] = "threads",
+    rubric: RubricName = "auto",
+    max_pixels: MaxPixels = None,
+    max_turns: MaxTurns = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Play only those episodes that OUT lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
 ) -> None:
@@ -57,7 +51,7 @@ def rollout(
             seed=seed,
             in_order=in_order,
             num_envs=num_envs,
-            ray=ray,
+            backend=backend,
             out=out,
             if_exists="resume" if resume else "overwrite" if overwrite else "error",
             rubric=None if rubric == "none" else rubric,

@@ -17,7 +17,8 @@ def view(
 ) -> None:
     """Write the page of a run: every episode with its image, boxes, crops, messages and reward."""
     from deepeyes_env.agents.evaluation.rows import scored_trajectories
-    from deepeyes_env.agents.evaluation.run import PLAN, open_run
+    from deepeyes_env.agents.evaluation.run import open_run
+    from deepeyes_env.agents.run_folder import PLAN
     from deepeyes_env.trajectories import write_page
 
     judged = scored_trajectories(open_run(run)) if (run / PLAN).is_file() else None

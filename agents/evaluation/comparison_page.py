@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.run_folder import number_of
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Trajectory
-from deepeyes_env.files import replacing
+from deepeyes_env.core import Trajectory
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import read_trajectories
+from deepeyes_env.trajectories.markup import episode, open_page, text
 
 Matched = Sequence[tuple[Sequence[Row], Sequence[Row]]]
 """Rows of the two runs on the same questions, a pair for each condition."""
@@ -28,22 +27,15 @@ _KINDS = {
     "mixed": "mixed",
 }
 _STYLE = """
-:root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1d2733; background: #f4f6f8; }
-body { margin: 0 auto; max-width: 1180px; padding: 1.2rem; } h1 { font-size: 1.3rem; }
-button { font: inherit; padding: .25rem .7rem; margin: 0 .3rem .8rem 0; border: 1px solid #c9d1da; border-radius: 8px;
-  background: #fff; cursor: pointer; } button[aria-pressed=true] { background: #1d2733; color: #fff; }
-details { background: #fff; border: 1px solid #dde3ea; border-radius: 10px; padding: .5rem 1rem; margin: 0 0 .5rem; }
+button { font: inherit; color: inherit; background: var(--card); cursor: pointer; padding: .25rem .7rem;
+  margin: 0 .3rem .8rem 0; border: 1px solid var(--line); border-radius: 8px; }
+button[aria-pressed=true] { background: var(--ink); color: var(--page); }
+details { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .5rem 1rem;
+  margin: 0 0 .5rem; }
 summary { cursor: pointer; } .row { padding: 0 1rem .4rem; }
 summary, .row { display: grid; grid-template-columns: 1fr 11rem 11rem; gap: 1rem; }
-summary span, .row span { overflow-wrap: anywhere; } .right { color: #00734f; } .wrong { color: #b34700; }
-.runs { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; margin: .8rem 0; }
-.run { border-left: 4px solid #dde3ea; padding-left: .8rem; } .name { font-weight: 600; } .facts { color: #5b6875; }
-.said { white-space: pre-wrap; overflow-wrap: anywhere; font: 12.5px/1.4 ui-monospace, monospace; margin: .5rem 0; }
-figure { margin: 0 .4rem .4rem 0; position: relative; line-height: 0; display: inline-block; }
-figure img { max-width: 320px; max-height: 240px; border-radius: 6px; } .crop img { max-width: 160px; }
-figure svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
-.truth { stroke: #111; stroke-dasharray: 4 3; } .asked { stroke: #e6007e; }
+summary span, .row span { overflow-wrap: anywhere; } .right { color: var(--right); } .wrong { color: var(--wrong); }
+.runs { grid-template-columns: repeat(2, minmax(0, 1fr)); margin: .8rem 0; }
 """
 _SCRIPT = """
 for (const button of document.querySelectorAll("button")) button.onclick = () => {
@@ -66,21 +58,17 @@ def write(runs: tuple[Run, Run], names: tuple[str, str], matched: Matched, out: 
     columns = [_Column(run, names[i], [row for pair in matched for row in pair[i]], out) for i, run in enumerate(runs)]
     questions = list(dict.fromkeys(row.question for pair in matched for row in pair[0]))
     kinds = {question: _kind(*(column.scores[question] for column in columns)) for question in questions}
-    title = html.escape(f"{names[0]} and {names[1]}")
-    with replacing(out) as beside, beside.open("w", encoding="utf-8", errors="replace") as file:
-        file.write('<!doctype html>\n<html lang="en"><meta charset="utf-8">')
-        file.write('<meta name="viewport" content="width=device-width, initial-scale=1">')
-        file.write(f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>\n")
+    with open_page(out, f"{names[0]} and {names[1]}", style=_STYLE) as file:
         file.write(f'<button value="" aria-pressed="true">all {len(questions)}</button>')
         for kind, words in _KINDS.items():
             count = sum(each == kind for each in kinds.values())
-            label = html.escape(words.format(*names))
+            label = text(words.format(*names))
             file.write(f'<button value="{kind}" aria-pressed="false">{label}: {count}</button>' if count else "")
-        heads = "".join(f"<span>{html.escape(name)}</span>" for name in names)
+        heads = "".join(f"<span>{text(name)}</span>" for name in names)
         file.write(f'<div class="row name"><span>question</span>{heads}</div>\n')
         for question in questions:
             file.write(_question(question, kinds[question], columns))
-        file.write(f"<script>{_SCRIPT}</script></html>\n")
+        file.write(f"<script>{_SCRIPT}</script>")
     return out
 
 
@@ -106,7 +94,7 @@ class _Column:
         self.heads.setdefault(row.question, f"{sample.id}: {sample.question}{options} → {sample.answer}")
         self.scores[row.question].append(row.score or 0.0)
         self.answers.setdefault(row.question, row.answer if row.answer is not None else f"({row.reason})")
-        self.episodes[row.question].append(_episode(self.name, row, trajectory, link))
+        self.episodes[row.question].append(episode(self.name, _facts(row), trajectory, link))
 
 
 class _Link:
@@ -117,7 +105,7 @@ class _Link:
         self._prefix = Path(os.path.relpath(run.resolve(), page.resolve()))
 
     def __call__(self, image: ImageRef) -> str:
-        return html.escape(quote((self._prefix / Path(image.name).relative_to(self._run)).as_posix()))
+        return quote((self._prefix / Path(image.name).relative_to(self._run)).as_posix())
 
 
 def _kind(first: Sequence[float], second: Sequence[float]) -> str:
@@ -128,10 +116,9 @@ def _kind(first: Sequence[float], second: Sequence[float]) -> str:
 
 
 def _question(question: str, kind: str, columns: Sequence[_Column]) -> str:
-    head = html.escape(columns[0].heads[question].replace(IMAGE_PLACEHOLDER, " "))
     cells = "".join(_verdict(column.answers[question], column.scores[question]) for column in columns)
     runs = "".join(f'<div class="run">{"".join(column.episodes[question])}</div>' for column in columns)
-    summary = f"<summary><span>{head}</span>{cells}</summary>"
+    summary = f"<summary><span>{text(columns[0].heads[question])}</span>{cells}</summary>"
     return f'<details data-kind="{kind}">{summary}<div class="runs">{runs}</div></details>\n'
 
 
@@ -140,38 +127,10 @@ def _verdict(answer: str, scores: Sequence[float]) -> str:
     kind = "right" if 2 * right > len(scores) else "wrong"
     count = f" {right}/{len(scores)}" if len(scores) > 1 else ""
     shown = answer if len(answer) <= 80 else f"{answer[:79]}…"
-    return f'<span class="{kind}">{"✓" if kind == "right" else "✗"}{count} {html.escape(shown)}</span>'
+    return f'<span class="{kind}">{"✓" if kind == "right" else "✗"}{count} {text(shown)}</span>'
 
 
-def _episode(name: str, row: Row, trajectory: Trajectory, link: _Link) -> str:
-    facts = [
-        f"{'with' if row.condition == 'on' else 'without'} tools",
-        row.reason,
-        f"{row.calls} call{'' if row.calls == 1 else 's'}",
-    ]
-    facts += [f"IoU {row.iou:.2f}"] if row.iou is not None else []
-    told = html.escape(", ".join(fact for fact in facts if fact))
-    asked = trajectory.zoom_boxes
-    boxes: Mapping[str, Sequence[tuple[float, ...]]] = {"truth": trajectory.sample.boxes, "asked": asked}
-    rects = "".join(
-        f'<rect class="{kind}" x="{x1:g}" y="{y1:g}" width="{x2 - x1:g}" height="{y2 - y1:g}"/>'
-        for kind, listed in boxes.items()
-        for x1, y1, x2, y2 in listed
-    )
-    width, height = trajectory.native_size
-    svg = f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{rects}</svg>'
-    view = f'<figure><img loading="lazy" alt="" src="{link(trajectory.prompt.images[0])}">{svg}</figure>'
-    turns = "".join(_turn(turn.action, turn.observation, link) for turn in trajectory.turns)
-    return f'<div><span class="name">{html.escape(name)}</span> <span class="facts">{told}</span></div>{view}{turns}'
-
-
-def _turn(action: str, observation: Message | None, link: _Link) -> str:
-    said = f'<div class="said">{html.escape(action)}</div>'
-    if observation is None:
-        return said
-    if not observation.images:
-        return f'{said}<div class="said facts">{html.escape(observation.text)}</div>'
-    figures = (
-        f'<figure class="crop"><img loading="lazy" alt="" src="{link(image)}"></figure>' for image in observation.images
-    )
-    return said + "".join(figures)
+def _facts(row: Row) -> list[str]:
+    tools = "with tools" if row.condition == "on" else "without tools"
+    calls = f"{row.calls} call{'' if row.calls == 1 else 's'}"
+    return [tools, row.reason, calls, f"IoU {row.iou:.2f}" if row.iou is not None else ""]

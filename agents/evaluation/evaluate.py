@@ -14,8 +14,9 @@ from gymnasium.vector import AutoresetMode
 from deepeyes_env.agents.agent import Agent, AsyncAgent
 from deepeyes_env.agents.evaluation import run as runs
 from deepeyes_env.agents.evaluation.clock import TimedAgent, timed
+from deepeyes_env.agents.evaluation.metrics import Report
 from deepeyes_env.agents.evaluation.plan import Plan, Tools, WithAndWithoutTools
-from deepeyes_env.agents.evaluation.report import Report, write_report
+from deepeyes_env.agents.evaluation.report import write_report
 from deepeyes_env.agents.evaluation.scoring import Scorer, Scoring, score_run
 from deepeyes_env.agents.families import frame_of
 from deepeyes_env.agents.play import Episode, Failure, play

@@ -14,10 +14,10 @@ import numpy as np
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
-from deepeyes_env.files import replacing
+from deepeyes_env.extras import missing_extra
+from deepeyes_env.plotting import COLOURS, drawable, finish, new_figure, save
 
-COLOURS = {"on": "#0072B2", "off": "#D55E00"}
-"""Told apart by the colour-blind (Okabe and Ito, 2008)."""
+_COLOURS = dict(zip(("on", "off"), COLOURS, strict=False))
 
 _LABELS = {"on": "with tools", "off": "without tools"}
 _MOST_BARS = 40
@@ -33,7 +33,7 @@ def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        logger.warning("no plots: matplotlib is not installed; run: pip install 'deepeyes-env[eval]'")
+        logger.warning("no plots: %s", missing_extra("matplotlib", "eval"))
         return []
     if not any(each.accuracy for each in report.conditions):
         return []
@@ -54,25 +54,24 @@ def _accuracy(report: Report, out: Path) -> Path:
                 found.setdefault(f"{name}: {value}", {})[each.name] = estimate
     largest = sorted(found, key=lambda label: -max(each.questions for each in found[label].values()))[:_MOST_BARS]
     labels = [label for label in found if label in largest or label == "all"]
-    figure, (axis,) = _figure(1, height=0.6 + 0.32 * len(labels) + 0.4)
+    figure, (axis,) = new_figure(1, 1, 0.6 + 0.32 * len(labels) + 0.4)
     names = [each.name for each in report.conditions]
     for number, name in enumerate(names):
         shown = [(i, found[label][name]) for i, label in enumerate(labels) if name in found[label]]
         values = np.array([estimate.value for _, estimate in shown])
         errors = np.abs(np.array([[e.value - e.low, e.high - e.value] for _, e in shown]).T)
         places = np.array([i for i, _ in shown]) + (number - (len(names) - 1) / 2) * 0.36
-        axis.barh(places, values, 0.34, xerr=errors, color=COLOURS[name], label=_LABELS[name], ecolor="#444444")
-    shown_labels = [label if len(label) <= 40 else f"{label[:39]}…" for label in map(_drawable, labels)]
+        axis.barh(places, values, 0.34, xerr=errors, color=_COLOURS[name], label=_LABELS[name], ecolor="#444444")
+    shown_labels = [label if len(label) <= 40 else f"{label[:39]}…" for label in map(drawable, labels)]
     axis.set_yticks(range(len(labels)), shown_labels, parse_math=False)  # a category may hold a dollar sign
     axis.invert_yaxis()
-    axis.set_xlim(0, 1)
-    _finish(axis, "Accuracy (95 % intervals)", beside=True)
-    return _write(figure, out)
+    finish(axis, "Accuracy (95 % intervals)", shares="x", legend_beside=True)
+    return _saved(figure, out)
 
 
 def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
     """Tool-use rate and calls per episode, and the IoU of the best zoom box with the object."""
-    figure, (calls, overlap) = _figure(2)
+    figure, (calls, overlap) = new_figure(1, 2, 3.0)
     most = min(12, max((row.calls for row in rows), default=0))
     for number, each in enumerate(report.conditions):
         mine = [row for row in rows if row.condition == each.name]
@@ -80,21 +79,21 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
         shift = (number - (len(report.conditions) - 1) / 2) * 0.4
         label = f"{_LABELS[each.name]}\n(tool-use rate {each.tool_use_rate:.0%})"
         shares = [seen[count] / len(mine) for count in range(most + 1)]
-        calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=COLOURS[each.name], label=label)
+        calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=_COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]
         if ious:
-            overlap.hist(ious, bins=20, range=(0, 1), color=COLOURS[each.name])
+            overlap.hist(ious, bins=20, range=(0, 1), color=_COLOURS[each.name])
     calls.set_xticks(range(most + 1))
-    _finish(calls, "Tool calls per episode (share of episodes)", beside=True)
-    _finish(overlap, "IoU of the best zoom box")
+    finish(calls, "Tool calls per episode (share of episodes)", legend_beside=True)
+    finish(overlap, "IoU of the best zoom box")
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
-    return _write(figure, out)
+    return _saved(figure, out)
 
 
 def _repeats(conditions: Iterable[Condition], out: Path) -> Path:
     """What several answers to each question are worth."""
-    figure, (axis,) = _figure(1, height=3.2)
+    figure, (axis,) = new_figure(1, 1, 3.2)
     for each in conditions:
         for style, name, values in (
             ("-o", "pass@k", [at.passed for at in each.at_k]),
@@ -104,42 +103,17 @@ def _repeats(conditions: Iterable[Condition], out: Path) -> Path:
             shown = [(at.k, value) for at, value in zip(each.at_k, values, strict=True) if value is not None]
             if shown:
                 label = f"{name} {_LABELS[each.name]}"
-                axis.plot(*zip(*shown, strict=True), style, color=COLOURS[each.name], label=label, lw=1.6, ms=4)
+                axis.plot(*zip(*shown, strict=True), style, color=_COLOURS[each.name], label=label, lw=1.6, ms=4)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sorted({at.k for each in conditions for at in each.at_k}))
     axis.get_xaxis().set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_ylim(0, 1.02)
     axis.set_xlabel("k")
-    _finish(axis, "pass@k, maj@k, avg@k")
-    return _write(figure, out)
+    finish(axis, "pass@k, maj@k, avg@k", shares="y")
+    return _saved(figure, out)
 
 
-def _figure(panels: int, height: float = 3.0) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, height), dpi=110, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure, list(np.ravel(figure.subplots(1, panels)))
-
-
-def _finish(axis: Any, title: str, *, beside: bool = False) -> None:
-    axis.set_title(title, fontsize=10, loc="left")
-    axis.grid(alpha=0.25, linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
-    if axis.get_legend_handles_labels()[0]:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {}
-        axis.legend(fontsize=8, frameon=False, **place)
-
-
-def _drawable(label: str) -> str:
-    """Return a label without what no font can draw: control characters and lone surrogates."""
-    return "".join(each if each.isprintable() else "?" for each in label)
-
-
-def _write(figure: Any, out: Path) -> Path:
-    with replacing(out) as beside, warnings.catch_warnings():
+def _saved(figure: Any, out: Path) -> Path:
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a category in a script that the font lacks
-        figure.savefig(beside, format="png", metadata={"Software": None})
+        save(figure, out)
     return out

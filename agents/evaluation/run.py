@@ -14,6 +14,7 @@ from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import replacing
+from deepeyes_env.json_lines import read_lines
 from deepeyes_env.trajectories import read_trajectories
 
 
@@ -103,11 +104,7 @@ def open_run(folder: str | Path) -> Run:
 
 def read_failures(folder: Path) -> dict[int, dict[str, Any]]:
     """Return the episodes that could not be played, by number."""
-    path = folder / FAILURES
-    if not path.is_file():
-        return {}
-    lines = path.read_bytes().splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    records = [json.loads(line) for _, line in read_lines(folder / FAILURES)]
     return {int(record["number"]): record for record in records}
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +11,7 @@ from typing import Any
 from deepeyes_env.agents.run_folder import EARLIER_SCORES, SCORES
 from deepeyes_env.core import RewardTerm
 from deepeyes_env.errors import DataError
-from deepeyes_env.files import append_whole, start_of_last_line
-
-logger = logging.getLogger(__name__)
+from deepeyes_env.json_lines import JSONLinesFile, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +56,8 @@ class ScoreFile:
         begun = judge_of(folder) == dict(judge)
         if path.is_file() and not begun:
             path.replace(folder / EARLIER_SCORES)
-        if begun:
-            _cut_torn_line(path)
+        self._file = JSONLinesFile(path)
         self.done = self.done_by(folder, judge)
-        self._lock = threading.Lock()
-        self._file = path.open("ab", buffering=0)
         if not begun:
             self._append({"scored_by": dict(judge)})
 
@@ -78,13 +70,12 @@ class ScoreFile:
 
     def write(self, score: Score) -> None:
         """Append one score; the last one of an episode counts."""
-        with self._lock:
-            self._append(asdict(score))
-            if not score.error:
-                self.done.add(score.episode)
+        self._append(asdict(score))
+        if not score.error:
+            self.done.add(score.episode)
 
     def _append(self, record: Mapping[str, Any]) -> None:
-        append_whole(self._file, json.dumps(record, default=asdict).encode("ascii") + b"\n")
+        self._file.append(json.dumps(record, default=asdict))
 
     def close(self) -> None:
         """Close the file."""
@@ -108,29 +99,16 @@ def read_scores(folder: Path) -> Iterator[Score]:
         DataError: A whole line is no score.
     """
     path = folder / SCORES
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = json.loads(line)
-                if "scored_by" not in record:
-                    terms = {name: RewardTerm(**term) for name, term in record.pop("terms").items()}
-                    yield Score(**record, terms=terms)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise DataError(f"{path}, line {number}: is no score ({error}); judge the run again") from error
+    for number, line in read_lines(path):
+        try:
+            record = json.loads(line)
+            if "scored_by" not in record:
+                terms = {name: RewardTerm(**term) for name, term in record.pop("terms").items()}
+                yield Score(**record, terms=terms)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"{path}, line {number}: is no score ({error}); judge the run again") from error
 
 
 def last_scores(folder: Path) -> dict[int, Score]:
     """Return the score of each episode."""
     return {score.episode: score for score in read_scores(folder)}
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        whole = start_of_last_line(file)
-        if whole < file.seek(0, os.SEEK_END):
-            logger.warning("%s: cut off a torn last line; its writer was stopped", path)
-            file.truncate(whole)

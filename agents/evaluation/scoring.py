@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -172,7 +172,7 @@ def judge(trajectory: Trajectory, judge: Judge, rubric: RubricLike = ACCURACY) -
     recorder = _RecordingJudge(judge)
     number = number_of(trajectory)
     try:
-        scored = _rubric(rubric).with_judge(recorder)(trajectory)
+        scored = _rubric(rubric).with_judge(recorder).score(replace(trajectory, correct=None), recorder)
     except JudgeError as error:
         return Score(number, prediction=recorder.prediction, error=str(error))
     said = recorder.verdict

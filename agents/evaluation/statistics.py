@@ -200,7 +200,7 @@ def mcnemar(better: int, worse: int) -> float:
     for i in range(min(better, worse) + 1):
         tail += ways
         ways = ways * (flips - i) // (i + 1)
-    return min(1.0, 2 * tail / 2**flips)
+    return min(1.0, float(2 * tail / 2**flips))
 
 
 def newcombe(both: int, better: int, worse: int, total: int) -> Interval:

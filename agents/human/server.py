@@ -35,6 +35,7 @@ _VIEWER = "deepeyes_env.trajectories", "viewer"
 _ASSETS = {
     "": (*_PAGE, "index.html", "text/html"),
     "page.css": (*_PAGE, "page.css", "text/css"),
+    "theme.css": (*_VIEWER, "theme.css", "text/css"),
     "parts.js": (*_VIEWER, "parts.js", "text/javascript"),
     "stage.js": (*_PAGE, "stage.js", "text/javascript"),
     "fields.js": (*_PAGE, "fields.js", "text/javascript"),
@@ -107,6 +108,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((ADDRESS, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log a connection that broke; the standard library would write to standard error."""
         logger.debug("a connection from %s broke", client_address, exc_info=True)
 
 
@@ -118,9 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30  # seconds that a silent connection is kept
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
+        """Answer a POST request."""
         self._answer(self._post)
 
     def _answer(self, act: Callable[[str, bytes], Answer]) -> None:
@@ -220,6 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def log_message(self, format: str, *args: Any) -> None:
+        """Log a request; the standard library would write to standard error."""
         logger.debug(format, *args)
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-import threading
-from collections import OrderedDict
-from concurrent.futures import Future
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from deepeyes_env.agents.openai.pixel_ids import Names
+from deepeyes_env.byte_cache import ByteCache
 from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.codec import Chroma, common_format, encode
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.single_flight import SingleFlight
 
 ImageFormat: TypeAlias = Literal["jpeg", "png"]
+
+_Key: TypeAlias = str | tuple[int, Chroma]
+"""A digest, or what ``Names`` calls an array and how its colours are written."""
 
 
 class DataUrls:
@@ -28,14 +30,10 @@ class DataUrls:
     does (see ``common_format``). The least recently used URLs are dropped when all
     together exceed a budget.
 
-    Attributes:
-        encodes: How many URLs have been written so far.
-        nbytes: How many bytes of URLs are kept.
-
     Args:
         format: How pixels are encoded: ``"jpeg"`` or ``"png"`` (lossless, 3 to 10 times as large).
         quality: JPEG quality, 1 to 100.
-        max_bytes: How many bytes of URLs to keep at most.
+        max_bytes: How many bytes of URLs to keep at most; a single one above it is not kept.
 
     Raises:
         ValueError: ``format`` is unknown, or ``quality`` is out of range.
@@ -46,14 +44,21 @@ class DataUrls:
             raise UsageError(f"image_format={format!r}: must be 'jpeg' or 'png'")
         if not 1 <= quality <= 100:
             raise UsageError(f"quality={quality}: must be between 1 and 100")
-        self.encodes = 0
-        self.nbytes = 0
         self._format: ImageFormat = format
         self._quality = quality
-        self._max_bytes = max_bytes
         self._names = Names()
-        self._kept: OrderedDict[str | tuple[int, Chroma], Future[bytes]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = _KeptUrls(max_bytes, self._names)
+        self._flight: SingleFlight[_Key, bytes] = SingleFlight(self._kept, own_errors=(ImageError,))
+
+    @property
+    def encodes(self) -> int:
+        """How many URLs have been written so far."""
+        return self._kept.written
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of URLs are kept."""
+        return self._kept.nbytes
 
     def __call__(self, image: ImageRef, cut_from: ImageRef | None = None) -> bytes:
         """Return the URL of an image, in ASCII.
@@ -67,26 +72,8 @@ class DataUrls:
             ImageError: The image cannot be decoded.
         """
         chroma = self._chroma_of(cut_from)
-        key = (self._names(image.source), chroma) if isinstance(image.source, np.ndarray) else image.digest
-        with self._lock:
-            self._drop_forgotten()
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-            else:
-                mine = self._kept[key] = Future()
-        if kept is not None:
-            return kept.result()
-        try:
-            url = self._write(image, chroma)
-        except BaseException as error:
-            with self._lock:
-                del self._kept[key]
-            mine.set_exception(error)
-            raise
-        mine.set_result(url)
-        self._count(url)
-        return url
+        key: _Key = (self._names(image.source), chroma) if isinstance(image.source, np.ndarray) else image.digest
+        return self._flight.once(key, lambda: self._write(image, chroma))
 
     def _chroma_of(self, original: ImageRef | None) -> Chroma:
         """Return the resolution of an original's colours; full where there is none, or none that can be read."""
@@ -102,26 +89,30 @@ class DataUrls:
             format, data = self._format, encode(image.pixels(), self._format, self._quality, chroma)
         return b"data:image/%s;base64,%s" % (format.encode(), _base64(data))
 
-    def _count(self, url: bytes) -> None:
-        with self._lock:
-            self.encodes += 1
-            self.nbytes += len(url)
-            while self.nbytes > self._max_bytes and len(self._kept) > 1:
-                oldest, future = next(iter(self._kept.items()))
-                if not future.done():
-                    return
-                self._drop(oldest)
 
-    def _drop_forgotten(self) -> None:
+class _KeptUrls(ByteCache[_Key, bytes]):
+    """URLs by content, without those of pixels that nobody holds any more.
+
+    Attributes:
+        written: How many have been kept or could have been.
+    """
+
+    def __init__(self, max_bytes: int, names: Names) -> None:
+        super().__init__(max_bytes, len)
+        self.written = 0
+        self._names = names
+
+    def get(self, key: _Key, /) -> bytes | None:
+        """Return a URL; ``None`` if it is not kept."""
         while self._names.forgotten:
             number = self._names.forgotten.popleft()
             for chroma in get_args(Chroma):
-                self._drop((number, chroma))
+                self.drop((number, chroma))
+        return super().get(key)
 
-    def _drop(self, key: str | tuple[int, Chroma]) -> None:
-        future = self._kept.pop(key, None)
-        if future is not None:
-            self.nbytes -= len(future.result())
+    def __setitem__(self, key: _Key, url: bytes, /) -> None:
+        self.written += 1
+        super().__setitem__(key, url)
 
 
 def original_or_view(original: ImageRef, view: ImageRef) -> ImageRef:

@@ -62,6 +62,7 @@ class _Server:
 
     @property
     def rests(self) -> bool:
+        """Whether it is left alone for a while after a failure."""
         return time.monotonic() < self.resting_until
 
 
@@ -198,7 +199,7 @@ class Servers:
             words = _words(error)
             if error.status_code < 500 and error.status_code not in WORTH_RETRYING:
                 raise RefusedError(error.status_code, words, server.url, _remedy(error.status_code)) from error
-            retry_after = _seconds(error.response.headers.get("retry-after", ""))
+            retry_after = retry_after_seconds(error.response.headers.get("retry-after", ""))
             raise _PassingError(f"answered {error.status_code}: {words[:500]}", retry_after) from error
         except (ValueError, RecursionError) as error:  # of JSON that openai lets through
             raise _PassingError(f"answered with something else than a chat completion ({error})") from error
@@ -223,7 +224,7 @@ class Servers:
         server.resting_until = time.monotonic() + min(rest, LONGEST_PAUSE)
         if any(not other.rests for other in self._servers):
             return 0.0
-        backoff = FIRST_PAUSE * 2 ** min(attempt, 16) * random.uniform(0.75, 1.25)
+        backoff: float = FIRST_PAUSE * 2 ** min(attempt, 16) * random.uniform(0.75, 1.25)
         return min(max(trouble.retry_after, backoff), LONGEST_PAUSE)
 
     def _gave_up(self, server: _Server, trouble: _PassingError, seconds: float) -> str:
@@ -250,14 +251,14 @@ def _first_choice(answer: Any) -> dict[str, Any]:
     return choice
 
 
-def _seconds(retry_after: str) -> float:
+def retry_after_seconds(header: str) -> float:
     """Read a Retry-After header: seconds, or a date; 0 if it says nothing."""
     try:
-        return max(0.0, float(retry_after))
+        return max(0.0, float(header))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
 

@@ -2,3 +2,7 @@
 
 Heavy: importing this package's modules imports torch and transformers.
 """
+
+from deepeyes_env.extras import require_extra
+
+require_extra("transformers", "torch", "transformers")

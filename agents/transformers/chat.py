@@ -50,9 +50,9 @@ class Chat:
 
     def prompt(self, trajectory: Trajectory) -> TokenSequence:
         """Return the system prompt and the first user message, with the generation prompt at the end."""
-        messages: list[dict[str, Any]] = [_user(self._plain(trajectory.prompt.text))]
+        messages: list[dict[str, Any]] = [_user(self.plain(trajectory.prompt.text))]
         if trajectory.system_prompt:
-            messages.insert(0, {"role": "system", "content": self._plain(trajectory.system_prompt)})
+            messages.insert(0, {"role": "system", "content": self.plain(trajectory.system_prompt)})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return self._context(text, trajectory.prompt)
 
@@ -63,7 +63,7 @@ class Chat:
             message: What the environment answered.
             last_token: Last token that the policy wrote before; its message is ended here if it did not end it.
         """
-        text = self._after_assistant([_user(self._plain(message.text))])
+        text = self._after_assistant([_user(self.plain(message.text))])
         context = self._context(text, message)
         if last_token != self.end_of_turn:
             return context
@@ -90,6 +90,13 @@ class Chat:
         """Return the message that the policy wrote, without the token that ends it."""
         ended = bool(ids) and ids[-1] in self._ends
         return str(self.tokenizer.decode(ids[:-1] if ended else ids, clean_up_tokenization_spaces=False))
+
+    def plain(self, text: str) -> str:
+        """Break up what would be read as a special token: texts come from data, tools, and the policy itself."""
+        for special in self._specials:
+            if special in text:
+                text = text.replace(special, f"{special[0]} {special[1:]}")
+        return text
 
     def _context(self, text: str, message: Message) -> TokenSequence:
         sizes = tuple(image.size for image in message.images)
@@ -120,13 +127,6 @@ class Chat:
         if not mark or not after:
             raise UsageError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
         return str(after)
-
-    def _plain(self, text: str) -> str:
-        """Break up what would be read as a special token: texts come from data, tools, and the policy itself."""
-        for special in self._specials:
-            if special in text:
-                text = text.replace(special, f"{special[0]} {special[1:]}")
-        return text
 
 
 def written(tokens: PolicyTokens) -> TokenSequence:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.ref import Image
+from deepeyes_env.images.codec import Image
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

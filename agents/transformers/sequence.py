@@ -53,11 +53,17 @@ class TokenSequence:
         )
 
 
-def buckets(items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
-    """Divide what is to be padded together by like length, shortest first; equal lengths keep their order."""
+def buckets(items: Iterable[T], length: Callable[[T], int], ratio: float = BUCKET_RATIO) -> list[list[T]]:
+    """Divide what is to be padded together by like length, shortest first; equal lengths keep their order.
+
+    Args:
+        items: What is to be divided.
+        length: Returns the length of one.
+        ratio: How many times as long as the shortest of its bucket one may be.
+    """
     divided: list[list[T]] = []
     for item in sorted(items, key=length):
-        if divided and length(item) <= BUCKET_RATIO * length(divided[-1][0]):
+        if divided and length(item) <= ratio * length(divided[-1][0]):
             divided[-1].append(item)
         else:
             divided.append([item])

@@ -16,7 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.registry import load_installed_plugins, load_plugins
+from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
 
 COMMANDS = {
     "rollout": "deepeyes_env.agents.cli.rollout:rollout",
@@ -48,6 +48,16 @@ class Commands(TyperGroup):
         """Import a command by name; ``None`` if there is none."""
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed.
+
+        Raises:
+            UnknownNameError: There is none; the message has the nearest name.
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; with ``--debug`` every error shows its traceback."""
         try:
@@ -57,7 +67,9 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            Console(stderr=True).print(f"[red]Error:[/] {one_line(error)}", highlight=False, soft_wrap=True)
+            Console(stderr=True).print(
+                f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
+            )
             raise typer.Exit(1) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -14,6 +13,7 @@ from deepeyes_env.data.rows import OnError
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
 from deepeyes_env.errors import DataError
+from deepeyes_env.registry import nearest
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
 """Names of the built-in procedural tasks: the whole one, and the easy one that the tiny policy plays."""
@@ -138,5 +138,5 @@ def _hint(path: Path) -> str:
     """Name what is near ``path`` in name and can be loaded."""
     beside = list(path.parent.iterdir()) if path.parent.is_dir() else []
     found = {other.name: str(other) for other in beside if _is_loadable(other)}
-    near = difflib.get_close_matches(path.name, [*found, *BUILT_IN], n=3)
+    near = nearest(path.name, [*found, *BUILT_IN], n=3)
     return f" Did you mean {' or '.join(found.get(name, name) for name in near)}?" if near else ""

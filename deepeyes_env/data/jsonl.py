@@ -9,7 +9,6 @@ question without tools), ``data_source`` and ``metadata`` (any object). Blank li
 from __future__ import annotations
 
 import codecs
-import difflib
 import hashlib
 import json
 from array import array
@@ -24,6 +23,7 @@ from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.registry import unknown_name
 
 KEYS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")
 
@@ -78,9 +78,7 @@ def _line_offsets(path: Path) -> array[int]:
 def _sample(record: dict[str, Any], *, default_id: str, folder: Path) -> Sample:
     for key in record:
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"unknown key {key!r}; {hint}Known keys: {', '.join(KEYS)}")
+            raise unknown_name("key", key, KEYS)
     env_name = record.get("env_name", "")
     metadata = record.get("metadata", {})
     if not isinstance(metadata, dict):

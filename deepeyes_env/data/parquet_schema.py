@@ -73,10 +73,10 @@ def _column_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
     from pyarrow import types
 
     def is_text(kind: Any) -> bool:
-        return types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+        return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
     def is_bytes(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind))
 
     def has(kind: Any, **fields: Callable[[Any], bool]) -> bool:
         return types.is_struct(kind) and all(

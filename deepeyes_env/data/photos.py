@@ -19,8 +19,9 @@ from deepeyes_env.data.visual_search.dataset import MIN_DETAIL, Split, VisualSea
 from deepeyes_env.data.visual_search.questions import TASKS, Task
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
-from deepeyes_env.images.ref import Image, ImageRef
+from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-from deepeyes_env import protocols
 from deepeyes_env.envs.toolbox import TOOLBOXES, register_toolbox
 from deepeyes_env.images.box_sides import MIN_SIDE_V2
 from deepeyes_env.images.views import MIN_SIDE
@@ -18,12 +17,10 @@ def register_builtin() -> None:
     warnings.filterwarnings("ignore", r".*VisualToolbox-v\d is out of date", DeprecationWarning)
     rotate = RotateTool()
     enlarging = ZoomTool(enlarge_to=MIN_SIDE)  # as the original's v3 to v5 do
-    register_toolbox(
-        "VisualToolbox-v1", tools=[ImagePathZoomTool(), rotate], protocol=protocols.V1, rubric="deepeyes_v1"
-    )
-    register_toolbox("VisualToolbox-v2", tools=[ZoomTool(min_side=MIN_SIDE_V2), rotate], protocol=protocols.V2)
-    register_toolbox("VisualToolbox-v3", tools=[enlarging], protocol=protocols.V3)
-    register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol=protocols.V4)
-    register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol=protocols.V5)
-    register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol=protocols.NativeProtocol())
+    register_toolbox("VisualToolbox-v1", tools=[ImagePathZoomTool(), rotate], protocol="v1", rubric="deepeyes_v1")
+    register_toolbox("VisualToolbox-v2", tools=[ZoomTool(min_side=MIN_SIDE_V2), rotate], protocol="v2")
+    register_toolbox("VisualToolbox-v3", tools=[enlarging], protocol="v3")
+    register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol="v4")
+    register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol="v5")
+    register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol="native")
     TOOLBOXES.protect()

@@ -11,7 +11,7 @@ import gymnasium as gym
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.protocols import V2, PlainProtocol, Protocol
+from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, get_protocol
 from deepeyes_env.registry import Registry, letters_and_digits
 from deepeyes_env.rewards import RubricLike
 from deepeyes_env.tools import Tool, ToolLike, get_tool
@@ -85,7 +85,7 @@ def register_toolbox(
     id: str,
     *,
     tools: Sequence[ToolLike],
-    protocol: Protocol = V2,
+    protocol: ProtocolLike = "v2",
     rubric: RubricLike | None = "deepeyes",
     **kwargs: Any,
 ) -> Toolbox:
@@ -94,19 +94,20 @@ def register_toolbox(
     Args:
         id: Environment id in Gymnasium's form, such as ``"MyToolbox-v0"``.
         tools: Names of registered tools, tools, or tool classes.
-        protocol: How the policy writes calls and answers; by default ``<tool_call>`` JSON, as in the original's v2.
+        protocol: How the policy writes calls and answers: a registered protocol's name, or a protocol; by default
+            ``<tool_call>`` JSON, as in the original's v2.
         rubric: A preset's name, a rubric, or ``None``.
         **kwargs: Default keyword arguments of ``VisualToolboxEnv`` for this id.
 
     Raises:
-        UnknownNameError: A tool's name is not registered.
+        UnknownNameError: The name of a tool or of the protocol is not registered.
         UsageError: Two tools have the same name, or a toolbox of the package has that name.
     """
     resolved = tuple(get_tool(tool) for tool in tools)
     names = [tool.name for tool in resolved]
     if len(set(names)) < len(names):
         raise UsageError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
-    toolbox = Toolbox(id, resolved, protocol, rubric)
+    toolbox = Toolbox(id, resolved, get_protocol(protocol), rubric)
     TOOLBOXES.register(id, toolbox)
     gym.register(
         id,

@@ -18,16 +18,19 @@ from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ViewBudget
-from deepeyes_env.images.frames import FRAMES, Frame
+from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_message
+from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
 from deepeyes_env.tools import ToolContext
 
 Observation = dict[str, Any]
+
+RESET_OPTIONS = ("index", "sample")
 
 
 class VisualToolboxEnv(gym.Env[Observation, Any]):
@@ -83,10 +86,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         store: ImageStore | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if frame not in FRAMES:
-            raise UsageError(f"frame={frame!r}: must be one of {', '.join(FRAMES)}")
+        check_frame_name(frame)
         if resize not in get_args(FitMode):
-            raise UsageError(f"resize={resize!r}: must be one of {', '.join(get_args(FitMode))}")
+            raise unknown_name("way to resize", resize, get_args(FitMode))
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UsageError(f"render_mode={render_mode!r}: must be one of {self.metadata['render_modes']} or None")
         self.dataset: Dataset = load(dataset)
@@ -128,15 +130,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             options: ``{"index": i}`` for the i-th sample of the data set, or ``{"sample": Sample(...)}``.
 
         Raises:
-            ValueError: An unknown option.
+            UnknownNameError: An unknown option.
             IndexError: The index is outside the data set.
             DataError, ImageError: The sample cannot be read; names it.
         """
         super().reset(seed=seed)
         options = options or {}
-        unknown = set(options) - {"index", "sample"}
-        if unknown:
-            raise UsageError(f"reset: unknown option {sorted(unknown)[0]!r}; known: 'index', 'sample'")
+        if unknown := set(options) - set(RESET_OPTIONS):
+            raise unknown_name("option of reset", sorted(unknown)[0], RESET_OPTIONS)
         drawn = int(self.np_random.integers(len(self.dataset)))
         sample: Sample | None = options.get("sample")
         self._index = None

@@ -14,6 +14,7 @@ from PIL import JpegImagePlugin
 from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.png import encode_png
+from deepeyes_env.registry import unknown_name
 
 Image: TypeAlias = NDArray[np.uint8]
 """Pixels of an image: an array of shape ``(height, width, 3)``, dtype ``uint8``, RGB."""
@@ -174,7 +175,7 @@ def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int =
         return encoded
     if format == "png":
         return encode_png(pixels)
-    raise UsageError(f"unknown image format {format!r}; write 'png' or 'jpeg'")
+    raise unknown_name("image format", format, ("jpeg", "png"))
 
 
 def _error(name: str, reason: str) -> ImageError:

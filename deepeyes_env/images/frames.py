@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias, get_args
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import unknown_name
 
 BBox: TypeAlias = tuple[float, float, float, float]
 """A bounding box ``(x1, y1, x2, y2)``: left, top, right, bottom; right and bottom are exclusive."""
@@ -28,6 +28,16 @@ Frame: TypeAlias = Literal["native", "view", "norm1000", "unit"]
 FRAMES: tuple[Frame, ...] = get_args(Frame)
 
 
+def check_frame_name(frame: str) -> None:
+    """Check that there is such a coordinate frame.
+
+    Raises:
+        UnknownNameError: There is not; the message has the nearest name.
+    """
+    if frame not in FRAMES:
+        raise unknown_name("coordinate frame", frame, FRAMES)
+
+
 def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
     """Return the width and height of the whole image, written in ``frame``.
 
@@ -37,7 +47,7 @@ def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
         view: Size of the image as the observation showed it, ``(width, height)`` in pixels.
 
     Raises:
-        ValueError: ``frame`` is not a known frame.
+        UnknownNameError: ``frame`` is not a known frame.
     """
     match frame:
         case "native":
@@ -48,7 +58,7 @@ def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
             return (1000.0, 1000.0)
         case "unit":
             return (1.0, 1.0)
-    raise UsageError(f"unknown coordinate frame {frame!r}; known frames: {', '.join(FRAMES)}")
+    raise unknown_name("coordinate frame", frame, FRAMES)
 
 
 def to_native(box: BBox, frame: Frame, native: Size, view: Size) -> BBox:

@@ -13,6 +13,7 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import PixelBox, Size
+from deepeyes_env.registry import unknown_name
 
 FitMode: TypeAlias = Literal["exact", "fast"]
 """How ``fit`` scales: ``exact`` like Pillow (and so the models' processors), ``fast`` by torch."""
@@ -87,7 +88,7 @@ def fit(pixels: Image, size: Size, mode: FitMode = "exact") -> Image:
     if width < 1 or height < 1:
         raise UsageError(f"cannot scale an image to {width} x {height}: both sides must be at least 1")
     if mode not in ("exact", "fast"):
-        raise UsageError(f"unknown mode {mode!r}; write 'exact' or 'fast'")
+        raise unknown_name("way to resize", mode, ("exact", "fast"))
     if pixels.shape[:2] == (height, width):
         return _read_only(pixels)
     if mode == "fast":
@@ -102,7 +103,7 @@ def _torch_resize(pixels: Image, size: Size) -> Image:
     if min(pixels.strides) < 0:
         pixels = np.ascontiguousarray(pixels)  # torch knows no negative strides.
     try:
-        source = torch.from_dlpack(pixels)  # from_numpy warns of read-only memory.
+        source = torch.utils.dlpack.from_dlpack(pixels)  # from_numpy warns of read-only memory.
     except BufferError:  # numpy before 2.1 or torch before 2.9 cannot hand over read-only memory.
         source = torch.from_numpy(pixels.copy())
     # The batch axis goes in front of the permutation, so that torch sees channels-last memory and writes the same.

@@ -41,7 +41,10 @@ class Renderable(Protocol):
 
 
 ImageSource: TypeAlias = bytes | Path | Image | Renderable
+"""Where the pixels of an image come from: encoded bytes, a file, an array or a recipe."""
+
 ImageLike: TypeAlias = "ImageRef | bytes | bytearray | str | Path | PILImage.Image | NDArray[Any] | Renderable"
+"""Whatever names or holds an image; ``ImageRef.of`` makes a reference of it."""
 
 
 class ImageRef:

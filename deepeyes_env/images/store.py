@@ -7,19 +7,18 @@ import os
 import sys
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepeyes_env.errors import ImageError, UsageError
+from deepeyes_env.byte_cache import ByteCache
+from deepeyes_env.errors import ImageError
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import FitMode, fit
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget, shown_size
+from deepeyes_env.single_flight import SingleFlight
 
 _Key: TypeAlias = tuple[str | int, ...]
 
@@ -38,8 +37,6 @@ class ImageStore:
     """
 
     def __init__(self, max_bytes: int = 2 * 2**30) -> None:
-        if max_bytes < 0:
-            raise UsageError(f"max_bytes={max_bytes}: must not be negative")
         self.max_bytes = max_bytes
         self._clear()
         if sys.platform != "win32":
@@ -48,15 +45,15 @@ class ImageStore:
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, Image] = OrderedDict()
-        self._pending: dict[_Key, Future[Image]] = {}
-        self._nbytes = 0
+        self._kept: ByteCache[_Key, Image] = ByteCache(self.max_bytes, lambda pixels: pixels.nbytes)
+        # Equal images may have other names, and what an error says about an image begins with its name.
+        self._flight: SingleFlight[_Key, Image] = SingleFlight(self._kept, own_errors=(ImageError,))
         self._decodes = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of pixels kept now."""
-        return self._nbytes
+        return self._kept.nbytes
 
     @property
     def decodes(self) -> int:
@@ -78,7 +75,7 @@ class ImageStore:
         if isinstance(ref.source, np.ndarray):
             return ref.source
         loaded = ref.loaded()
-        return self._get((loaded.digest,), lambda: self._decode(loaded))
+        return self._flight.once((loaded.digest,), lambda: self._decode(loaded))
 
     def view(self, ref: ImageRef, budget: ViewBudget | None, mode: FitMode = "exact") -> Image:
         """Return an image as the environment shows it: at ``shown_size``, read-only.
@@ -94,7 +91,7 @@ class ImageStore:
         size = shown_size(loaded.size, budget)
         if size == loaded.size:
             return self.pixels(loaded)
-        return self._get((loaded.digest, *size, mode), lambda: fit(self.pixels(loaded), size, mode))
+        return self._flight.once((loaded.digest, *size, mode), lambda: fit(self.pixels(loaded), size, mode))
 
     def size(self, ref: ImageRef) -> Size:
         """Return ``(width, height)`` of an image in native pixels, without decoding it.
@@ -108,43 +105,6 @@ class ImageStore:
         with self._lock:
             self._decodes += 1
         return ref.pixels()
-
-    def _get(self, key: _Key, make: Callable[[], Image]) -> Image:
-        """Return what is kept under ``key``, or make it, while others who ask for it wait for the one who makes it."""
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-                return kept
-            others = self._pending.get(key)
-            if others is None:
-                mine = self._pending[key] = Future()
-        if others is not None:
-            try:
-                return others.result()
-            except ImageError:
-                return make()  # which says the same about the image that was asked for here, by its own name
-        try:
-            pixels = make()
-        except BaseException as error:
-            with self._lock:
-                self._pending.pop(key, None)
-            mine.set_exception(error)
-            raise
-        with self._lock:
-            self._pending.pop(key, None)
-            self._keep(key, pixels)
-        mine.set_result(pixels)
-        return pixels
-
-    def _keep(self, key: _Key, pixels: Image) -> None:
-        if pixels.nbytes > self.max_bytes:
-            return
-        self._kept[key] = pixels
-        self._nbytes += pixels.nbytes
-        while self._nbytes > self.max_bytes:
-            _, dropped = self._kept.popitem(last=False)
-            self._nbytes -= dropped.nbytes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (shared_store, ()) if self is _SHARED else (ImageStore, (self.max_bytes,))

@@ -47,24 +47,36 @@ class ViewBudget:
     def fit(self, size: Size) -> Size:
         """Return the ``(width, height)`` in pixels at which an image of ``size`` is shown.
 
-        Equal to ``smart_resize`` wherever that gives a size that it would itself leave alone. For needles it does not:
-        it raises above a side ratio of 200, rounds others to above 200, or exceeds ``max_pixels``, so that a processor
+        Equal to ``resized`` wherever that is a size that a processor would leave alone. For needles it is not: it
+        raises above a side ratio of 200, rounds others to above 200, or exceeds ``max_pixels``, so that a processor
         would refuse the view or scale it a second time, and boxes written on it would mean other pixels. Here the
         ratio is brought to 200 and ``max_pixels`` holds.
         """
-        width, height = bound_aspect_ratio(size)
+        bounded = bound_aspect_ratio(size)
+        w, h = self.resized(bounded)
+        if w * h > self.max_pixels:
+            w, h = self._shrunk(bounded)
+        return (min(w, self._longest(h)), h) if w > h else (w, min(h, self._longest(w)))
+
+    def resized(self, size: Size) -> Size:
+        """Return the ``(width, height)`` to which a processor with this budget brings an image: ``smart_resize``."""
+        width, height = size
         factor = self.factor
         w = max(factor, round(width / factor) * factor)
         h = max(factor, round(height / factor) * factor)
+        if w * h > self.max_pixels:
+            return self._shrunk(size)
         if w * h < self.min_pixels:
             grow = math.sqrt(self.min_pixels / (width * height))
-            w = math.ceil(width * grow / factor) * factor
-            h = math.ceil(height * grow / factor) * factor
-        if w * h > self.max_pixels:
-            shrink = math.sqrt(width * height / self.max_pixels)
-            w = max(factor, math.floor(width / shrink / factor) * factor)
-            h = max(factor, math.floor(height / shrink / factor) * factor)
-        return (min(w, self._longest(h)), h) if w > h else (w, min(h, self._longest(w)))
+            return (math.ceil(width * grow / factor) * factor, math.ceil(height * grow / factor) * factor)
+        return (w, h)
+
+    def _shrunk(self, size: Size) -> Size:
+        """Return the size that an image of too many pixels is scaled down to."""
+        width, height = size
+        shrink = math.sqrt(width * height / self.max_pixels)
+        w, h = (max(self.factor, math.floor(side / shrink / self.factor) * self.factor) for side in (width, height))
+        return (w, h)
 
     def _longest(self, short: int) -> int:
         """Return the longest side that may go with a short one."""

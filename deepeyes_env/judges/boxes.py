@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import FRAMES, BBox, Frame, Size, iou, is_finite_box, to_native
+from deepeyes_env.images.frames import BBox, Frame, Size, check_frame_name, iou, is_finite_box, to_native
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.markup import without_tokens
 
@@ -107,8 +107,7 @@ class BoxJudge:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.frame not in FRAMES:
-            raise UsageError(f"BoxJudge(frame={self.frame!r}): must be one of {', '.join(FRAMES)}")
+        check_frame_name(self.frame)
         if not 0 < self.threshold <= 1:
             raise UsageError(f"BoxJudge(threshold={self.threshold}): must be above 0 and at most 1")
 

@@ -10,8 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,11 @@ from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.llm_cache import JudgementCache
 from deepeyes_env.judges.llm_endpoint import ChatEndpoint, api_key_of, check_url
 from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, one_line, read_judgement
+from deepeyes_env.registry import unknown_name
+from deepeyes_env.single_flight import SingleFlight
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds before the question is asked again, and at most; it doubles from one to the next."""
 
 
 class LLMJudge:
@@ -75,7 +77,7 @@ class LLMJudge:
             raise UsageError("LLMJudge(model=''): name the model as the server does")
         check_url(base_url)
         if isinstance(prompt, str) and prompt not in PROMPTS:
-            raise UsageError(f"LLMJudge(prompt={prompt!r}): known prompts: {', '.join(sorted(PROMPTS))}")
+            raise unknown_name("judge prompt", prompt, PROMPTS)
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),
@@ -108,7 +110,7 @@ class LLMJudge:
         case = Case.of(sample, prediction)
         asked = [self.model, self.seed, self.prompt.version, case.text]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-        score = self._open().once(key, lambda: self._recall(key, case))
+        score = self._open().flight.once(key, lambda: self._recall(key, case))
         return Verdict(score, "llm", f"{self.model} says {'right' if score else 'wrong'}")
 
     async def judge(self, prediction: str, sample: Sample) -> Verdict:
@@ -128,7 +130,7 @@ class LLMJudge:
         endpoint, messages = self._open().endpoint, self.prompt.messages(case)
         for attempt in range(self._retries + 1):
             if attempt:
-                time.sleep(min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0))
+                time.sleep(min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0))
             try:
                 reply = endpoint.complete(messages, self.seed + attempt, self._max_tokens)
                 return float(read_judgement(reply, case.code))
@@ -165,24 +167,4 @@ class _Live:
         self.owner = os.getpid()
         self.endpoint = endpoint
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="judge")
-        self._lock = threading.Lock()
-        self._running: dict[str, Future[float]] = {}
-
-    def once(self, key: str, find: Callable[[], float]) -> float:
-        """Return what ``find`` returns, or what it returns to the thread that runs it for the same key already."""
-        with self._lock:
-            running = self._running.get(key)
-            mine = self._running.setdefault(key, Future())
-        if running is not None:
-            return running.result()
-        try:
-            mine.set_result(find())
-        except Exception as error:
-            mine.set_exception(error)
-        except BaseException as error:
-            mine.set_exception(JudgeError(f"interrupted by {error!r}"))
-            raise
-        finally:
-            with self._lock:
-                del self._running[key]
-        return mine.result()
+        self.flight: SingleFlight[str, float] = SingleFlight()

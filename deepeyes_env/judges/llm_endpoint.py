@@ -73,7 +73,7 @@ class ChatEndpoint:
                 )
         except self._openai.OpenAIError as error:
             raise JudgeError(f"LLMJudge: {self._where}: {self._explain(error)}") from error
-        return _content(response.http_response.text)
+        return content_of(response.http_response.text)
 
     def _explain(self, error: openai.OpenAIError) -> str:
         if isinstance(error, self._openai.APITimeoutError):
@@ -142,7 +142,12 @@ def on_this_machine(url: str) -> bool:
         return host == "localhost"
 
 
-def _content(body: str) -> str:
+def content_of(body: str) -> str:
+    """Return the text of the message in a chat completion.
+
+    Raises:
+        UnreadableReplyError: It is none, holds no text, or was cut off.
+    """
     try:
         choice = json.loads(body)["choices"][0]
         content, finish = choice["message"]["content"], choice.get("finish_reason")

@@ -31,7 +31,7 @@ def load() -> Callable[[str, str], bool | None]:
 
     def read(text: str) -> list[Any]:
         # In a box the whole text counts: outside, math-verify would take the last number of "13 or 12".
-        return parse(f"\\boxed{{{text}}}", latex, fallback_mode="no_fallback", parsing_timeout=None)
+        return list(parse(f"\\boxed{{{text}}}", latex, fallback_mode="no_fallback", parsing_timeout=None))
 
     def compare(prediction: str, answer: str) -> bool | None:
         gold, given = read(answer), read(prediction)

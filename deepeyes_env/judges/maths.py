@@ -22,8 +22,10 @@ from deepeyes_env.judges.quantities import asks_percentage
 
 logger = logging.getLogger(__name__)
 
+WORKER = Path(__file__).with_name("math_worker.py")
+"""The script that runs math-verify."""
+
 _LONGEST = 500  # characters; math-verify takes seconds for deeply nested expressions beyond
-_WORKER = Path(__file__).with_name("math_worker.py")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MATHEMATICAL = re.compile(r"[0-9\\+*/^=<>]")
 _CHOICE = re.compile(r"\s*\(?[A-Z][).:]")
@@ -85,6 +87,11 @@ class MathJudge:
             return None
         equal = self._ask(given, expected)
         return None if equal is None else Verdict(float(equal), "math", "equal" if equal else "not equal")
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Id of the process that runs math-verify; ``None`` before the first expression."""
+        return None if self._worker is None else self._worker.process.pid
 
     def _ask(self, prediction: str, answer: str) -> bool | None:
         with self._lock:
@@ -178,8 +185,8 @@ class _Worker:
         # The script does not import this package, and finds math-verify wherever this process does.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER), repr(seconds)],
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(WORKER), repr(seconds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -189,33 +196,34 @@ class _Worker:
         except OSError as error:
             raise JudgeError(f"MathJudge: cannot start {sys.executable} to run math-verify: {error}") from error
         self.pid = os.getpid()
-        self._stop = weakref.finalize(self, _stop, self._process, self.pid)
+        self._stop = weakref.finalize(self, _stop, self.process, self.pid)
         problem: object
         try:
             problem = self._read()
         except EOFError:
-            problem = f"it ended with status {self._process.wait()}"
+            problem = f"it ended with status {self.process.wait()}"
         if problem is not None:
             self._stop()
             raise JudgeError(f"MathJudge: math-verify does not start: {problem}")
 
     def ask(self, prediction: str, answer: str) -> bool | None:
         """Compare two expressions; ``None`` if one does not parse. Raises EOFError if they ended the process."""
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps([prediction, answer]) + "\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(json.dumps([prediction, answer]) + "\n")
+            self.process.stdin.flush()
             return self._read()
         except (BrokenPipeError, EOFError):
             self._stop()
             raise EOFError from None
 
     def _read(self) -> bool | None:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line.endswith("\n"):
             raise EOFError
-        return json.loads(line)
+        verdict: bool | None = json.loads(line)
+        return verdict
 
 
 def _stop(process: subprocess.Popen[str], owner: int) -> None:

@@ -20,7 +20,10 @@ from deepeyes_env.judges.units import asked_unit, ratio
 from deepeyes_env.judges.values import claimed_quantity
 
 _MAX_DIGITS = 12
-_PI = re.compile(r"(\d+(?:\.\d+)?)? ?\\*? ?(?:π|\\?pi)(?: ?/ ?(\d+))?")
+_LARGEST = 10 ** (2 * _MAX_DIGITS)
+# Given for a number whose unit measures something else: decided, and equal to none.
+_NO_ANSWER = Fraction(_LARGEST - 1)
+_PI = re.compile(r"(\d+(?:\.\d+)?)? ?\*? ?(?:π|\\?pi)(?: ?/ ?([1-9]\d{0,3}))?")
 _ITEM_ENDS = re.compile(r"[,;]|(?<=\d)\s*-\s*(?=\d)|\b(?:and|to|und|et|y|e)\b|[到和至与]")
 _LIST_WORDS = COMMON | {"between", "list", "years"}
 _BRACKETS = re.compile(r"[\[\](){}'\"]")
@@ -52,17 +55,18 @@ class RoundingJudge:
         if sample.options or kind not in ("integer", "float", "list") or len(prediction) >= MAX_ANSWER_LENGTH:
             return None
         if kind == "list":
-            read = _list_of(prediction, sample.question)
-            given, expected = [read] if read is not None else [], _list_of(sample.answer, "")
+            given, expected, plainly = [_list_of(prediction, sample.question)], _list_of(sample.answer, ""), True
         else:
-            given = [(number,) for number in _numbers(prediction, sample)]
-            right_number = _number(read_quantity(key(unboxed(sample.answer))))
-            expected = None if right_number is None else (right_number,)
-        if not given or expected is None:
+            numbers, plainly = _numbers(prediction, sample)
+            given = [_bounded(number) for number in numbers]
+            expected = _bounded(_value(read_quantity(key(unboxed(sample.answer)))))
+        read = [one for one in given if one is not None]
+        if not read or expected is None:
             return None
         places = _places(sample, kind)
-        right = any(_equal(one, expected, places) for one in given)
-        return Verdict(float(right), "rounding", "equal" if right else "another number")
+        if any(_equal(one, expected, places) for one in read):
+            return Verdict(1.0, "rounding", "equal")
+        return Verdict(0.0, "rounding", "another number") if plainly else None
 
 
 def _places(sample: Sample, kind: str) -> int | None:
@@ -83,21 +87,23 @@ def _equal(given: Sequence[Fraction], expected: Sequence[Fraction], places: int 
     )
 
 
-def _numbers(prediction: str, sample: Sample) -> list[Fraction]:
-    """Return the number that an answer gives, in the unit that is asked for; two for a percentage, none for none."""
+def _numbers(prediction: str, sample: Sample) -> tuple[list[Fraction], bool]:
+    """Return the number that an answer gives, in the unit that is asked for, and whether it is plainly meant.
+
+    Two for a percentage where one is asked for, none for none.
+    """
     question = sample.question.casefold()
     claimed = claimed_quantity(prediction, sample.question, approximate=True)
     if claimed is None:
         constant = _PI.fullmatch(key(plain(prediction)))
-        return [Fraction(math.pi) * Fraction(constant[1] or 1) / int(constant[2] or 1)] if constant else []
-    number, unit = _number(claimed.quantity), claimed.quantity.unit
-    if number is None:
-        return []
+        return ([Fraction(math.pi) * Fraction(constant[1] or 1) / int(constant[2] or 1)] if constant else []), True
+    number, unit = claimed.quantity.value, claimed.quantity.unit
     if unit == "%":
-        return [number / 100, number] if asks_percentage(question) else [number / 100]
+        return ([number / 100, number] if asks_percentage(question) else [number / 100]), claimed.plain
     factor = ratio(unit, str(sample.metadata.get("unit") or asked_unit(question)).casefold()) if unit else None
-    # A unit that measures something else: as wrong as any other number, and none is equal to infinity.
-    return [number if factor is None else number * factor] if factor != 0 else [Fraction(10) ** (2 * _MAX_DIGITS)]
+    if factor == 0:
+        return [_NO_ANSWER], claimed.plain
+    return [number if factor is None else number * factor], claimed.plain
 
 
 def _list_of(text: str, question: str) -> tuple[Fraction, ...] | None:
@@ -105,17 +111,23 @@ def _list_of(text: str, question: str) -> tuple[Fraction, ...] | None:
     said = _BRACKETS.sub(" ", without_lead(key(text)))
     subject = set(listed_words(question))
     items = [item for item in (_item(part, subject) for part in _ITEM_ENDS.split(said)) if item]
-    numbers = [_number(read_quantity(item)) for item in items]
-    found = tuple(number for number in numbers if number is not None)
-    return found if found and len(found) == len(numbers) else None
+    values = [_value(read_quantity(item)) for item in items]
+    found = tuple(value for value in values if value is not None and abs(value) < _LARGEST)
+    return found if found and len(found) == len(values) else None
 
 
 def _item(text: str, subject: set[str]) -> str:
     """Return one item of a list without the words around it that say nothing."""
     if not _DIGIT.search(text):
         return "" if all(word in _LIST_WORDS or word in subject for word in _WORD.findall(text)) else text
-    return " ".join(word for word in text.split() if not (word in _LIST_WORDS or word in subject)).strip(": =.")
+    kept = [word for word in text.split() if _DIGIT.search(word) or not (word in _LIST_WORDS or word in subject)]
+    return " ".join(kept).strip(": =.")
 
 
-def _number(quantity: Quantity | None) -> Fraction | None:
-    return quantity.value if quantity is not None and abs(quantity.value) < 10**_MAX_DIGITS else None
+def _value(quantity: Quantity | None) -> Fraction | None:
+    return None if quantity is None else quantity.value
+
+
+def _bounded(value: Fraction | None) -> tuple[Fraction] | None:
+    """Return a number as a list of one; ``None`` for one that is too large to be rounded."""
+    return (value,) if value is not None and abs(value) < _LARGEST else None

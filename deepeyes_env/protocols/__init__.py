@@ -6,17 +6,23 @@ The numbered ones follow the original's toolboxes: what they read and how many c
 from deepeyes_env.protocols.native import RETURNED, NativeProtocol, read_message, result_texts, without_images
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
+from deepeyes_env.protocols.registry import (
+    PROTOCOLS,
+    V1,
+    V2,
+    V3,
+    V4,
+    V5,
+    ProtocolLike,
+    get_protocol,
+    register_protocol,
+)
 from deepeyes_env.protocols.tagged import TaggedProtocol
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag
 
-V1 = TaggedProtocol(keep="first")
-V2 = TaggedProtocol(keep="last")
-V3 = TaggedProtocol(opening="```json", closing="```", style="flat", keep="last", explain=False)
-V4 = TaggedProtocol(style="flat", keep="last", explain=False)
-V5 = TaggedProtocol(keep="first", max_calls=3)
-
 __all__ = [
     "ANSWER",
+    "PROTOCOLS",
     "RETURNED",
     "THINK",
     "TOOL_CALL",
@@ -32,11 +38,14 @@ __all__ = [
     "ParsedMessage",
     "PlainProtocol",
     "Protocol",
+    "ProtocolLike",
     "Tag",
     "TaggedProtocol",
+    "get_protocol",
     "neutral",
     "quote",
     "read_message",
+    "register_protocol",
     "result_texts",
     "without_images",
 ]

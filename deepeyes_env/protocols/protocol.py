@@ -28,6 +28,7 @@ class MalformedCall:
 
 
 ParsedCall: TypeAlias = ToolCall | MalformedCall
+"""What was found in a message where a call stands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,15 @@ class Tag(NamedTuple):
 
 
 THINK = Tag.named("think")
+"""Around a thought."""
+
 ANSWER = Tag.named("answer")
+"""Around the final answer."""
+
 TOOL_CALL = Tag.named("tool_call")
+"""Around a tool call, in the dialects that do not choose other marks."""
+
 TOOL_RESPONSE = Tag.named("tool_response")
+"""Around what a tool returned."""
+
 TOOLS = Tag.named("tools")

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
-from deepeyes_env.judges import ChainJudge, Judge, MathJudge, RuleJudge
+from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.judges.maths import math_verify_installed
 from deepeyes_env.registry import Registry
 from deepeyes_env.rewards import terms
@@ -39,13 +39,14 @@ RUBRICS: Registry[BaseRubric] = Registry("rubric")
 """Every rubric that has a name."""
 
 register_rubric = RUBRICS.register
+"""Make a rubric known by a name, ``register_rubric("mine", Rubric([...]))``; see ``Registry.register``."""
 
 
 def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     r"""Return a rubric by name, or the given one, with another judge where one is given.
 
     Rubrics are immutable and shared: the same name gives the same object. Presets judge by ``RuleJudge``, and
-    answers in ``\boxed{}`` by ``MathJudge`` first where math-verify is installed.
+    answers in ``\boxed{}`` by the judge ``math`` where math-verify is installed.
 
     Args:
         rubric: Name of a preset or of a registered rubric; or a rubric.
@@ -108,7 +109,7 @@ def _by_source(visual: list[Term], math: list[Term]) -> RoutedRubric:
 
 @cache
 def _math_judge() -> Judge:
-    return ChainJudge(MathJudge(), RuleJudge()) if math_verify_installed() else RuleJudge()
+    return make_judge("math" if math_verify_installed() else "rules")
 
 
 for _name, _rubric in _presets().items():

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from deepeyes_env.core import RewardTerm, Trajectory
-from deepeyes_env.errors import JudgeError, ScoringError, UsageError
+from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.rewards.answers import AnswerRule, last_answer
 from deepeyes_env.rewards.evidence import Evidence
@@ -51,6 +51,26 @@ class Term:
         if not math.isfinite(raw):
             raise UsageError(f"term {self.name!r} returned {raw} for sample {evidence.sample.id!r}; must be finite")
         return RewardTerm(raw, self.weight)
+
+
+class ScoringError(JudgeError):
+    """Some trajectories of a batch could not be judged; the others were.
+
+    To go on once the judge is back: ``retried = rubric.score_all([error.trajectories[i] for i in error.failed])``.
+
+    Attributes:
+        trajectories: The whole batch in order, scored except for those that failed.
+        failed: What went wrong, by index.
+    """
+
+    def __init__(self, trajectories: Sequence[Trajectory], failed: Mapping[int, JudgeError]) -> None:
+        self.trajectories = list(trajectories)
+        self.failed = dict(failed)
+        shown = [f"{i} (sample {trajectories[i].sample.id!r}): {error}" for i, error in list(failed.items())[:5]]
+        more = [f"and {len(failed) - len(shown)} more"] if len(failed) > len(shown) else []
+        super().__init__(
+            f"{len(failed)} of {len(trajectories)} trajectories could not be judged; " + "; ".join(shown + more)
+        )
 
 
 class BaseRubric(ABC):

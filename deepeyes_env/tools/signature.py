@@ -141,10 +141,12 @@ class _PlainSchema(GenerateJsonSchema):
     """JSON schema without the titles that pydantic adds; policies need not read them."""
 
     def get_title_from_name(self, name: str) -> str:
+        """Give no title to a field."""
         return ""
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
-        return _without_empty_titles(super().generate(schema, mode))
+        """Return the JSON schema, without empty titles."""
+        return dict(_without_empty_titles(super().generate(schema, mode)))
 
 
 def _without_empty_titles(node: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TextIO
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import ImageError
-from deepeyes_env.files import replacing
+from deepeyes_env.files import link_or_copy, replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import page_data
@@ -21,10 +20,13 @@ from deepeyes_env.trajectories.summary import summarise
 
 logger = logging.getLogger(__name__)
 _DATA = "data.js"
-_ASSETS = ("index.html", "viewer.css", "parts.js", "stage.js", "episode.js", "list.js", "viewer.js")
+_ASSETS = ("index.html", "theme.css", "viewer.css", "parts.js", "stage.js", "episode.js", "list.js", "viewer.js")
 
 PAGE = (_DATA, *_ASSETS)
 """Files of a page, but for its images."""
+
+CONVERTED = "converted"
+"""Folder of the images that browsers do not show, as PNGs."""
 
 _VIEWABLE = {".png", ".jpg", ".gif", ".webp", ".avif", ".bmp"}
 
@@ -92,28 +94,18 @@ class _Images:
         try:
             if path.suffix not in _VIEWABLE:
                 return self._convert(image)
-            if self._prefix is None:
-                _link_or_copy(path, self._folder / name)
+            if self._prefix is None and not (self._folder / name).exists():
+                with replacing(self._folder / name) as temporary:
+                    link_or_copy(path, temporary)
         except (OSError, ImageError) as error:
             logger.warning("%s: the page cannot show it (%s)", path, error)
         return name if self._prefix is None else (self._prefix / name).as_posix()
 
     def _convert(self, image: ImageRef) -> str:
         """Store an image that browsers do not show as a PNG beside the page."""
-        name = f"converted/{image.digest}.png"
+        name = f"{CONVERTED}/{image.digest}.png"
         if not (self._folder / name).exists():
             data = codec.encode(image.pixels(), format="png")
             with replacing(self._folder / name) as temporary:
                 temporary.write_bytes(data)
         return name
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    with replacing(target) as temporary:
-        try:
-            temporary.unlink(missing_ok=True)
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.errors import DataError, RecordError, UsageError
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.json_lines import read_lines
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS
 
-logger = logging.getLogger(__name__)
 _IMAGE = re.compile(r"images/[0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]{1,8}")
 
 
@@ -45,13 +44,8 @@ def _read(path: Path) -> Iterator[Trajectory]:
             raise UsageError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
         return ImageRef(path.parent / name, digest=match[1])
 
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                trajectory = schema.load(line, open_image)
-            except schema.RecordError as error:
-                if not line.endswith(b"\n"):
-                    logger.warning("%s, line %d: torn (%d bytes), left out", path, number, len(line))
-                    return
-                raise DataError(f"{path}, line {number}: {error}") from error
-            yield trajectory
+    for number, line in read_lines(path):
+        try:
+            yield schema.load(line, open_image)
+        except RecordError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error

@@ -107,6 +107,11 @@ class _Decoder:
         self._open_image = open_image
 
     def decode(self, value: Any, kind: Any, where: tuple[Any, ...]) -> Any:
+        """Return a value of a kind, which is a type hint.
+
+        Raises:
+            RecordError: It is of another kind.
+        """
         if kind is Any:
             return value
         origin = get_origin(kind)

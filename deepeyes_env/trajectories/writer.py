@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
-import threading
-from concurrent.futures import Future
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.files import append_whole, refuse_file, replacing, start_of_last_line
+from deepeyes_env.errors import ImageError
+from deepeyes_env.files import refuse_file, replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.files import image_extension
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.json_lines import JSONLinesFile
+from deepeyes_env.single_flight import SingleFlight
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS, image_path
-
-logger = logging.getLogger(__name__)
 
 
 class TrajectoryWriter:
@@ -43,17 +38,8 @@ class TrajectoryWriter:
         self.folder = Path(folder)
         refuse_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._stored: dict[str, Future[str]] = {}
-        self._lock = threading.Lock()
-        # Unbuffered, so that a failed write leaves nothing behind in a buffer to be written later.
-        self._file = (self.folder / RECORDS).open("ab", buffering=0)
-        if not _locked(self._file):
-            self._file.close()
-            raise FileExistsError(
-                f"{self.folder}: is being written by another process, or another writer of this one; wait until it "
-                "ends, or give another folder"
-            )
-        _repair(self.folder / RECORDS)
+        self._flight: SingleFlight[str, str] = SingleFlight({}, own_errors=(ImageError,))
+        self._file = JSONLinesFile(self.folder / RECORDS, exclusive=True)
 
     def write(self, trajectory: Trajectory) -> None:
         """Append one trajectory.
@@ -62,9 +48,7 @@ class TrajectoryWriter:
             TypeError: Its metadata holds something that JSON cannot.
             OSError: The disk is full, say; the file then still ends with a whole line.
         """
-        line = schema.dump(trajectory, self._store_once).encode("ascii") + b"\n"
-        with self._lock:
-            append_whole(self._file, line)
+        self._file.append(schema.dump(trajectory, self._store_once))
 
     def close(self) -> None:
         """Close the file; writing afterwards raises ``ValueError``."""
@@ -73,26 +57,12 @@ class TrajectoryWriter:
     def __enter__(self) -> TrajectoryWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _store_once(self, image: ImageRef) -> str:
-        """Store an image unless another call has or is about to; encoding happens outside the lock, in parallel."""
-        with self._lock:
-            future = self._stored.get(image.digest)
-            mine = future is None
-            if future is None:
-                future = self._stored[image.digest] = Future()
-        if mine:
-            try:
-                future.set_result(self._store(image))
-            except BaseException as error:
-                with self._lock:
-                    del self._stored[image.digest]
-                future.set_exception(error)
-        return future.result()
+        """Store an image unless another call has; threads store different ones in parallel."""
+        return self._flight.once(image.digest, lambda: self._store(image))
 
     def _store(self, image: ImageRef) -> str:
         name = image_path(image.digest, _extension(image))
@@ -116,34 +86,3 @@ def _extension(image: ImageRef) -> str:
         with image.source.open("rb") as file:
             return image_extension(file.read(16))
     return "png"
-
-
-def _locked(file: FileIO) -> bool:
-    """Lock a file until it is closed, or its process dies; returns whether nobody else has."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # file systems without locks
-        logger.info("%s: cannot be locked (%s)", file.name, error)
-    return True
-
-
-def _repair(path: Path) -> None:
-    """Cut a torn last line off; end a whole one that lacks only its line feed."""
-    with path.open("r+b") as file:
-        start = start_of_last_line(file)
-        file.seek(start)
-        tail = file.read()
-        if not tail:
-            return
-        try:
-            json.loads(tail)
-            file.write(b"\n")
-        except (ValueError, RecursionError):
-            logger.warning("%s: cut off a torn last line of %d bytes; its writer was stopped", path, len(tail))
-            file.truncate(start)

@@ -5,7 +5,6 @@ import io
 import json
 import socketserver
 import threading
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -14,120 +13,23 @@ from PIL import Image as PILImage
 from deepeyes_env import register_toolbox, tool
 from deepeyes_env.images import Image
 from tests.agents.human_game import SIZE, TRUTH, playing, question
+from tests.agents.human_tab import Tab, screen, within
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>&amp;</script>"
 TRUTH_GREEN = (53, 224, 127)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}; apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield browser.new_context()
-        browser.close()
-
-
-class Tab:
-    """A tab with the page of a game: what a person sees and does, what the page complained about and was told."""
-
-    def __init__(self, context, url, width=1280, height=800, scheme="light"):
-        self.complaints, self.requests, self.told = [], [], []
-        self.page = context.new_page()
-        self.page.set_viewport_size({"width": width, "height": height})
-        self.page.emulate_media(color_scheme=scheme)
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("dialog", lambda dialog: dialog.accept())
-        self.page.goto(url)
-        self.settle()
-
-    def settle(self):
-        """Wait until the image is there."""
-        self.page.wait_for_selector(".canvas:not(.loading) > img[src]")
-
-    def image(self):
-        """Place of the image on screen: left, top, width, height."""
-        box = self.page.locator(".canvas > img").bounding_box()
-        return [box[key] for key in ("x", "y", "width", "height")]
-
-    def drag(self, start, end):
-        """Draw with the mouse between two points of the image, given from 0 to 1; returns where it went, likewise."""
-        left, top, width, height = self.image()
-        points = [(round(left + u * width), round(top + v * height)) for u, v in (start, end)]
-        self.page.mouse.move(*points[0])
-        self.page.mouse.down()
-        self.page.mouse.move(*(sum(axis) / 2 for axis in zip(*points, strict=True)))
-        self.page.mouse.move(*points[1])
-        self.page.mouse.up()
-        (x1, y1), (x2, y2) = [((x - left) / width, (y - top) / height) for x, y in points]
-        return [min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)]
-
-    def fields(self):
-        return self.page.locator(".corners input").evaluate_all("all => all.map(one => one.value)")
-
-    def call(self, number):
-        """Send the call that is filled in, which is the episode's call of that number."""
-        self.page.click(".tool-form button[type=submit]")
-        self.page.wait_for_selector(f".call >> nth={number - 1}")
-        self.settle()
-
-    def answer(self, text):
-        self.page.click(f".option:has-text('{text}')")
-        self.page.click(".answer-form button")
-        self.page.wait_for_selector(".outcome")
-
-    def text(self, selector):
-        return self.page.locator(selector).inner_text().strip()
-
-    def drawn(self, selector):
-        """Corners of a rectangle on screen."""
-        return self.page.locator(selector).evaluate(
-            "rect => { const m = rect.getScreenCTM(), b = rect.getBBox();"
-            " const at = (x, y) => new DOMPoint(x, y).matrixTransform(m);"
-            " const p = at(b.x, b.y), q = at(b.x + b.width, b.y + b.height); return [p.x, p.y, q.x, q.y]; }"
-        )
-
-
 @pytest.fixture
-def open_tab(chromium):
-    tabs = []
-
-    def opened(game, **kwargs):
-        tabs.append(Tab(chromium, game.url, **kwargs))
-        return tabs[-1]
-
-    yield opened
-    for tab in tabs:
-        tab.page.close()
+def open_tab(pages):
+    return lambda game, **kwargs: Tab(pages, game.url, **kwargs)
 
 
 @pytest.fixture
 def game(tmp_path):
     with playing(tmp_path / "run", max_turns=8) as running:
         yield running
-
-
-def within(region, fractions):
-    """The part of a native region that fractions of it name."""
-    x1, y1, x2, y2 = region
-    width, height = x2 - x1, y2 - y1
-    return [
-        x1 + fractions[0] * width,
-        y1 + fractions[1] * height,
-        x1 + fractions[2] * width,
-        y1 + fractions[3] * height,
-    ]
 
 
 # --- a whole episode ---------------------------------------------------------------------------------------------
@@ -171,13 +73,6 @@ def check_numbers(episode, frame):
     assert not decimals or any(value != round(value, decimals - 1) for value in box)
 
 
-def screen(tab, native):
-    """Where a native box is on screen while the whole image is shown."""
-    left, top, width, height = tab.image()
-    sx, sy = width / SIZE[0], height / SIZE[1]
-    return [left + native[0] * sx, top + native[1] * sy, left + native[2] * sx, top + native[3] * sy]
-
-
 def test_the_end_shows_the_reward_and_the_truth_and_not_before(game, open_tab):
     tab = open_tab(game)
     tab.drag((0.2, 0.15), (0.4, 0.4))
@@ -212,7 +107,7 @@ def test_playing_to_the_end_and_stopping(game, open_tab):
     tab.page.wait_for_selector("text=What colour is flag 1?")
     tab.page.click("#stop")
     tab.page.wait_for_selector("text=1 episode recorded; the same command plays the other 1")
-    assert game.ended.get(timeout=10).episodes == 1
+    assert game.ended.get(timeout=60).episodes == 1
 
 
 # --- drawing -----------------------------------------------------------------------------------------------------
@@ -363,7 +258,7 @@ def test_an_open_answer_is_typed(tmp_path, open_tab):
         assert tab.text("#next") == "Finish"
         tab.page.click("#next")
         tab.page.wait_for_selector("text=Thank you")
-        assert game.ended.get(timeout=10).accuracy == 1.0
+        assert game.ended.get(timeout=60).accuracy == 1.0
 
 
 # --- tabs --------------------------------------------------------------------------------------------------------

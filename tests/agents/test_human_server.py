@@ -62,7 +62,7 @@ def test_episodes_are_recorded_as_those_of_any_agent(game):
     assert game.post("next")[1]["episode"]["number"] == 1
     game.answer(game.letter("green"))
     assert game.post("next")[1]["phase"] == "finished"
-    summary = game.ended.get(timeout=10)
+    summary = game.ended.get(timeout=60)
     assert (summary.episodes, summary.accuracy) == (2, 0.5)
 
 
@@ -72,7 +72,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path):
         game.post("next")
         game.zoom([100, 100, 300, 250])
         assert game.ask("POST", "stop", {})[1]["phase"] == "finished"
-        assert game.ended.get(timeout=10).episodes == 1
+        assert game.ended.get(timeout=60).episodes == 1
     with playing(tmp_path / "run") as game:
         state = game.state()
         assert (state["episode"]["number"], state["episode"]["turns"], state["score"]["played"]) == (1, [], 1)

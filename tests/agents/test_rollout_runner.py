@@ -13,7 +13,10 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from deepeyes_env import Rubric, Sample, Term, ToolCall, ViewBudget, agents
+from deepeyes_env.agents.evaluation.run import read_failures
+from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.agents.progress import RunningResult, progress_bar
+from deepeyes_env.agents.run_folder import RunFolder
 from deepeyes_env.core import PolicyTokens
 from deepeyes_env.errors import JudgeError, UnknownNameError
 from deepeyes_env.images.codec import encode
@@ -120,8 +123,9 @@ def test_a_made_environment_stays_open_and_may_be_larger_than_the_run():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_ray_plays_the_same_episodes():
-    assert same(rollout("noisy", num_envs=4, ray=True).trajectories, rollout("noisy").trajectories)
+    assert same(rollout("noisy", num_envs=4, backend="ray").trajectories, rollout("noisy").trajectories)
 
 
 # --- agents ------------------------------------------------------------------------------------------------------
@@ -214,10 +218,14 @@ def test_runs_are_not_mixed(tmp_path):
     with pytest.raises(ValueError, match="cannot resume: view was None and now is 'ViewBudget"):
         rollout("blind", out=tmp_path, if_exists="resume", view=ViewBudget())
     assert len(list(read_trajectories(tmp_path))) == 3
-    (tmp_path / "notes.txt").write_text("mine")
     rollout("oracle", out=tmp_path, if_exists="overwrite", episodes=2)
     assert [t.metadata["agent"] for t in read_trajectories(tmp_path)] == ["oracle"] * 2
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    (tmp_path / "images" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds images/notes.txt, which no run of episodes writes"):
+        rollout("oracle", out=tmp_path, if_exists="overwrite", episodes=2)
+    assert (tmp_path / "images" / "notes.txt").read_text() == "mine"
+    assert len(list(read_trajectories(tmp_path))) == 2
+    assert rollout("oracle", out=tmp_path, if_exists="resume", episodes=4).summary.episodes == 4
 
 
 def test_a_run_with_settings_that_json_lacks_is_resumed(tmp_path):
@@ -231,9 +239,23 @@ def test_a_run_with_settings_that_json_lacks_is_resumed(tmp_path):
 @pytest.mark.parametrize("if_exists", ["resume", "overwrite"])
 def test_a_folder_of_other_things_is_never_touched(tmp_path, if_exists):
     (tmp_path / "images").mkdir()
-    with pytest.raises(FileExistsError, match=r"holds no run \(there is no run.json\)"):
+    with pytest.raises(FileExistsError, match="holds images and is not marked as the folder of a run of episodes"):
         rollout(out=tmp_path, if_exists=if_exists)
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="holds images and is not marked"):
+        rollout(out=tmp_path, if_exists=if_exists)
+    assert (tmp_path / "run.json").read_text() == "{}"
+
+
+def test_a_failure_that_was_torn_spoils_no_other(tmp_path):
+    settings = {"dataset": samples(2), "in_order": True, "episodes": 2, "out": tmp_path}
+    rollout("blind", judge=Moody("s0"), **settings)
+    path = tmp_path / "failures.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"number": 1, "err')
+    assert list(read_failures(tmp_path)) == [0]
+    RunFolder(tmp_path).record_failure(Failure(Episode(1, seed=1), "lost"))
+    assert list(read_failures(tmp_path)) == [0, 1]
 
 
 def test_a_wrong_argument_leaves_an_earlier_run_as_it_is(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ pytest.importorskip("transformers")
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.vllm_agent import VLLMAgent, folded, prompt_of
 from deepeyes_env.errors import MissingExtraError
+from deepeyes_env.extras import install_command
 from deepeyes_env.images.ref import ImageRef
 
 IMAGE = 99
@@ -52,7 +54,7 @@ def test_images_are_named_by_our_hashes():
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed")
 def test_without_vllm_the_remedy_is_named():
-    with pytest.raises(MissingExtraError, match=r"deepeyes-env\[vllm\]"):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("vllm"))):
         VLLMAgent("Qwen/Qwen2.5-VL-7B-Instruct")
 
 

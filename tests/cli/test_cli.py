@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from deepeyes_env.cli.app import app
 from deepeyes_env.data import load
 from deepeyes_env.errors import UnknownNameError
+from deepeyes_env.extras import install_command
 from deepeyes_env.trajectories import read_trajectories
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +149,8 @@ def test_every_command_has_help(command):
     ("arguments", "message"),
     [
         (["rollout", "--agent", "orcale"], "unknown agent 'orcale'; did you mean 'oracle'? known: "),
+        (["rolout"], "unknown command 'rolout'; did you mean 'rollout'? known: ablate, "),
+        (["rollout", "--backend", "rays", "--episodes", "1"], "unknown backend 'rays'; did you mean 'ray'? known: "),
         (["rollout", "--env", "VisualToolbox-v9"], "provides versioned environments"),
         (["rollout", "--rubric", "deepeye"], "unknown rubric 'deepeye'"),
         (["rollout", "--data", "none.parquet"], "none.parquet"),
@@ -182,9 +185,28 @@ def test_it_runs_as_a_program(tmp_path):
     assert rows(ended.stdout)["episodes"] == "5"
 
 
+WAITING = """
+import time
+from pathlib import Path
+from deepeyes_env.agents import OracleAgent, register_agent
+
+@register_agent("waiting")
+class Waiting(OracleAgent):
+    name = "waiting"
+
+    def act(self, episodes):
+        while any(episode.metadata["episode"] > 4 for episode in episodes) and not Path({gate!r}).exists():
+            time.sleep(0.05)
+        return super().act(episodes)
+"""
+
+
 def test_an_interrupted_rollout_is_resumed(tmp_path):
-    episodes = ("--agent", "oracle", "--episodes", "60", "--num-envs", "2", "--out", str(tmp_path / "run"))
-    command = [sys.executable, "-m", "deepeyes_env.cli", "rollout", *episodes]
+    gate, plugin = tmp_path / "gate", tmp_path / "waiting_agent.py"
+    plugin.write_text(WAITING.format(gate=str(gate)), encoding="utf-8")
+    episodes = ("--episodes", "12", "--num-envs", "2", "--out", str(tmp_path / "run"))
+    arguments = ("rollout", "--plugin", str(plugin), "--agent", "waiting", *episodes)
+    command = [sys.executable, "-m", "deepeyes_env.cli", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
         record = tmp_path / "run" / "trajectories.jsonl"
         while running.poll() is None and not (record.exists() and record.stat().st_size):
@@ -193,9 +215,10 @@ def test_an_interrupted_rollout_is_resumed(tmp_path):
         said = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert said == f"stopped; --resume plays what {tmp_path / 'run'} lacks\n"
-    assert 0 < len(list(read_trajectories(tmp_path / "run"))) < 60
-    resumed = deepeyes("rollout", *episodes, "--resume")
-    assert (rows(resumed.stdout)["episodes"], rows(resumed.stdout)["accuracy"]) == ("60", "1.000")
+    assert 0 < len(list(read_trajectories(tmp_path / "run"))) < 12
+    gate.touch()
+    resumed = deepeyes(*arguments, "--resume")
+    assert (rows(resumed.stdout)["episodes"], rows(resumed.stdout)["accuracy"]) == ("12", "1.000")
 
 
 @pytest.mark.parametrize("package", ["typer", "rich"])
@@ -203,4 +226,4 @@ def test_without_its_packages_it_names_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; from deepeyes_env.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "the deepeyes command needs typer and rich; run: pip install 'deepeyes-env[cli]'\n"
+    assert ended.stderr == f"the deepeyes command needs typer and rich; run: {install_command('cli')}\n"

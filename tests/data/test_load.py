@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from deepeyes_env.data import (
     write_vstar,
 )
 from deepeyes_env.errors import DataError
+from deepeyes_env.extras import install_command
 
 
 def samples(count: int = 3) -> list[Sample]:
@@ -167,5 +169,5 @@ def test_built_in_task_takes_options() -> None:
 def test_missing_pyarrow_names_the_extra(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pyarrow is not installed; run: pip install 'deepeyes-env\["):
+    with pytest.raises(ImportError, match=re.escape(f"pyarrow is not installed; run: {install_command('data')}")):
         load(root / "train.parquet")

@@ -14,9 +14,19 @@ from deepeyes_env import BBox, Image, Rubric, Term, Tool, ToolContext, register_
 from deepeyes_env.envs.vector import RayVectorEnv, ThreadVectorEnv
 from deepeyes_env.envs.vector.messages import Step
 from deepeyes_env.envs.vector.transport import pack, unpack
-from deepeyes_env.errors import MissingExtraError, UnknownNameError
+from deepeyes_env.errors import UnknownNameError
 from tests.conftest import zoom_text
-from tests.envs.vector_helpers import ANSWER, FAILS_ON_BAD, VIEW, equal, make_sample, play, samples
+from tests.envs.vector_helpers import (
+    ANSWER,
+    FAILS_ON_BAD,
+    VIEW,
+    alive,
+    equal,
+    make_sample,
+    play,
+    samples,
+    wait_until_dead,
+)
 
 ENVS, GROUP, STEPS = 8, 2, 7
 EXTRA = {"num_actors": 1, "actor_options": {"num_cpus": 0}}
@@ -51,38 +61,27 @@ def decodes(context: ToolContext, bbox_2d: BBox) -> str:
     return str(context.store.decodes)
 
 
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until_dead(pids, seconds=20):
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
-
-
 @pytest.fixture(scope="module")
 def settings():
     register_toolbox("CountingZoom-v0", tools=[CountingZoom, decodes])
     return {"dataset": [*samples(6), make_sample(6, id="bad")], "rubric": FAILS_ON_BAD, "view": VIEW, "max_turns": 5}
 
 
+@pytest.fixture
+def one_replacement(shared_ray, monkeypatch):
+    """An actor is replaced once, not three times, before its environments are asked one by one: each takes a second."""
+    monkeypatch.setattr("deepeyes_env.envs.vector.ray.MAX_REPLACEMENTS", 1)
+
+
 @pytest.fixture(scope="module")
-def envs(settings):
-    ray = pytest.importorskip("ray")
-    assert not ray.is_initialized()
+def envs(settings, ray_of_session):
+    ray_of_session()
     envs = RayVectorEnv("CountingZoom-v0", ENVS, group_size=GROUP, **EXTRA | {"num_actors": 2}, **settings)
     yield envs
     pids = envs.actor_pids()
     assert all(map(alive, pids))
     envs.close()
     wait_until_dead(pids)
-    assert not ray.is_initialized(), "it was started by the vector environment"
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +150,7 @@ def test_arrays_are_read_only_and_mine(envs):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("envs")
+@pytest.mark.usefixtures("shared_ray")
 def test_users_errors_come_as_they_are():
     with pytest.raises(TypeError, match="max_turn"):
         RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), max_turn=3, **EXTRA)
@@ -164,17 +163,17 @@ def test_users_errors_come_as_they_are():
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("envs")
-@pytest.mark.parametrize(("spare", "actors"), [(0, min(4, os.cpu_count() or 1)), (10_000, 1)])
-def test_there_is_an_actor_for_each_cpu_that_is_not_spare(spare, actors):
-    options = {"spare_cpus": spare, "actor_options": {"num_cpus": 0}}
+@pytest.mark.usefixtures("shared_ray")
+def test_without_a_free_cpu_there_is_one_actor_and_ray_outlives_it():
+    options = {"spare_cpus": 10_000, "actor_options": {"num_cpus": 0}}
     envs = RayVectorEnv("VisualToolbox-v2", 4, dataset=samples(), view=VIEW, **options)
-    assert len(envs.actor_pids()) == actors
+    assert len(envs.actor_pids()) == 1
     envs.close()
+    assert sys.modules["ray"].is_initialized(), "it was not started by the vector environment"
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("envs")
+@pytest.mark.usefixtures("one_replacement")
 def test_an_actor_that_always_dies_is_an_error():
     kills = Rubric([Term("kill", lambda evidence: os.kill(os.getpid(), signal.SIGKILL))])
     envs = RayVectorEnv("VisualToolbox-v2", 4, dataset=samples(), view=VIEW, rubric=kills, **EXTRA)
@@ -185,7 +184,7 @@ def test_an_actor_that_always_dies_is_an_error():
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("envs")
+@pytest.mark.usefixtures("one_replacement")
 def test_who_kills_an_actor_late_is_found_although_nobody_waits_for_it():
     def kill(evidence):
         time.sleep({"later": 0.4, "slow": 0.6}.get(evidence.prediction, 0.0))
@@ -200,15 +199,15 @@ def test_who_kills_an_actor_late_is_found_although_nobody_waits_for_it():
         outcomes |= envs.recv(1.0)
     assert {i: bool(outcome.error) for i, outcome in outcomes.items()} == {0: True, 1: False, 2: True}
     assert [trajectory is None for trajectory in envs.call("trajectory")][0::2] == [True, True]
-    envs._deaths = [0, 3, 3]  # as after commands that are not answered yet
+    envs.deaths = [0, 1, 1]  # as after commands that are not answered yet
     os.kill(envs.actor_pids()[0], signal.SIGKILL)
     assert envs.call("render_mode") == (None, None, None)
-    assert envs._deaths == [0, 3, 3]
+    assert envs.deaths == [0, 1, 1]
     envs.close()
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("envs")
+@pytest.mark.usefixtures("one_replacement")
 def test_an_episode_that_kills_its_actor_fails_alone():
     def kill(evidence):
         return os.kill(os.getpid(), signal.SIGKILL) if evidence.prediction == "kill" else 1.0
@@ -225,12 +224,6 @@ def test_an_episode_that_kills_its_actor_fails_alone():
     assert rewards[2] == 1.0
     assert [len(turn.results) for turn in infos["trajectory"][2].turns] == [1, 1, 0]
     envs.close()
-
-
-def test_without_ray_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"deepeyes-env\[ray\]"):
-        RayVectorEnv("VisualToolbox-v2", 2, dataset=samples())
 
 
 def test_packed_arrays_hold_each_array_once():

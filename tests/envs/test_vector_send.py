@@ -77,6 +77,7 @@ def test_commands_come_back_one_by_one_in_the_order_sent():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_the_same_episodes_in_actors():
     local, spread = thread_env(), RayVectorEnv("VisualToolbox-v2", 4, group_size=2, num_actors=1, **KWARGS)
     try:
@@ -140,6 +141,7 @@ def test_a_slow_tool_delays_its_own_environment_only(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_a_slow_tool_in_an_actor_delays_its_own_environment_only(tmp_path):
     gate = tmp_path / "gate"
     env = RayVectorEnv(waiting_toolbox(gate), 4, group_size=2, num_actors=1, **KWARGS)
@@ -147,6 +149,7 @@ def test_a_slow_tool_in_an_actor_delays_its_own_environment_only(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_an_actor_that_dies_while_a_tool_is_slow_is_replaced(tmp_path):
     gate = tmp_path / "gate"
     env = RayVectorEnv(waiting_toolbox(gate), 4, group_size=2, num_actors=1, **KWARGS)

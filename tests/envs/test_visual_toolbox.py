@@ -174,9 +174,11 @@ def test_many_calls_in_a_message(sample):
         assert (len(info["calls"]), info["skipped_calls"]) == (run, 40 - run)
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("resize", "fats"), ("frame", "pixels")])
-def test_what_the_user_gets_wrong_is_refused_at_once(sample, name, wrong):
-    with pytest.raises(ValueError, match=f"{name}='{wrong}': must be one of"):
+@pytest.mark.parametrize(
+    ("name", "wrong", "kind"), [("resize", "fats", "way to resize"), ("frame", "pixels", "coordinate frame")]
+)
+def test_what_the_user_gets_wrong_is_refused_at_once(sample, name, wrong, kind):
+    with pytest.raises(UnknownNameError, match=f"unknown {kind} '{wrong}'; .*known: "):
         make(sample, **{name: wrong})
 
 

@@ -1,5 +1,8 @@
 """What the tests of all vector environments share."""
 
+import os
+import time
+
 import numpy as np
 
 from deepeyes_env import Rubric, Sample, Term, ViewBudget
@@ -91,3 +94,18 @@ def _refuse_bad(evidence):
 
 
 FAILS_ON_BAD = Rubric([Term("acc", _refuse_bad)])
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until_dead(pids, seconds=20):
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))

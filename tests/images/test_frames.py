@@ -53,7 +53,7 @@ def test_native_boxes_pass_through_untouched():
 
 
 def test_an_unknown_frame_names_itself_and_the_known_ones():
-    with pytest.raises(ValueError, match=r"'pixels'.*native, view, norm1000, unit"):
+    with pytest.raises(ValueError, match=r"'pixels'.*native, norm1000, unit, view"):
         frames.to_native((0, 0, 1, 1), "pixels", (2, 2), (1, 1))
 
 

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from deepeyes_env.errors import MissingExtraError
+from deepeyes_env.extras import install_command
 from deepeyes_env.images import ops
 
 torch = pytest.importorskip("torch")
@@ -146,13 +148,13 @@ def test_fast_fit_with_libraries_that_cannot_hand_over_read_only_memory(monkeypa
     def refuse(array):
         raise BufferError("readonly")
 
-    monkeypatch.setattr(torch, "from_dlpack", refuse)
+    monkeypatch.setattr(torch.utils.dlpack, "from_dlpack", refuse)
     assert np.array_equal(ops.fit(SOURCES["photo"], (140, 112), "fast"), expected)
 
 
 def test_fast_fit_without_torch_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r"torch is not installed.*deepeyes-env\[fast\]"):
+    with pytest.raises(MissingExtraError, match=re.escape(f"torch is not installed; run: {install_command('fast')}")):
         ops.fit(SOURCES["photo"], (28, 28), "fast")
     assert ops.fit(SOURCES["photo"], (28, 28)).shape == (28, 28, 3)
 

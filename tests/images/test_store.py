@@ -266,22 +266,36 @@ def test_the_shared_store_is_one_per_process_and_pickles_as_itself():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_fork_in_mid_decode_leaves_the_child_able_to_work():
-    """The child inherits a store whose lock is held and whose decode will never end."""
+    """The child inherits a store that one thread is looking into, and in which another one decodes, both for ever."""
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Digest(str):
+        """One whose hash, which is asked for inside of the store, takes as long as the test wants."""
+
+        def __hash__(self):
+            looking.set()
+            assert go_on.wait(10)
+            return super().__hash__()
+
     store, recipe = ImageStore(), Recipe()
     recipe.gate.clear()
     store.pixels(ImageRef(PNG))
-    thread = threading.Thread(target=store.pixels, args=[ImageRef(recipe)])
-    thread.start()
+    refs = [ImageRef(recipe), ImageRef(PNG, digest=Digest(ImageRef(PNG).digest))]
+    threads = [threading.Thread(target=store.pixels, args=[ref]) for ref in refs]
+    threads[0].start()
     while not recipe.drawn:
         pass
-    with store._lock:
-        child = os.fork()
-        if child == 0:
-            recipe.gate.set()
-            fine = len(store) == 0 and store.pixels(ImageRef(recipe)).max() == 7
-            os._exit(0 if fine else 1)
+    threads[1].start()
+    assert looking.wait(10)
+    child = os.fork()
+    if child == 0:
+        recipe.gate.set()
+        fine = len(store) == 0 and store.pixels(ImageRef(recipe)).max() == 7
+        os._exit(0 if fine else 1)
+    go_on.set()
     recipe.gate.set()
-    thread.join()
+    for thread in threads:
+        thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(store) == 2
 

@@ -48,6 +48,7 @@ def test_fit_is_smart_resize_wherever_its_result_is_one_that_a_processor_keeps(s
     if ratio(size) > 200:
         return
     rows, columns = smart_resize(height, width, budget.factor, budget.min_pixels, budget.max_pixels)
+    assert budget.resized(size) == (columns, rows)
     if rows * columns <= budget.max_pixels and ratio((rows, columns)) <= 200:
         assert budget.fit(size) == (columns, rows)
 

@@ -224,7 +224,7 @@ def test_the_best_of_several_true_boxes_counts_and_none_means_no_verdict():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="frame='pixels'"):
+    with pytest.raises(ValueError, match="unknown coordinate frame 'pixels'"):
         BoxJudge("pixels")
     with pytest.raises(ValueError, match="threshold=0"):
         BoxJudge(threshold=0)

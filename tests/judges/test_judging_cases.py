@@ -6,10 +6,9 @@ import pytest
 from deepeyes_env import Sample
 from deepeyes_env.data.benchmarks import mathvista
 from deepeyes_env.images import ImageRef
-from deepeyes_env.judges import Judge, RuleJudge
+from deepeyes_env.judges import Judge, RuleJudge, make_judge
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.judges.maths import math_verify_installed
-from deepeyes_env.judges.standard import standard_judge
 from tests.conftest import read_golden
 
 IMAGE = ImageRef(b"never decoded", name="x", digest="0" * 64)
@@ -50,8 +49,9 @@ def test_no_right_choice_is_certainly_wrong() -> None:
             assert verdict is None or verdict.score == 1, case
 
 
-@pytest.mark.parametrize("judge", [standard_judge("yes_no"), RULES], ids=["yes_no", "rules"])
-def test_yes_and_no(judge: Judge) -> None:
+@pytest.mark.parametrize("name", ["yes_no", "rules"])
+def test_yes_and_no(name: str) -> None:
+    judge = make_judge(name)
     wrong = []
     for case in read_golden("judging/yes_no.jsonl"):
         found = {
@@ -73,7 +73,7 @@ def test_boxes() -> None:
 
 @pytest.mark.skipif(not math_verify_installed(), reason="the extra 'math' is not installed")
 def test_values() -> None:
-    judge = standard_judge("math")
+    judge = make_judge("math")
     wrong = []
     for case in read_golden("judging/values.jsonl"):
         metadata = {"answer_type": case["at"], "unit": case["unit"]}

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deepeyes_env.errors import JudgeError, UnreadableReplyError
+from deepeyes_env.extras import install_command
 from deepeyes_env.judges import ChainJudge, Judge, LLMJudge, MathJudge, RuleJudge, Verdict, make_judge
-from deepeyes_env.judges.llm_endpoint import _content, on_this_machine
+from deepeyes_env.judges.llm_endpoint import content_of, on_this_machine
 from deepeyes_env.judges.llm_prompts import MATH, OPEN
+from deepeyes_env.judges.rounding import RoundingJudge
 from tests.judges.judging_model import case_of, honest, question
 from tests.servers.faulty import FaultyServer
 
@@ -49,10 +51,10 @@ def test_a_fault_is_tried_again(fault) -> None:
 def test_a_fault_that_stays_is_an_error_and_not_kept(fault, tmp_path) -> None:
     path = tmp_path / "c.sqlite3"
     with FaultyServer(honest, faults=[fault]) as server:
-        judge = LLMJudge("tiny", server.url, retries=0, timeout=0.5, cache=path)
+        judge = LLMJudge("tiny", server.url, retries=0, timeout=1 if fault == "hang" else 60, cache=path)
         with pytest.raises(JudgeError, match="tiny"):
             judge("blue", question("red"))
-        assert judge("blue", question("red")) == WRONG
+        assert LLMJudge("tiny", server.url, retries=0, cache=path)("blue", question("red")) == WRONG
 
 
 @pytest.mark.parametrize("reply", ["", "1", "The answer is right.", "Judgement: 1", "I cannot see the picture."])
@@ -81,7 +83,7 @@ def test_a_message_that_cannot_be_a_judgement_says_why(choice, told) -> None:
 
 def test_json_too_deep_to_read_is_no_judgement() -> None:
     with pytest.raises(UnreadableReplyError, match="no chat completion"):
-        _content('{"choices": ' + "[" * 200_000)
+        content_of('{"choices": ' + "[" * 200_000)
 
 
 def test_a_judge_on_this_machine_is_not_asked_through_a_proxy(monkeypatch) -> None:
@@ -133,7 +135,7 @@ def test_errors_name_the_remedy() -> None:
         ({"base_url": "localhost:8000"}, "must begin with http"),
         ({"base_url": "http://:80/v1"}, "has no host"),
         ({"api_key": "sk-\x00secret"}, "api_key: holds characters that no key has"),
-        ({"prompt": "close"}, "known prompts: math, open"),
+        ({"prompt": "close"}, "unknown judge prompt 'close'; known: math, open"),
         ({"concurrency": 0}, "must be 1 or more"),
         ({"retries": -1}, "must be 0 or more"),
         ({"timeout": float("nan")}, "must be 0.001 or more"),
@@ -266,7 +268,7 @@ except ImportError as error:
     print(error)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "openai is not installed; run: pip install 'deepeyes-env[openai]'" in told
+    assert f"openai is not installed; run: {install_command('openai')}" in told
 
 
 def test_judges_by_name(tmp_path) -> None:
@@ -280,12 +282,14 @@ def test_judges_by_name(tmp_path) -> None:
     assert math("3/2", question("1 1/2")).score == math("1000", question("1e3")).score == 1.0
     chain = make_judge("chain", **asks)
     assert isinstance(chain, ChainJudge)
-    assert [type(judge) for judge in chain.judges] == [RuleJudge, MathJudge, LLMJudge]
-    with pytest.raises(ValueError, match=r"unknown judge 'lm'; known judges: rules, math, llm, chain"):
+    assert [type(judge) for judge in chain.judges] == [RoundingJudge, RuleJudge, MathJudge, LLMJudge]
+    with pytest.raises(
+        ValueError, match=r"unknown judge 'lm'; did you mean 'llm'\? known: box, chain, llm, math, rules"
+    ):
         make_judge("lm")
-    with pytest.raises(ValueError, match="give its name and its URL"):
+    with pytest.raises(ValueError, match=r"make_judge\('chain'\): needs model, base_url; give base_url"):
         make_judge("chain", model="m")
-    with pytest.raises(ValueError, match="asks no model"):
+    with pytest.raises(ValueError, match=r"make_judge\('rules'\): takes no model; it takes no settings"):
         make_judge("rules", model="m")
 
 

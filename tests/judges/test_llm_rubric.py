@@ -7,9 +7,10 @@ import gymnasium as gym
 import pytest
 
 from deepeyes_env.core import Message, Trajectory, Turn
-from deepeyes_env.errors import JudgeError, ScoringError
+from deepeyes_env.errors import JudgeError
 from deepeyes_env.judges import LLMJudge
 from deepeyes_env.rewards import Rubric, Term, get_rubric
+from deepeyes_env.rewards.rubric import ScoringError
 from tests.conftest import zoom_text
 from tests.judges.judging_model import IMAGE, case_of, honest, question
 from tests.servers.faulty import FaultyServer

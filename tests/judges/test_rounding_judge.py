@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepeyes_env import Sample
-from deepeyes_env.judges import ChainJudge, Judge
+from deepeyes_env.judges import ChainJudge, Judge, make_judge
 from deepeyes_env.judges.rounding import RoundingJudge
-from deepeyes_env.judges.standard import standard_judge
 
 
 def sample(answer, kind, precision=None, **rest):
@@ -52,12 +51,14 @@ def sample(answer, kind, precision=None, **rest):
         ("not 12", "12", "integer", None, False),
         ("x = 3 + 9 = 12", "12", "integer", None, True),
         ("2\\pi", "6.28", "float", 2, True),
+        ("\\pi/0", "3.14", "float", 2, False),
+        ("9" * 900 + "\\pi", "3.14", "float", 2, False),
     ],
 )
 def test_verdicts(prediction, answer, kind, precision, right):
     verdict = RoundingJudge()(prediction, sample(answer, kind, precision))
     assert (verdict.score if verdict else 0) == float(right)
-    assert standard_judge("math")(prediction, sample(answer, kind, precision)).score == float(right)
+    assert make_judge("math")(prediction, sample(answer, kind, precision)).score == float(right)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,19 @@ def test_verdicts(prediction, answer, kind, precision, right):
 )
 def test_it_abstains_on_what_it_cannot_tell(prediction, given):
     assert RoundingJudge()(prediction, given) is None
+
+
+def test_numbers_of_the_question_may_be_in_the_list():
+    asked = replace(sample("[1, 4]", "list"), question="Which two?\nAnswer with a list, such as [1, 2, 3].")
+    assert RoundingJudge()("1 and 4", asked).score == 1
+    assert RoundingJudge()("[4]", asked).score == 0
+
+
+def test_what_is_not_plainly_another_number_is_left_to_others():
+    asked = replace(sample("12", "integer"), question="How many dogs are there?")
+    assert RoundingJudge()("There are 12 dogs.", asked).score == 1
+    assert RoundingJudge()("13", asked).score == RoundingJudge()("The answer is 13.", asked).score == 0
+    assert RoundingJudge()("The picture shows 13 dogs.", asked) is None
 
 
 @pytest.mark.parametrize("given", ["2.675", "1.005", "0.125", "0.375", "2.5", "0.15", "0.25", "0.35", "8.345"])
@@ -107,7 +121,7 @@ def test_half_way_is_rounded_as_the_peers_do_it(given, places):
 def test_units(prediction, unit, right):
     asked = sample("1.2", "float", 1)
     asked = replace(asked, question="How much?" if unit is None else f"How much? (Unit: {unit})")
-    assert standard_judge("math")(prediction, asked).score == float(right)
+    assert make_judge("math")(prediction, asked).score == float(right)
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(0, 4), st.floats(-0.499, 0.499))
@@ -126,16 +140,16 @@ def test_no_answer_raises(text, kind):
 
 @pytest.mark.parametrize("name", ["rules", "math", "yes_no", "box"])
 def test_standard_judges_always_decide(name):
-    judge = standard_judge(name)
+    judge = make_judge(name)
     assert isinstance(judge, Judge)
     boxed = sample("[0, 0, 2, 2]", "text", boxes=((0, 0, 2, 2),))
     assert judge("gibberish", boxed).score == 0
 
 
 def test_standard_judges_are_right():
-    assert standard_judge("math")("0.667", sample("0.67", "float", 2)).judge == "rounding"
-    assert standard_judge("math")("B", sample("13", "text", options=("12", "13"))).score == 1
-    assert standard_judge("yes_no")("There is a dog", sample("yes", "text")).score == 1
-    assert isinstance(standard_judge("yes_no"), ChainJudge)
-    with pytest.raises(ValueError, match="unknown judge 'llm'"):
-        standard_judge("llm")
+    assert make_judge("math")("0.667", sample("0.67", "float", 2)).judge == "rounding"
+    assert make_judge("math")("B", sample("13", "text", options=("12", "13"))).score == 1
+    assert make_judge("yes_no")("There is a dog", sample("yes", "text")).score == 1
+    assert isinstance(make_judge("yes_no"), ChainJudge)
+    with pytest.raises(ValueError, match=r"unknown judge 'lm'; did you mean 'llm'\? known: box, "):
+        make_judge("lm")

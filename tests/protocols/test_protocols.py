@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepeyes_env import ToolCall, ToolResult
+from deepeyes_env import ToolCall, ToolResult, register_toolbox
+from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.protocols import (
     V1,
@@ -17,8 +18,11 @@ from deepeyes_env.protocols import (
     MalformedCall,
     NativeProtocol,
     PlainProtocol,
+    TaggedProtocol,
+    get_protocol,
     neutral,
     read_message,
+    register_protocol,
 )
 from deepeyes_env.protocols.scan import find_json_spans
 
@@ -30,6 +34,18 @@ values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
+
+
+def test_protocols_have_names():
+    assert get_protocol("v2") is get_protocol("V2") is get_protocol(V2) is V2
+    assert isinstance(get_protocol("native"), NativeProtocol)
+    assert isinstance(get_protocol("plain"), PlainProtocol)
+    mine = register_protocol("test_mine", TaggedProtocol(opening="<call>", closing="</call>"))
+    assert register_toolbox("TestMine-v0", tools=[], protocol="test_mine").protocol is mine
+    with pytest.raises(UnknownNameError, match=r"unknown protocol 'v22'; did you mean 'v2'\?"):
+        register_toolbox("TestTypo-v0", tools=[], protocol="v22")
+    with pytest.raises(TypeError, match="is not a protocol"):
+        register_toolbox("TestTypo-v0", tools=[], protocol=TaggedProtocol)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deepeyes_env.core import Message, Sample, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.images import ImageRef
-from deepeyes_env.judges import RuleJudge
+from deepeyes_env.judges import RuleJudge, make_judge
 from deepeyes_env.rewards import Rubric, Term, get_rubric, register_rubric
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
@@ -97,6 +97,23 @@ PIECES = [
     "\ud800",
 ]
 MESSAGES = st.lists(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5))).map("".join), max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "score"),
+    [("1 1/2", "3/2", 1.0), ("1000", "1e3", 1.0), (r"\frac{24}{2}", "12", 1.0), ("2", "12", 0.0)],
+)
+def test_mathematics_is_judged_as_by_name(said: str, answer: str, score: float) -> None:
+    """``1 1/2`` was no answer to ``3/2`` here, and one to ``make_judge("math")``."""
+    pytest.importorskip("math_verify")
+    sample = Sample("s", "How many?", answer, (IMAGE,), data_source="thinklite_eureka")
+    turns = (Turn(rf"<think>a</think>\boxed{{{said}}}"),)
+    scored = get_rubric("deepeyes")(Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns))
+    verdict = make_judge("math")(said, sample)
+    assert verdict is not None
+    assert scored.reward_terms["acc"].raw == verdict.score == score
+
+
 SOURCES = ["vstar", "geoguessr", "thinklite_eureka", "mm_search", ""]
 
 

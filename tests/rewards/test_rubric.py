@@ -6,10 +6,11 @@ import threading
 import pytest
 
 from deepeyes_env.core import Message, RewardTerm, Sample, ToolCall, ToolResult, Trajectory, Turn
-from deepeyes_env.errors import JudgeError, ScoringError, UsageError
+from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import RuleJudge, Verdict
 from deepeyes_env.rewards import Evidence, RoutedRubric, Rubric, Term, get_rubric, last_answer
+from deepeyes_env.rewards.rubric import ScoringError
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 

@@ -1,8 +1,4 @@
-"""Real model servers in environments of their own, on 127.0.0.1.
-
-The environments stay in the folder that ``DEEPEYES_TEST_CACHE`` names and are used again; without it they are made in a
-temporary folder, anew each time.
-"""
+"""Real model servers in environments of their own, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,28 +17,13 @@ from pathlib import Path
 
 import pytest
 
-CACHE = "DEEPEYES_TEST_CACHE"
+from tests.environments import Recipe
+
 SITE = Path(__file__).with_name("site")
 PATIENCE = 400
 """Seconds that a server may take until it answers; vLLM imports for a minute on two busy cores."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an environment is made.
-
-    Attributes:
-        name: Name of its folder.
-        installs: Arguments of one ``pip install`` after another. torch comes first and alone: a resolver that sees it
-            among other packages may choose a build with CUDA.
-        removes: Packages to take out again: what was built for CUDA and fails to load is worse than nothing.
-    """
-
-    name: str
-    installs: tuple[tuple[str, ...], ...]
-    removes: tuple[str, ...] = ()
 
 
 TRANSFORMERS_SERVE = Recipe(
@@ -63,31 +43,6 @@ VLLM = Recipe(
     ),
     removes=("torchaudio", "torchcodec"),
 )
-
-
-def environment(recipe: Recipe, temporary: Path) -> Path:
-    """Return the folder of an environment, made if it is not there; skips the test if it cannot be made."""
-    cache = os.environ.get(CACHE)
-    folder = (Path(cache) if cache else temporary) / recipe.name
-    done = folder / "made-by.txt"
-    if done.is_file() and done.read_text(encoding="utf-8") == repr(recipe):
-        return folder
-    began = time.perf_counter()
-    python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip"]
-    quietly = ("--quiet", "--disable-pip-version-check")
-    steps = [
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        *([*pip, "install", *quietly, *packages] for packages in recipe.installs),
-        *([*pip, "uninstall", *quietly, "--yes", package] for package in recipe.removes),
-    ]
-    for step in steps:
-        ran = subprocess.run(step, capture_output=True, text=True, timeout=1500, check=False)
-        if ran.returncode:
-            pytest.skip(f"{' '.join(step)} failed: {ran.stderr.strip()[-500:]}")
-    done.write_text(repr(recipe), encoding="utf-8")
-    logger.warning("made %s in %.0f s", folder, time.perf_counter() - began)
-    return folder
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -15,7 +15,8 @@ from deepeyes_env.agents.agent import AgentError
 from deepeyes_env.agents.openai import OpenAIAgent
 from deepeyes_env.data import load
 from deepeyes_env.trainers.tiny import BASE
-from tests.servers.real_servers import TRANSFORMERS_SERVE, environment, served, settings_of
+from tests.environments import environment
+from tests.servers.real_servers import TRANSFORMERS_SERVE, served, settings_of
 from tests.servers.tiny_vlm import NATIVE, TEXT
 from tests.servers.whole_episodes import (
     assert_context_log_counts_what_the_server_reads,

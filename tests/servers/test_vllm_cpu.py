@@ -19,7 +19,8 @@ from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: 
 from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
-from tests.servers.real_servers import VLLM, environment, served, settings_of  # noqa: E402
+from tests.environments import environment  # noqa: E402
+from tests.servers.real_servers import VLLM, served, settings_of  # noqa: E402
 from tests.servers.tiny_vlm import NATIVE, TEXT  # noqa: E402
 from tests.servers.tiny_vlm import environment as episode_environment  # noqa: E402
 from tests.servers.whole_episodes import (  # noqa: E402

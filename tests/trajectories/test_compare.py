@@ -56,18 +56,13 @@ def test_no_run_is_an_error(tmp_path):
 
 
 @pytest.mark.browser
-def test_a_browser_shows_it(runs, tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no /usr/bin/chromium")
+def test_a_browser_shows_it(runs, tmp_path, chromium):
     path = write_comparison(runs, tmp_path / "page.html")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 800})
-        page.goto(path.as_uri())
-        first, second = (page.locator(".run").nth(number).bounding_box() for number in (0, 1))
-        assert first["y"] == second["y"]
-        assert first["x"] < second["x"]
-        broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).length")
-        assert broken == 0
-        browser.close()
+    page = chromium.new_page()
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.goto(path.as_uri())
+    first, second = (page.locator(".run").nth(number).bounding_box() for number in (0, 1))
+    assert first["y"] == second["y"]
+    assert first["x"] < second["x"]
+    broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).length")
+    assert broken == 0

@@ -2,10 +2,9 @@
 
 import io
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image as PILImage
@@ -13,71 +12,33 @@ from PIL import Image as PILImage
 from deepeyes_env.core import Trajectory
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.trajectories import TrajectoryWriter, write_page
+from tests.browser import Pages
+from tests.trajectories.page_tab import Tab, drawn, expected, near
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 Make = Callable[..., Trajectory]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 WIDE: BBox = (600.0, 350.0, 740.0, 440.0)
 TALL: BBox = (100.0, 100.5, 160.0, 480.0)
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>&amp;</script>\u2028"
 ORANGE, BLUE, TRUTH = (255, 159, 28), (46, 196, 255), (53, 224, 127)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}; apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield browser.new_context()
-        browser.close()
-
-
-@dataclass
-class Tab:
-    """A page of the browser with what it complained about and asked for."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def texts(self, selector: str) -> list[str]:
-        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
-
-    def shown(self) -> list[int]:
-        """Numbers of the episodes in the list, from the top."""
-        rows = self.page.locator(".row").evaluate_all("rows => rows.map(row => [row.offsetTop, +row.dataset.number])")
-        return [number for _, number in sorted(rows)]
-
-    def current(self) -> str:
-        return self.page.locator(".title .number").inner_text()
-
-
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Tab]]:
-    pages = []
-
+def open_page(pages: Pages) -> Callable[..., Tab]:
     def opened(page: Path, hash: str = "", width: int = 1440, height: int = 900, scheme: str = "light") -> Tab:
-        tab = Tab(chromium.new_page())
-        pages.append(tab.page)
-        tab.page.set_viewport_size({"width": width, "height": height})
-        tab.page.emulate_media(color_scheme=scheme)
-        tab.page.on("console", lambda message: tab.complaints.append(message.text))
-        tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        tab = Tab()
+        listeners = {
+            "console": lambda message: tab.complaints.append(message.text),
+            "pageerror": lambda error: tab.complaints.append(str(error)),
+            "request": lambda request: tab.requests.append(request.url),
+        }
+        tab.page = pages.open(width, height, scheme, listeners)
         tab.page.goto(page.as_uri() + hash)
         tab.page.wait_for_function("[...document.images].every(image => image.complete || image.loading === 'lazy')")
         return tab
 
-    yield opened
-    for page in pages:
-        page.close()
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +72,6 @@ def test_it_loads_from_disk_without_a_complaint(page: Path, open_page: Callable[
     assert summary["failed calls"] == "2"
 
 
-def expected(tab: Tab, box: BBox) -> list[float]:
-    """Where a box in native pixels must be on screen, from the place of the image alone."""
-    image = tab.page.locator(".canvas > img").bounding_box()
-    sx, sy = image["width"] / 960, image["height"] / 600
-    return [image["x"] + box[0] * sx, image["y"] + box[1] * sy, image["x"] + box[2] * sx, image["y"] + box[3] * sy]
-
-
-def drawn(tab: Tab, selector: str) -> list[float]:
-    box = tab.page.locator(selector).evaluate(
-        "rect => { const m = rect.getScreenCTM(), b = rect.getBBox();"
-        " const at = (x, y) => new DOMPoint(x, y).matrixTransform(m);"
-        " const p = at(b.x, b.y), q = at(b.x + b.width, b.y + b.height); return [p.x, p.y, q.x, q.y]; }"
-    )
-    return [float(value) for value in box]
-
-
 @pytest.mark.parametrize(("width", "height"), [(1600, 1000), (1024, 768), (420, 860)])
 def test_boxes_are_at_the_right_pixels(page: Path, open_page: Callable[..., Tab], width: int, height: int) -> None:
     tab = open_page(page, "#1", width, height)
@@ -147,12 +92,6 @@ def test_boxes_are_at_the_right_pixels(page: Path, open_page: Callable[..., Tab]
         assert not near(shot, left + 8, middle[1], colour)
     left, top, _, bottom = expected(tab, (640, 380, 700, 410))
     assert any(near(shot, left, y, TRUTH) for y in range(round(top), round(bottom)))
-
-
-def near(shot: PILImage.Image, x: float, y: float, colour: tuple[int, int, int]) -> bool:
-    """Whether a pixel within 1 of a point has a colour, but for blending at edges."""
-    pixels = [shot.getpixel((round(x) + dx, round(y) + dy)) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
-    return any(max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) <= 40 for pixel in pixels)  # type: ignore[arg-type]
 
 
 def test_boxes_stay_right_when_the_image_is_zoomed(page: Path, open_page: Callable[..., Tab]) -> None:

@@ -13,13 +13,14 @@ from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 
 WRITER = """
+import itertools
 import sys
 import numpy as np
 from deepeyes_env.core import Message, Sample, Trajectory
 from deepeyes_env.trajectories import TrajectoryWriter
 
 with TrajectoryWriter(sys.argv[1]) as writer:
-    for i in range(10_000):
+    for i in itertools.count():
         image = np.random.default_rng(i).integers(0, 255, (64, 64, 3), np.uint8)
         sample = Sample(str(i), "?", "a", (image,))
         writer.write(Trajectory(sample, Message("<image>", sample.images), system_prompt="long " * 100_000))

@@ -3,7 +3,13 @@
 Users add their own with ``register_advantage`` and ``register_policy_loss``.
 """
 
+from deepeyes_env.extras import needs_extra
+
+with needs_extra("train"):
+    import torch  # noqa: F401  # the modules below begin with it
+
 from deepeyes_env.trainers.algorithms.advantages import (
+    ADVANTAGES,
     AdvantageInputs,
     get_advantage,
     needs_baselines,
@@ -13,6 +19,7 @@ from deepeyes_env.trainers.algorithms.advantages import (
 from deepeyes_env.trainers.algorithms.aggregation import Aggregation, Totals, aggregate
 from deepeyes_env.trainers.algorithms.kl import KLEstimator, kl_divergence
 from deepeyes_env.trainers.algorithms.losses import (
+    POLICY_LOSSES,
     LossSettings,
     PolicyLoss,
     get_policy_loss,
@@ -21,6 +28,8 @@ from deepeyes_env.trainers.algorithms.losses import (
 )
 
 __all__ = [
+    "ADVANTAGES",
+    "POLICY_LOSSES",
     "AdvantageInputs",
     "Aggregation",
     "KLEstimator",

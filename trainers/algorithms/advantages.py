@@ -52,10 +52,16 @@ class AdvantageInputs:
 
 
 Advantage: TypeAlias = Callable[[AdvantageInputs], tuple[torch.Tensor, torch.Tensor]]
+"""Returns advantages and returns, both ``(B, L)``."""
 
 ADVANTAGES: Registry[Advantage] = Registry("advantage estimator")
+"""Every advantage estimator that has a name."""
+
 register_advantage = ADVANTAGES.register
+"""Make an advantage estimator known by a name, also as a decorator: ``@register_advantage("mine")``."""
+
 get_advantage = ADVANTAGES.get
+"""Return the advantage estimator of a name; see ``Registry.get``."""
 
 EPSILON = 1e-6
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import unknown_name
 from deepeyes_env.trainers.algorithms.masked import masked_sum
 
 Aggregation: TypeAlias = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
@@ -51,7 +51,7 @@ def aggregate(losses: torch.Tensor, mask: torch.Tensor, mode: Aggregation, total
         totals: Counts of the whole batch.
 
     Raises:
-        ValueError: The mode is unknown.
+        UnknownNameError: The mode is unknown.
     """
     tokens, sequences = max(1, totals.tokens), max(1, totals.sequences)
     if mode == "token-mean":
@@ -63,4 +63,4 @@ def aggregate(losses: torch.Tensor, mask: torch.Tensor, mode: Aggregation, total
         return (of_sequence / mask.sum(1).clamp(min=1)).sum() / sequences
     if mode == "seq-mean-token-sum-norm":
         return of_sequence.sum() / sequences / totals.length
-    raise UsageError(f"unknown aggregation {mode!r}; known: {', '.join(get_args(Aggregation))}")
+    raise unknown_name("aggregation", mode, get_args(Aggregation))

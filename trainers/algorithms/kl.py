@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import unknown_name
 
 KLEstimator: TypeAlias = Literal["k1", "k2", "k3", "abs"]
 """``k1``: the log ratio, unbiased. ``k2``: half its square. ``k3``: unbiased and never negative. ``abs``: its size."""
@@ -21,7 +21,7 @@ def kl_divergence(logprobs: torch.Tensor, reference: torch.Tensor, estimator: KL
         estimator: See ``KLEstimator``.
 
     Raises:
-        ValueError: The estimator is unknown.
+        UnknownNameError: The estimator is unknown.
     """
     ratio = logprobs - reference
     match estimator:
@@ -34,4 +34,4 @@ def kl_divergence(logprobs: torch.Tensor, reference: torch.Tensor, estimator: KL
         case "k3":
             back = (-ratio).clamp(-20, 20)
             return (back.exp() - back - 1).clamp(-10, 10)
-    raise UsageError(f"unknown KL estimator {estimator!r}; known: {', '.join(get_args(KLEstimator))}")
+    raise unknown_name("KL estimator", estimator, get_args(KLEstimator))

@@ -56,8 +56,13 @@ PolicyLossFunction: TypeAlias = Callable[
 """Takes old log-probabilities, log-probabilities, advantages and mask, all ``(B, L)``, and the settings."""
 
 POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss")
+"""Every policy loss that has a name."""
+
 register_policy_loss = POLICY_LOSSES.register
+"""Make a policy loss known by a name, also as a decorator: ``@register_policy_loss("mine")``."""
+
 get_policy_loss = POLICY_LOSSES.get
+"""Return the policy loss of a name; see ``Registry.get``."""
 
 _LARGEST = 20.0
 

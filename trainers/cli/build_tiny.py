@@ -13,14 +13,12 @@ from deepeyes_env.extras import needs_extra
 
 
 def build_tiny(
-    out: Annotated[Path, typer.Option(help="Model directory to write; an existing one is replaced.")] = Path("tiny"),
+    out: Annotated[Path, typer.Option(help="Model directory to write; one built before is replaced.")] = Path("tiny"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of scenes, initial weights and examples.")] = 0,
 ) -> None:
     """Build the tiny policy that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):
         from deepeyes_env.trainers.tiny.build import build
-    if out.exists() and not (out / "config.json").exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty and holds no model; give another --out")
     with Progress(console=Console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
 

@@ -42,7 +42,7 @@ ARMS = (
 )
 """DeepEyes (arXiv 2505.14362) compares no bonus, an unconditional and a conditional one."""
 
-FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads")
+FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads", "plugins")
 """Settings, or prefixes of their names, that may change when a run is resumed."""
 
 COLUMNS = ("accuracy/hard", "accuracy/easy", "tool/rate/hard", "tool/rate/easy", "zoom/iou", "tool/calls")

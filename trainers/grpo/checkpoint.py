@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import shutil
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.files import replacing_folder
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +75,14 @@ class Checkpoints:
             CheckpointError: It could not be written (the disk is full, say); earlier ones are untouched.
         """
         path = self.folder / f"step_{progress.step:06d}"
-        beside = self.folder / f".{path.name}.tmp"
         try:
             for half in self.folder.glob(".step_*.tmp"):  # left by runs that were killed
                 shutil.rmtree(half, ignore_errors=True)
-            beside.mkdir(parents=True)
-            policy.save(beside)
-            everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
-            torch.save(everything, beside / "state.pt")
-            _flush(beside)
-            shutil.rmtree(path, ignore_errors=True)  # left by a run that was set back
-            beside.rename(path)
+            with replacing_folder(path) as beside:  # one may be there, left by a run that was set back
+                policy.save(beside)
+                everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
+                torch.save(everything, beside / "state.pt")
         except Exception as error:
-            shutil.rmtree(beside, ignore_errors=True)
             last = self.found()[-1:]
             left = f"the last complete one is {last[0]}" if last else "there is none yet"
             raise CheckpointError(
@@ -134,11 +129,3 @@ def _set_random_states(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
-
-
-def _flush(folder: Path) -> None:
-    """Make sure that files are on the disk before their folder gets its name: a power cut must not leave half of it."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

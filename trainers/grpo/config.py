@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
-from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.envs.vector.backends import RAY
+from deepeyes_env.errors import DataError, UnknownNameError, UsageError
 from deepeyes_env.files import replacing
-from deepeyes_env.registry import did_you_mean
+from deepeyes_env.registry import did_you_mean, nearest, unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
@@ -59,7 +59,6 @@ class EnvSettings(Section):
         min_pixels: Minimum number of pixels at which an image of a data file is shown.
         max_pixels: Maximum number of pixels at which an image of a data file is shown.
         image_memory: Megabytes of decoded images that each process keeps; give it what a batch of questions needs.
-        plugins: Python modules to import first: they register toolboxes, rubrics, advantages and losses.
     """
 
     toolbox: str = "VisualToolbox-v2"
@@ -68,7 +67,6 @@ class EnvSettings(Section):
     min_pixels: int = Field(default=56 * 56, gt=0)
     max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
     image_memory: int = Field(default=128, ge=0)
-    plugins: tuple[str, ...] = ()
 
 
 class RolloutSettings(Section):
@@ -79,8 +77,9 @@ class RolloutSettings(Section):
         group_size: Episodes of each question.
         temperature: Sampling temperature.
         max_new_tokens: Maximum new tokens of one message.
-        backend: ``ray`` spreads the environments over Ray actors, ``threads`` keeps them in this process.
-        actors: Number of actors; by default one for each free CPU but those that ``optim.threads`` takes.
+        backend: Where the environments live: ``ray`` spreads them over Ray actors, ``threads`` keeps them in this
+            process; or another one of ``deepeyes_env.envs.vector.BACKENDS``.
+        actors: Number of actors (or threads), by default one for each free CPU but those that ``optim.threads`` takes.
         patience: Seconds that a decode batch waits for environments that are slower than the rest.
         dynamic_sampling: How many times further questions are played to replace groups of equal reward, which are left
             out (DAPO, arXiv 2503.14476); 0: never.
@@ -90,7 +89,7 @@ class RolloutSettings(Section):
     group_size: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=32, ge=1)
-    backend: Literal["ray", "threads"] = "ray"
+    backend: str = RAY
     actors: int | None = Field(default=None, ge=1)
     patience: float = Field(default=1.0, ge=0)
     dynamic_sampling: int = Field(default=0, ge=0)
@@ -226,6 +225,8 @@ class Config(Section):
         evaluation: Held-out questions.
         checkpoint: When checkpoints are written.
         log: Where metrics go.
+        plugins: Plugins that the run was begun with. That they stand here does not load them: the folder of a run may
+            come from a stranger.
     """
 
     model: str = TINY
@@ -241,6 +242,7 @@ class Config(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     log: LogSettings = LogSettings()
+    plugins: tuple[str, ...] = ()
 
     @field_validator("data")
     @classmethod
@@ -276,7 +278,8 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
         path: A YAML file, or the name of a preset.
 
     Raises:
-        ValueError: A name is unknown (the nearest is named), a value is wrong, or an override has no ``=``.
+        UnknownNameError: No setting, preset or choice has that name; the message has the nearest one.
+        UsageError: A value is wrong, or an override has no ``=``.
     """
     given: dict[str, Any] = {}
     for override in overrides:
@@ -289,9 +292,22 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
-        raise UsageError(f"{name}={first['input']!r}: {first['msg']}" if first["loc"] else first["msg"]) from None
+        raise _told(error) from None
+
+
+def _told(error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    name, value = ".".join(map(str, first["loc"])), first["input"]
+    if first["type"] == "literal_error" and isinstance(value, str):
+        return unknown_name(name, value, _choices(first["loc"]))
+    return UsageError(f"{name}={value!r}: {first['msg']}" if name else first["msg"])
+
+
+def _choices(place: Sequence[int | str]) -> tuple[str, ...]:
+    kind: Any = Config
+    for part in place:
+        kind = kind.model_fields[part].annotation
+    return get_args(kind)
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -312,7 +328,7 @@ def _read(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise UsageError(
+        raise UnknownNameError(
             f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
         ) from error
     except yaml.YAMLError as error:
@@ -348,7 +364,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _check_names(settings: Mapping[str, Any], section: type[BaseModel], prefix: str = "") -> None:
     for name, value in settings.items():
         if name not in section.model_fields:
-            raise UsageError(f"unknown setting {prefix}{name}{_nearest(f'{prefix}{name}')}")
+            raise UnknownNameError(f"unknown setting {prefix}{name}{_nearest(f'{prefix}{name}')}")
         kind = section.model_fields[name].annotation
         if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
             _check_names(value, kind, f"{prefix}{name}.")
@@ -357,10 +373,8 @@ def _check_names(settings: Mapping[str, Any], section: type[BaseModel], prefix: 
 def _nearest(name: str) -> str:
     known = _names(Config)
     by_last_part = {full.rsplit(".", 1)[-1]: full for full in known}
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    near = near or [
-        by_last_part[last] for last in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_last_part, n=1)
-    ]
+    near = nearest(name, known, cutoff=0.75)
+    near = near or [by_last_part[last] for last in nearest(name.rsplit(".", 1)[-1], by_last_part)]
     return f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(known)}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +10,13 @@ from pathlib import Path
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
-from deepeyes_env.files import refuse_file
+from deepeyes_env.output_folder import OutputFolder, is_vacant
+from deepeyes_env.registry import loaded_plugins, missing_plugins
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
 from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
 from deepeyes_env.trainers.tracking import MetricsFile, Recorder, TensorBoard, WandB
+from deepeyes_env.trainers.tracking.board import FILE as BOARD
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trainers.tracking.curves import plot_curves
 from deepeyes_env.trainers.tracking.live import Live
@@ -25,6 +26,24 @@ FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
 
 SETTINGS, METRICS, CURVES, COMPARISON = "config.yaml", "metrics.jsonl", "curves.png", "comparison.html"
+
+TRAINING_RUN = OutputFolder(
+    "training run",
+    (
+        SETTINGS,
+        METRICS,
+        CURVES,
+        COMPARISON,
+        "wandb_id",
+        "wandb/*",
+        "tensorboard/events.out.tfevents.*",
+        f"logging_board/{BOARD}",
+        "checkpoints/step_*/*",
+        "failed_step_*/*",
+        f"{BEFORE}/*",
+        f"{AFTER}/*",
+    ),
+)
 
 QUESTIONS = ("model", "data", "seed", "scenes.", "evaluation.samples", "evaluation.data", "evaluation.seed")
 """Settings, or prefixes of their names, that may not change when a run is resumed."""
@@ -64,27 +83,29 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         live: Show the run in the terminal.
 
     Raises:
-        FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten.
+        FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten; or it holds what no
+            run wrote, which is never deleted.
         FileNotFoundError: There is no run to be resumed.
-        ValueError: Model or data cannot be used, or a resumed run had another model or other questions.
+        ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
+            missing.
     """
     folder = Path(config.out)
-    refuse_file(folder)
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        if not overwrite:
-            raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
-        if not (folder / SETTINGS).exists():
-            raise FileExistsError(f"{folder} is not empty and holds no run; it is not deleted, give another out=")
+    if not is_vacant(folder) and not resume and not overwrite:
+        raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
+    if overwrite:
+        TRAINING_RUN.check(folder)
     if resume:
         check_same(config, lambda name: name.startswith(QUESTIONS))
+    check_plugins(config)
     if config.log.wandb:
         import_extra("wandb", "wandb")  # found missing before anything is made or deleted
     recorders: list[Recorder] = []
     trainer = Trainer(config, recorders, resume=resume)
+    config = config.model_copy(update={"plugins": loaded_plugins()})
     try:
-        if not resume and folder.exists():
-            shutil.rmtree(folder)  # not before it is sure that the new run can begin
-        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            TRAINING_RUN.clear(folder)  # not before it is sure that the new run can begin
+        TRAINING_RUN.claim(folder)
         config.save(folder / SETTINGS)
         step = trainer.progress.step
         recorders += [MetricsFile(folder / METRICS, step), TensorBoard(folder / "tensorboard", step)]
@@ -111,6 +132,20 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
     return outcome
 
 
+def check_plugins(config: Config) -> None:
+    """Check that the plugins which settings name are loaded.
+
+    Raises:
+        UsageError: One is not; the message says how to load it.
+    """
+    if missing := missing_plugins(config.plugins):
+        again = " ".join(f"--plugin {name}" for name in missing)
+        raise UsageError(
+            f"plugins={list(missing)}: not loaded, for settings in a folder may be a stranger's; give {again}, or "
+            "plugins=[] to do without them"
+        )
+
+
 def check_same(config: Config, matters: Callable[[str], bool]) -> None:
     """Check that a run to be resumed had the same settings, as far as they matter.
 
@@ -123,7 +158,7 @@ def check_same(config: Config, matters: Callable[[str], bool]) -> None:
         ValueError: A setting that matters has changed.
     """
     path = Path(config.out) / SETTINGS
-    if not path.exists():
+    if not path.exists() or not TRAINING_RUN.is_at(path.parent):
         raise FileNotFoundError(f"{config.out} holds no run to resume; leave out --resume to start one")
     changed = {name: pair for name, pair in differences(load_config((), path), config).items() if matters(name)}
     if changed:

@@ -7,28 +7,21 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
-from deepeyes_env.envs.toolbox import registered_kwargs
-from deepeyes_env.envs.vector import BatchedVectorEnv, RayVectorEnv, ThreadVectorEnv
+from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.store import ImageStore
-from deepeyes_env.registry import load_plugins
-from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.batch import Batch
+from deepeyes_env.trainers.grpo.build import load_policy, make_env
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
-from deepeyes_env.trainers.grpo.config import TINY, Config
+from deepeyes_env.trainers.grpo.config import Config
 from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError
 from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
@@ -69,6 +62,15 @@ class TrainingResult:
 class Trainer:
     """A training run.
 
+    Attributes:
+        config: Its settings.
+        out: Its folder.
+        progress: How far it has come.
+        policy: What is trained.
+        learner: What trains it.
+        env: What it is trained in: as many environments as a step has episodes.
+        board: Is given every episode, if it is set.
+
     Args:
         config: Its settings.
         recorders: Are told the metrics of each step.
@@ -80,7 +82,6 @@ class Trainer:
     """
 
     def __init__(self, config: Config, recorders: Sequence[Recorder] = (), *, resume: bool = False) -> None:
-        load_plugins(config.env.plugins)
         self.config = config
         self.out = Path(config.out)
         self._recorders = recorders
@@ -89,6 +90,7 @@ class Trainer:
         self.progress = Progress()
         found = self._checkpoints.found() if resume else []
         get_policy_loss(config.algorithm.loss)  # a wrong name is found before anything is made
+        BACKENDS.get(config.rollout.backend)
         self._greedy_first = needs_baselines(config.algorithm.advantage)
         if self._greedy_first and config.rollout.group_size == 1:
             raise UsageError(
@@ -107,9 +109,9 @@ class Trainer:
             with reading(found[-1]):
                 self.learner.restore(state)
             self._saved = self.progress.step
-        self._env = make_env(config, self._questions)
+        self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
-        self._rollouts = Rollouts(self._env, Generator(self.policy, sampling), config.rollout.patience)
+        self._rollouts = Rollouts(self.env, Generator(self.policy, sampling), config.rollout.patience)
         self._empty_steps = 0
         self._learning = False
         self._recording = 0.0
@@ -118,7 +120,7 @@ class Trainer:
 
     def close(self) -> None:
         """End the environments, and Ray if this run started it."""
-        self._env.close()
+        self.env.close()
 
     def train(self) -> TrainingResult:
         """Run to the last step, or until interrupted; then a checkpoint holds where it stopped.
@@ -137,7 +139,7 @@ class Trainer:
             try:
                 if self.progress.step == 0:
                     with stop.interruptible():
-                        before = self._evaluate(BEFORE)
+                        before = self.evaluate(BEFORE)
                     self._record(0, before)
                 if self.progress.step < self.config.steps:
                     shutil.rmtree(self.out / AFTER, ignore_errors=True)
@@ -145,7 +147,7 @@ class Trainer:
                     after = self._step(stop) or after
                 if not (self.out / AFTER).exists():
                     with stop.interruptible():
-                        after = self._evaluate(AFTER)
+                        after = self.evaluate(AFTER)
                     self._record(self.progress.step, after)
             except KeyboardInterrupt:
                 if self._learning:
@@ -153,6 +155,30 @@ class Trainer:
                 interrupted = True
             self._save()
         return TrainingResult(self.progress.step, before, after, interrupted)
+
+    def evaluate(self, name: str | None = None) -> dict[str, float]:
+        """Play the held-out questions, and return the metrics of it.
+
+        Args:
+            name: Folder in that of the run, in which the first episodes are kept.
+        """
+        began = time.perf_counter()
+        specs = self._questions.held_out_specs()
+        playing = Rollouts(
+            self.env,
+            Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
+            self.config.rollout.patience,
+        )
+        played: list[PlayedEpisode] = []
+        for first in range(0, len(specs), self.env.num_envs):
+            playing.begin(specs[first : first + self.env.num_envs])
+            played += playing.play()
+        finished = finished_of(played)
+        if name:
+            write_trajectories(self.out / name, finished[:SHOWN])
+        metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
+        failed = {"eval/episodes/failed": float(len(played) - len(finished))} if played else {}
+        return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
 
     # --- one step ------------------------------------------------------------------------------------------------
 
@@ -173,7 +199,7 @@ class Trainer:
         try:
             with stop.interruptible():
                 if evaluating:
-                    evaluated = self._evaluate(AFTER if last else None)
+                    evaluated = self.evaluate(AFTER if last else None)
         finally:
             self._record(step, {**metrics, **evaluated})
         if last or (self.config.checkpoint.every and step % self.config.checkpoint.every == 0):
@@ -238,26 +264,6 @@ class Trainer:
         metrics["time/learn"] = time.perf_counter() - began
         return metrics
 
-    def _evaluate(self, name: str | None) -> dict[str, float]:
-        """Play the held-out questions; a name keeps the first of them on disk."""
-        began = time.perf_counter()
-        specs = self._questions.held_out_specs()
-        playing = Rollouts(
-            self._env,
-            Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
-            self.config.rollout.patience,
-        )
-        played: list[PlayedEpisode] = []
-        for first in range(0, len(specs), self._env.num_envs):
-            playing.begin(specs[first : first + self._env.num_envs])
-            played += playing.play()
-        finished = finished_of(played)
-        if name:
-            write_trajectories(self.out / name, finished[:SHOWN])
-        metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
-        failed = {"eval/episodes/failed": float(len(played) - len(finished))} if played else {}
-        return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
-
     def _times(self, began: float) -> dict[str, float]:
         timers, self._rollouts.timers = self._rollouts.timers, Timers()
         recording, self._recording = self._recording, 0.0
@@ -278,58 +284,6 @@ class Trainer:
         if self._saved != self.progress.step:
             self._checkpoints.save(self.progress, self.policy, self.learner.state())
             self._saved = self.progress.step
-
-
-def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
-    """Load the policy that a run starts from, or resumes.
-
-    Raises:
-        ValueError: The model directory cannot be used, or the device is not there.
-        CheckpointError: The checkpoint cannot be read.
-    """
-    from deepeyes_env.trainers.tiny import BASE
-
-    optim = config.optim
-    cuda = torch.cuda.is_available()
-    device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
-    if device.startswith("cuda") and not cuda:
-        raise UsageError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
-    if device == "cpu":
-        torch.set_num_threads(optim.threads)
-    dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
-    source = checkpoint or (BASE if config.model == TINY else Path(config.model))
-    with reading(checkpoint) if checkpoint else nullcontext():
-        return VisionPolicy.load(source, device, getattr(torch, dtype))
-
-
-def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
-    """Make the environments of a run: as many as a step has episodes."""
-    rubric = config.env.rubric
-    kwargs: dict[str, Any] = {
-        "dataset": questions.dataset,
-        "rubric": rubric if rubric == "auto" else get_rubric(rubric),  # plugins are known in this process only
-        "max_turns": config.env.max_turns,
-        "store": ImageStore(config.env.image_memory * 2**20),
-        **({"view": questions.view} if questions.view else {}),
-    }
-    rollout = config.rollout
-    number = rollout.prompts * rollout.group_size
-    if rollout.backend == "threads":
-        return ThreadVectorEnv(
-            number,
-            group_size=rollout.group_size,
-            autoreset_mode=AutoresetMode.DISABLED,
-            **{**registered_kwargs(config.env.toolbox), **kwargs},
-        )
-    return RayVectorEnv(
-        config.env.toolbox,
-        number,
-        group_size=rollout.group_size,
-        num_actors=rollout.actors,
-        spare_cpus=config.optim.threads,
-        autoreset_mode=AutoresetMode.DISABLED,
-        **kwargs,
-    )
 
 
 def make_batch(

@@ -2,5 +2,9 @@
 
 from pathlib import Path
 
+from deepeyes_env.extras import require_extra
+
+require_extra("train", "torch", "transformers")
+
 BASE = Path(__file__).parent / "base"
 """The shipped model directory; ``deepeyes build-tiny`` builds it from scratch."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,23 @@ import numpy as np
 import torch
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.files import replacing_folder
+from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.tiny.examples import Example, ExampleWriter
 from deepeyes_env.trainers.tiny.losses import ImitationLoss, PictureLoss, gradient_step
 from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model
 from deepeyes_env.trainers.tiny.phrases import phrases
 from deepeyes_env.trainers.tiny.scenes import Picture, TrainingScene, draw_training_scenes
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
+
+TINY_POLICY = OutputFolder(
+    "tiny policy",
+    (
+        *("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json"),
+        *("model.safetensors", "tokenizer.json", "chat_template.jinja"),
+    ),
+)
+"""The model directory that ``build`` writes."""
 
 Report = Callable[[str, int, int], None]
 """Progress callback: called with the stage, the step, and the number of steps."""
@@ -76,7 +86,11 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
 
     Returns:
         The seconds that it took.
+
+    Raises:
+        FileExistsError: The directory holds what ``build`` did not write; nothing is built or deleted.
     """
+    TINY_POLICY.check(out)
     began = time.perf_counter()
     curriculum = curriculum or Curriculum()
     report = report or (lambda *_: None)
@@ -164,18 +178,20 @@ def debias_zooms(
 
 
 def write(policy: VisionPolicy, out: Path) -> None:
-    """Write the model directory beside its place, then move it there."""
-    beside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    """Write the model directory beside its place, then move it there.
+
+    Raises:
+        FileExistsError: The directory holds what ``write`` did not write.
+    """
+    TINY_POLICY.check(out)
     policy.model.half()
     try:
-        policy.save(beside)
-        (beside / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n", encoding="utf-8")
+        with replacing_folder(out) as beside:
+            TINY_POLICY.claim(beside)
+            policy.save(beside)
+            (beside / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n", encoding="utf-8")
     finally:
         policy.model.float()
-    shutil.rmtree(out, ignore_errors=True)
-    beside.rename(out)
 
 
 def _imitate(

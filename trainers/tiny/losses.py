@@ -14,6 +14,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_
 from deepeyes_env.agents.transformers.attention import MaskedAttention
 from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.sequence import buckets
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.trainers.tiny.examples import Example, images_of
@@ -51,7 +52,7 @@ class ImitationLoss:
         features = dict(zip(map(id, images), self._policy.image_features(images), strict=True))
         total = weight = pointing = torch.zeros(())
         pointers = 0
-        for bucket in _buckets(examples):
+        for bucket in buckets(examples, lambda example: len(example.tokens), _RATIO):
             read = _EncodedExamples.of(self._policy, bucket, features)
             chosen = read.mask[:, 1:]
             wanted = read.ids[:, 1:][chosen]
@@ -103,6 +104,7 @@ class _EncodedExamples:
     def of(
         cls, policy: VisionPolicy, examples: Sequence[Example], features: dict[int, torch.Tensor]
     ) -> _EncodedExamples:
+        """Run the policy over examples; ``features`` are those of their images, by the id of the image."""
         length = max(len(example.tokens) for example in examples)
         shape = (len(examples), length)
         ids, mask, filled = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -175,16 +177,6 @@ def _targets(pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, t
     patterns = np.concatenate([picture.cells.pattern for picture in pictures])
     boxes = np.concatenate([picture.cells.box for picture in pictures])
     return torch.from_numpy(np.concatenate(colours)), torch.from_numpy(patterns), torch.from_numpy(boxes).round().long()
-
-
-def _buckets(examples: Sequence[Example]) -> list[list[Example]]:
-    buckets: list[list[Example]] = []
-    for example in sorted(examples, key=lambda example: len(example.tokens)):
-        if buckets and len(example.tokens) <= _RATIO * len(buckets[-1][0].tokens):
-            buckets[-1].append(example)
-        else:
-            buckets.append([example])
-    return buckets
 
 
 def gradient_step(optimizer: Any, loss: torch.Tensor, lr: float) -> None:

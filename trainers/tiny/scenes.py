@@ -135,10 +135,18 @@ def draw_training_scenes(counts: dict[int, int], seed: int, processes: int) -> l
 
 def _draw(objects: int, number: int, seed: int) -> list[TrainingScene]:
     rng = np.random.default_rng(seed)
-    return list(_training_scenes(objects, number, seed, rng))
+    return list(training_scenes(objects, number, seed, rng))
 
 
-def _training_scenes(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[TrainingScene]:
+def training_scenes(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[TrainingScene]:
+    """Draw scenes with crops around their objects.
+
+    Args:
+        objects: How many objects each has.
+        number: How many scenes.
+        seed: Decides the scenes.
+        rng: Decides the crops.
+    """
     for sample in pattern_search(length=number, seed=seed, objects=(objects, objects), easy=0.5):
         scene = sample.images[0].source
         assert isinstance(scene, Scene)
@@ -207,4 +215,5 @@ def _covered(box: BBox, rows: int, columns: int) -> NDArray[np.float64]:
     x, y = np.arange(columns) * CELL, np.arange(rows) * CELL
     wide = np.clip(np.minimum(box[2], x + CELL) - np.maximum(box[0], x), 0, None)
     high = np.clip(np.minimum(box[3], y + CELL) - np.maximum(box[1], y), 0, None)
-    return high[:, None] * wide[None, :]
+    covered: NDArray[np.float64] = high[:, None] * wide[None, :]
+    return covered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.files import replacing
+from deepeyes_env.trainers.tracking.recorders import continued
 
 FILE = "rollout_data_rank0.jsonl"
 
@@ -23,19 +23,13 @@ class LoggingBoard:
     """
 
     def __init__(self, folder: Path, tokenizer: Any, step: int = 0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
-        old = path.read_text(encoding="utf-8").split("\n") if path.exists() and step else []
-        with replacing(path) as beside:
-            beside.write_text("".join(f"{line}\n" for line in old if line and _step(line) <= step), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self._file = continued(folder / FILE, step)
         self._tokenizer = tokenizer
 
     def write(self, step: int, trajectories: Sequence[Trajectory]) -> None:
         """Write the episodes of a step."""
         for trajectory in trajectories:
-            self._file.write(json.dumps({"step": step, **self._line(trajectory)}, ensure_ascii=False) + "\n")
-        self._file.flush()
+            self._file.append(json.dumps({"step": step, **self._line(trajectory)}, ensure_ascii=False))
 
     def close(self) -> None:
         """Close the file."""
@@ -53,11 +47,3 @@ class LoggingBoard:
             "reward": trajectory.reward,
             "ground_truth": trajectory.sample.answer,
         }
-
-
-def _step(line: str) -> float:
-    """Return the step of a line; one that was torn off counts as later than all."""
-    try:
-        return float(json.loads(line)["step"])
-    except json.JSONDecodeError:
-        return float("inf")

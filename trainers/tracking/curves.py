@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.files import replacing
+from deepeyes_env.plotting import COLOURS, finish, new_figure, save
 from deepeyes_env.trainers.tracking.recorders import read_metrics
 
 Rows = Sequence[Mapping[str, float]]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""A palette for the colour-blind (Okabe and Ito, 2008)."""
 
 SMOOTHED = 7
 """Width in steps of the moving average of training curves."""
@@ -46,12 +43,12 @@ def plot_curves(metrics: Path, out: Path) -> None:
             _line(axis, rows, name, label, colour)
             steps, values = _points(rows, f"eval/{name}")
             axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white")
-        _finish(axis, title)
+        finish(axis, title)
     names = sorted({name for row in rows for name in row if name.startswith("reward/") and name != "reward/total"})
     for colour, name in zip(COLOURS, ("reward/total", *names), strict=False):
         _line(axes[-1], rows, name, name[7:], colour)
-    _finish(axes[-1], "Reward and its terms")
-    _write(figure, out)
+    finish(axes[-1], "Reward and its terms")
+    save(figure, out)
 
 
 def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
@@ -78,20 +75,15 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
             if steps:
                 axis.plot(steps, table.mean(0), color=colour, linewidth=1.8)
                 axis.fill_between(steps, table.min(0), table.max(0), color=colour, alpha=0.18, linewidth=0)
-        _finish(axis, title)
+        finish(axis, title)
     lines = [axes[0].plot([], [], color=colour, linewidth=1.8)[0] for colour in COLOURS[: len(arms)]]
     figure.legend(lines, list(arms), loc="outside lower center", ncols=3, frameon=False)
-    _write(figure, out)
+    save(figure, out)
 
 
 def _figure(panels: int) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-panels // 2)
-    figure = Figure(figsize=(9, 2.5 * rows), dpi=110, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = list(np.ravel(figure.subplots(rows, 2, sharex=True)))
+    figure, axes = new_figure(rows, 2, 2.5 * rows, sharex=True)
     for axis in axes[-2:]:
         axis.set_xlabel("step")
     return figure, axes[:panels]
@@ -111,16 +103,3 @@ def _line(axis: Any, rows: Rows, name: str, label: str, colour: str) -> None:
         axis.plot(steps, smooth, color=colour, linewidth=1.8, label=label or None)
     else:
         axis.plot(steps, values, color=colour, linewidth=1.8, label=label or None)
-
-
-def _finish(axis: Any, title: str) -> None:
-    axis.set_title(title, fontsize=10, loc="left")
-    axis.grid(alpha=0.25, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8, frameon=False)
-
-
-def _write(figure: Any, out: Path) -> None:
-    with replacing(out) as beside:
-        figure.savefig(beside, format="png")

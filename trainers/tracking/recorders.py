@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
+from deepeyes_env.json_lines import JSONLinesFile, read_lines
 
 
 class Recorder(Protocol):
@@ -33,16 +34,11 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_metrics(path) if row["step"] <= step and step > 0]
-        with replacing(path) as beside:
-            beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self._file = continued(path, step)
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line."""
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._file.flush()
+        self._file.append(json.dumps({"step": step, **metrics}))
 
     def close(self) -> None:
         """Close the file."""
@@ -55,17 +51,28 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     Raises:
         ValueError: Another line is not JSON.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for number, line in enumerate(lines, 1):
+    return [row for row, _ in _rows(path)]
+
+
+def continued(path: Path, step: int) -> JSONLinesFile:
+    """Open a file of lines that each have a ``step``, to append to it.
+
+    Args:
+        path: The file.
+        step: Step that the run resumes from; later lines, left by a run that was killed, are removed.
+    """
+    kept = [line for row, line in _rows(path) if row["step"] <= step] if step else []
+    with replacing(path) as beside:
+        beside.write_bytes(b"".join(line + b"\n" for line in kept))
+    return JSONLinesFile(path)
+
+
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
+    for number, line in read_lines(path):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise UsageError(f"{path}, line {number}: not JSON; delete the line") from error
-    return rows
+            yield json.loads(line), line
+        except ValueError as error:
+            raise UsageError(f"{path}, line {number}: not JSON; delete the line") from error
 
 
 class TensorBoard:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data.rows import RowDataset
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.images.ref import ImageRef
 
@@ -87,7 +87,8 @@ class MappedDataset:
 
     Args:
         dataset: The other.
-        change: Makes the new sample; a ``ValueError`` from it becomes a ``DataError`` that names the sample.
+        change: Makes the new sample; a ``ValueError`` from it becomes a ``DataError`` that names the sample, but for
+            an ``ImageError``, which names the image.
     """
 
     def __init__(self, dataset: Any, change: Callable[[Sample], Sample]) -> None:
@@ -107,7 +108,7 @@ class MappedDataset:
     def _changed(self, sample: Sample) -> Sample:
         try:
             return self._change(sample)
-        except DataError:
+        except (DataError, ImageError):
             raise
         except ValueError as error:
             raise DataError(f"{self.dataset!r}, sample {sample.id!r}: {error}") from error

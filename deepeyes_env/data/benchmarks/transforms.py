@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepeyes_env.core import Sample
+from deepeyes_env.data.benchmarks.records import MappedDataset
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.images.codec import Image
@@ -76,7 +77,7 @@ def box_text(box: BBox) -> str:
     return json.dumps([round(float(x), 2) for x in box])
 
 
-class Rotated:
+class Rotated(MappedDataset):
     """A data set with each image turned clockwise by 90, 180 or 270 degrees (the rotate test of DeepEyes).
 
     Quarter turns, because they lose nothing: no pixel changes, no corner is cut or blank, and a box stays a box, so
@@ -90,18 +91,8 @@ class Rotated:
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0) -> None:
-        self.dataset = dataset
+        super().__init__(dataset, self._turned)
         self.seed = seed
-        self.view: Any = getattr(dataset, "view", None)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._turned(self.dataset[index])
-
-    def __iter__(self) -> Iterator[Sample]:
-        return map(self._turned, self.dataset)
 
     def _turned(self, sample: Sample) -> Sample:
         name = sample.metadata.get(GROUP, sample.id)

@@ -15,9 +15,8 @@ from PIL import ImageOps
 
 from deepeyes_env.data.visual_search.shapes import capsule
 from deepeyes_env.errors import ImageError, UsageError
-from deepeyes_env.images.codec import to_rgb_array
+from deepeyes_env.images.codec import Image, to_rgb_array
 from deepeyes_env.images.frames import Size
-from deepeyes_env.images.ref import Image
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,8 @@ def noise(size: Size, grain: int, rng: np.random.Generator) -> NDArray[np.int8]:
     width, height = size
     blocks = rng.integers(-COARSE_GRAIN, COARSE_GRAIN + 1, (-(-height // grain), -(-width // grain)), np.int8)
     coarse = blocks.repeat(grain, axis=0)[:height].repeat(grain, axis=1)[:, :width]
-    return coarse + rng.integers(-FINE_GRAIN, FINE_GRAIN + 1, (height, width), np.int8)
+    grains: NDArray[np.int8] = coarse + rng.integers(-FINE_GRAIN, FINE_GRAIN + 1, (height, width), np.int8)
+    return grains
 
 
 def _tiled_noise(size: Size, grain: int, rng: np.random.Generator) -> NDArray[np.uint8]:

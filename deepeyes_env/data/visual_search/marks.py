@@ -77,7 +77,8 @@ def _texture(value: str, side: int, origin: tuple[int, int], period: tuple[float
             wave = np.cos(x)[None, :] * np.cos(y)[:, None]
     from_centre = (np.arange(side) + 0.5) / side * 2 - 1
     radius = np.sqrt(from_centre[None, :] ** 2 + from_centre[:, None] ** 2)
-    return np.clip(1.6 * wave, -1, 1) * np.clip((1 - radius) * 8, 0, 1)
+    mark: Pattern = np.clip(1.6 * wave, -1, 1) * np.clip((1 - radius) * 8, 0, 1)
+    return mark
 
 
 def _letter(value: str, side: int, cell: int) -> Pattern:

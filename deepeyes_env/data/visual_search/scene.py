@@ -12,8 +12,8 @@ from deepeyes_env.data.visual_search import marks, shapes
 from deepeyes_env.data.visual_search.backgrounds import Drawn, Photo, noise
 from deepeyes_env.data.visual_search.hiding import hide
 from deepeyes_env.data.visual_search.marks import Mark
+from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, Size
-from deepeyes_env.images.ref import Image
 
 RGB: TypeAlias = tuple[int, int, int]
 Pixels: TypeAlias = NDArray[Any]
@@ -128,4 +128,5 @@ class Scene:
 
 
 def _mixed(below: Pixels, cover: Pixels, above: Pixels) -> NDArray[np.float32]:
-    return below + cover * (above - below)
+    mixed: NDArray[np.float32] = below + cover * (above - below)
+    return mixed

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import unknown_name
 
 SHAPES = ("circle", "square", "triangle", "diamond")
 
@@ -37,7 +37,7 @@ def coverage(shape: str, side: int, inset: float = 0.0) -> Mask:
         case "diamond":
             distance = (u + np.abs(v) - 0.5) / math.sqrt(2)
         case _:
-            raise UsageError(f"unknown shape {shape!r}; known shapes: {', '.join(SHAPES)}")
+            raise unknown_name("shape", shape, SHAPES)
     return np.clip(0.5 - inset - distance * side, 0.0, 1.0)
 
 
@@ -55,4 +55,5 @@ def capsule(side: int, angle: float, width: float) -> Mask:
     along = across[None, :] * math.cos(angle) + across[:, None] * math.sin(angle)
     beside = across[:, None] * math.cos(angle) - across[None, :] * math.sin(angle)
     beyond = np.maximum(np.abs(along) - (side - width) / 2, 0.0)
-    return np.clip(0.5 + width / 2 - np.sqrt(beyond * beyond + beside * beside), 0.0, 1.0)
+    cover: NDArray[np.float32] = np.clip(0.5 + width / 2 - np.sqrt(beyond * beyond + beside * beside), 0.0, 1.0)
+    return cover

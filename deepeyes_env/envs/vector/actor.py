@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deepeyes_env.envs.vector.messages import EnvDescription
 from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
 from deepeyes_env.extras import import_extra
+from deepeyes_env.registry import loaded_plugins
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ class RayActor:
 
     def _start(self) -> None:
         self.handle = get_ray().remote(**self._options)(Worker).remote()
+        self._loaded = self.handle.load.remote(loaded_plugins(), [str(Path(folder).absolute()) for folder in sys.path])
         self._started = self.handle.start.remote(self._config, self.env_ids)
 
     def wait(self) -> EnvDescription:
@@ -48,6 +52,8 @@ class RayActor:
                 "or give fewer num_actors or other actor_options",
                 *(self.env_ids, self._options, get_ray().available_resources()),
             )
+        wait_for(self._loaded)
+        description: EnvDescription
         self.pid, description = wait_for(self._started)
         return description
 
@@ -91,7 +97,7 @@ def send(config: WorkerConfig) -> Any:
     """Put the configuration where all actors can read it; functions and classes of ``__main__`` travel with it.
 
     Raises:
-        TypeError: Something in it cannot be pickled; the message names the argument or toolbox.
+        TypeError: Something in it cannot be pickled; the message names the argument, toolbox or rubric.
     """
     ray = get_ray()
     try:
@@ -101,9 +107,8 @@ def send(config: WorkerConfig) -> Any:
 
 
 def _unsendable(config: WorkerConfig) -> str:
-    """Return the name of the first argument or toolbox that cannot be pickled."""
-    toolboxes = {toolbox.name: toolbox for toolbox in config.toolboxes}
-    for name, value in {**config.env_kwargs, **toolboxes}.items():
+    """Return the name of the first argument, toolbox or rubric that cannot be pickled."""
+    for name, value in {**config.env_kwargs, **config.toolboxes, **config.rubrics}.items():
         try:
             get_ray().cloudpickle.dumps(value)
         except Exception:

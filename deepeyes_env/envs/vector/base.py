@@ -306,7 +306,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
     def _batched(self) -> BatchedObservation:
         space = self.single_observation_space
-        return concatenate(space, self._observations, create_empty_array(space, self.num_envs))  # type: ignore
+        return concatenate(space, self._observations, create_empty_array(space, self.num_envs))  # type: ignore[arg-type,return-value]
 
     # --- what the caller gave ------------------------------------------------------------------------------------
 

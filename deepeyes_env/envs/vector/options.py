@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.core import Sample
+from deepeyes_env.envs.visual_toolbox import RESET_OPTIONS
 from deepeyes_env.errors import UsageError
+from deepeyes_env.registry import unknown_name
 
 
 def masked(mask: Any, num_envs: int) -> list[int]:
@@ -43,8 +45,8 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
     """
     per_env: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for key, given in options.items():
-        if key not in ("index", "sample"):
-            raise UsageError(f"reset: unknown option {key!r}; known: 'index', 'sample', 'reset_mask'")
+        if key not in RESET_OPTIONS:
+            raise unknown_name("option of reset", key, (*RESET_OPTIONS, "reset_mask"))
         each = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
         values = list(given) if each else [given] * num_envs
         if len(values) != num_envs:

@@ -16,6 +16,7 @@ from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
 from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
 from deepeyes_env.errors import UsageError
+from deepeyes_env.rewards.presets import RUBRICS
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,13 @@ class RayVectorEnv(BatchedVectorEnv):
     (if tools are deterministic). Should the new ones die of that command too, its environments are asked one by one:
     the episodes at which the actor dies have failed, and the others go on.
 
+    The actors load the plugins that this process has loaded; toolboxes and rubrics that were registered otherwise are
+    sent to them.
+
     Ray is started on this machine if ``ray.init`` was not called; then ``close`` stops it.
+
+    Attributes:
+        deaths: For each environment, how often its actor died since it was last heard of, while it was asked something.
 
     Args:
         toolbox: An environment id (its registered keyword arguments apply), or a toolbox.
@@ -80,6 +87,7 @@ class RayVectorEnv(BatchedVectorEnv):
         config = WorkerConfig(
             {**registered_kwargs(toolbox), **env_kwargs},
             TOOLBOXES.additions(),
+            RUBRICS.additions(),
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
         )
@@ -97,7 +105,7 @@ class RayVectorEnv(BatchedVectorEnv):
             raise
         self._actor_of = {i: actor for actor in self._actors for i in actor.env_ids}
         self._logs: dict[int, list[Command]] = {i: [] for i in range(num_envs)}
-        self._deaths = [0] * num_envs  # of the actor, since the environment was last heard of while it was asked
+        self.deaths = [0] * num_envs
         super().__init__(descriptions[0], num_envs, group_size, autoreset_mode)
 
     def actor_pids(self) -> tuple[int, ...]:
@@ -131,7 +139,7 @@ class RayVectorEnv(BatchedVectorEnv):
 
     def _log(self, commands: Mapping[int, Command], outcomes: Mapping[int, Outcome]) -> None:
         for i, outcome in outcomes.items():
-            self._deaths[i] = 0
+            self.deaths[i] = 0
             if outcome.done:
                 self._logs[i] = []
             elif isinstance(commands[i], Reset):
@@ -183,8 +191,8 @@ class RayVectorEnv(BatchedVectorEnv):
         Counted over calls: an actor may die of a command that a call with a timeout has not waited for.
         """
         for i in asked:
-            self._deaths[i] += 1
-        return max(self._deaths[i] for i in asked)
+            self.deaths[i] += 1
+        return max(self.deaths[i] for i in asked)
 
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""

@@ -32,6 +32,7 @@ class _Packer(pickle.Pickler):
         self.placed: dict[int, tuple[int, NDArray[Any]]] = {}  # by id; holding the array keeps its id taken
 
     def persistent_id(self, obj: Any) -> Any:
+        """Put an array into the buffer, and return where it is; ``None`` for everything else, which is pickled."""
         if type(obj) is not np.ndarray or obj.dtype.hasobject:
             return None
         if id(obj) not in self.placed:
@@ -47,6 +48,7 @@ class _Unpacker(pickle.Unpickler):
         self.made: dict[Any, NDArray[Any]] = {}
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
+        """Return the array at a place in the buffer, the same one each time."""
         if pid not in self.made:
             offset, shape, dtype = pid
             count = int(np.prod(shape, dtype=np.int64))

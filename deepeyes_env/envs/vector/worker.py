@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox
 from deepeyes_env.envs.vector.local import LocalEnvs
 from deepeyes_env.envs.vector.messages import Command, EnvDescription
 from deepeyes_env.envs.vector.transport import PackedArrays, pack, strip
+from deepeyes_env.registry import load_plugins
+from deepeyes_env.rewards.presets import RUBRICS
+from deepeyes_env.rewards.rubric import BaseRubric
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,15 @@ class WorkerConfig:
 
     Attributes:
         env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
-        toolboxes: All toolboxes known to the driver, which samples may name.
+        toolboxes: Toolboxes by name that no plugin brings, which samples may name.
+        rubrics: Rubrics by name that no plugin brings.
         group_size: How many environments play the same sample.
         num_threads: How many environments run at a time.
     """
 
     env_kwargs: Mapping[str, Any]
-    toolboxes: Sequence[Toolbox]
+    toolboxes: Mapping[str, Toolbox]
+    rubrics: Mapping[str, BaseRubric]
     group_size: int
     num_threads: int
 
@@ -33,14 +39,26 @@ class WorkerConfig:
 class Worker:
     """Holds whole groups of environments; answers each vector step with one ``PackedArrays``."""
 
+    def load(self, plugins: Sequence[str], path: Sequence[str]) -> None:
+        """Load the plugins of the driver; what refers to their modules cannot be unpickled before.
+
+        Args:
+            plugins: What the driver loaded.
+            path: Folders in which the driver finds modules.
+        """
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        load_plugins(plugins)
+
     def start(self, config: WorkerConfig, env_ids: range) -> tuple[int, EnvDescription]:
         """Make the environments; not in ``__init__``, where Ray would hide the type of what they raise.
 
         Returns:
             The id of this process, and what the environments have in common.
         """
-        for toolbox in config.toolboxes:
-            TOOLBOXES.register(toolbox.name, toolbox)
+        for name, toolbox in config.toolboxes.items():
+            TOOLBOXES.register(name, toolbox)
+        for name, rubric in config.rubrics.items():
+            RUBRICS.register(name, rubric)
         self._envs = LocalEnvs.open(
             env_ids, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
         )

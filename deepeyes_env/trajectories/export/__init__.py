@@ -2,7 +2,8 @@
 
 from deepeyes_env.conversation import Calls, ChatMessage
 from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
-from deepeyes_env.trajectories.export.export import FORMATS, Contents, Export, check, export
+from deepeyes_env.trajectories.export.export import Contents, Export, check, export
+from deepeyes_env.trajectories.export.formats import FORMATS, Format, Sheet, register_export
 from deepeyes_env.trajectories.export.selection import Selection
 
 __all__ = [
@@ -12,8 +13,11 @@ __all__ = [
     "Contents",
     "Conversation",
     "Export",
+    "Format",
     "Selection",
+    "Sheet",
     "check",
     "conversation_of",
     "export",
+    "register_export",
 ]

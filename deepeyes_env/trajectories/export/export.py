@@ -11,39 +11,10 @@ from typing import Any
 from deepeyes_env.conversation import Calls
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import DataError, UnexportableError, UsageError
-from deepeyes_env.trajectories.export import huggingface, openai_jsonl, openai_reader, sharegpt, vlmevalkit
+from deepeyes_env.trajectories.export import vlmevalkit
 from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
+from deepeyes_env.trajectories.export.formats import FORMATS, AnyFormat, Format, Sheet
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A file format for conversations.
-
-    Attributes:
-        suffix: What its files' names end with.
-        write: Writes conversations to a file.
-        read: Reads and checks a file.
-        reason_to_skip: Says why a conversation has no place in the format; empty if it has.
-    """
-
-    suffix: str
-    write: Callable[[Iterable[Conversation], Path], None]
-    read: Callable[[Path], Iterator[Conversation]]
-    reason_to_skip: Callable[[Conversation], str]
-
-
-CONVERSATIONS: Mapping[str, Format] = {
-    "sharegpt": Format(".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.reason_to_skip),
-    "huggingface": Format(
-        ".parquet", huggingface.write_huggingface, huggingface.read_huggingface, huggingface.reason_to_skip
-    ),
-    "openai": Format(".jsonl", openai_jsonl.write_openai, openai_reader.read_openai, openai_jsonl.reason_to_skip),
-}
-"""The formats that a model is trained on, by name."""
-
-FORMATS = (*CONVERSATIONS, "vlmevalkit")
-"""The names of all formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +71,12 @@ def export(
         ValueError: An argument does not fit; the message names it.
         DataError: No episode is left to write; the message counts the reasons.
     """
-    path = Path(path)
-    _check_arguments(path, format, calls, dataset, rows)
+    path, chosen = Path(path), FORMATS.get(format)
+    _check_arguments(path, format, chosen, calls, dataset, rows)
     kept = _Kept(selection or Selection())
-    if format == "vlmevalkit":
-        vlmevalkit.write_vlmevalkit(kept.predictions(trajectories, dataset, rows), path)
+    if isinstance(chosen, Sheet):
+        chosen.write(kept.predictions(trajectories, dataset, rows), path)
     else:
-        chosen = CONVERSATIONS[format]
         chosen.write(kept.conversations(trajectories, chosen, calls), path)
     return Export(kept.written, dict(kept.left_out.most_common()))
 
@@ -120,17 +90,20 @@ def check(path: str | Path, format: str) -> Contents:
 
     Raises:
         DataError: The file is wrong; the message says where.
-        ValueError: There is no such format.
+        UnknownNameError: There is no such format.
+        UsageError: The format has no reader.
     """
-    path = Path(path)
-    _check_format(format)
+    path, chosen = Path(path), FORMATS.get(format)
+    read: Callable[[Path], Iterable[Any]] | None = chosen.read
+    if read is None:
+        raise UsageError(f"{path}: format {format} has no reader, so that its files cannot be checked")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    if format == "vlmevalkit":
-        return Contents(sum(1 for _ in vlmevalkit.read_vlmevalkit(path)))
+    if isinstance(chosen, Sheet):
+        return Contents(sum(1 for _ in read(path)))
     rows = messages = images = 0
     decoded: set[str] = set()
-    for conversation in CONVERSATIONS[format].read(path):
+    for conversation in read(path):
         rows += 1
         messages += len(conversation.messages)
         for image in conversation.images:
@@ -148,22 +121,15 @@ def _decode(image: Any, where: str) -> None:
         raise DataError(f"{where}: {error}") from error
 
 
-def _check_format(format: str) -> None:
-    if format not in FORMATS:
-        raise UsageError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
-
-
-def _check_arguments(path: Path, format: str, calls: Calls | None, dataset: Any, rows: Any) -> None:
-    _check_format(format)
-    suffixes = (".xlsx", ".tsv") if format == "vlmevalkit" else (CONVERSATIONS[format].suffix,)
-    if path.suffix not in suffixes:
-        raise UsageError(f"{path}: a file of format {format} must end in {' or '.join(suffixes)}")
+def _check_arguments(path: Path, name: str, format: AnyFormat, calls: Calls | None, dataset: Any, rows: Any) -> None:
+    if path.suffix not in format.suffixes:
+        raise UsageError(f"{path}: a file of format {name} must end in {' or '.join(format.suffixes)}")
     if calls not in (None, "text", "native"):
         raise UsageError(f"calls={calls!r}: must be 'text' or 'native'")
-    if calls is not None and format not in ("sharegpt", "openai"):
-        raise UsageError(f"calls={calls!r}: has no effect on format {format}; leave it out")
-    if dataset is not None and format != "vlmevalkit":
-        raise UsageError(f"dataset: has no effect on format {format}; leave it out")
+    if calls is not None and not (isinstance(format, Format) and format.either_calls):
+        raise UsageError(f"calls={calls!r}: has no effect on format {name}; leave it out")
+    if dataset is not None and not isinstance(format, Sheet):
+        raise UsageError(f"dataset: has no effect on format {name}; leave it out")
     if rows is not None and dataset is None:
         raise UsageError("rows: has no effect without dataset; leave it out")
 
@@ -183,6 +149,7 @@ class _Kept:
     def conversations(
         self, trajectories: Iterable[Trajectory], format: Format, calls: Calls | None
     ) -> Iterator[Conversation]:
+        """Hand on the conversations that the format takes."""
         for trajectory in self._selected(trajectories):
             try:
                 conversation = conversation_of(trajectory, calls)

@@ -38,11 +38,6 @@ _TEXTS = ("question", "answer", "prediction", "data_source", "toolbox", "frame",
 _IMAGE = {"_type": "Image"}
 
 
-def reason_to_skip(conversation: Conversation) -> str:
-    """Return why a conversation has no place in the format: every one has."""
-    return ""
-
-
 def arrow_schema() -> pyarrow.Schema:
     """Return the schema of the file, with the features that ``datasets`` reads from its metadata."""
     pa = import_extra("pyarrow", "data")
@@ -202,7 +197,7 @@ def _conversation(record: dict[str, Any]) -> Conversation:
             raise ValueError(f"text_messages[{i}] differs from messages[{i}]")
     if len(messages) != len(record["text_messages"]):
         raise ValueError(f"text_messages has {len(record['text_messages'])} messages, messages has {len(messages)}")
-    system = messages.pop(0).text if messages and messages[0].role == "system" else ""
+    system = messages.pop(0).text if messages and str(messages[0].role) == "system" else ""
     _check_order(messages)
     tools = read_tools(from_json(record["tools"], "tools"), "tools") if record["tools"] else ()
     return Conversation(record["id"], tuple(messages), system, tools)

@@ -43,6 +43,11 @@ class _Reader:
         self._open: list[str] = []  # ids of calls that wait for their results
 
     def conversation(self, id: str) -> Conversation:
+        """Read all messages.
+
+        Raises:
+            ValueError: A message is none, or stands where it cannot.
+        """
         system = ""
         for i, message in enumerate(self._written):
             where = f"messages[{i}]"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
-from deepeyes_env.files import replacing
+from deepeyes_env.files import link_or_copy, replacing
 from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories.files import image_path
@@ -41,14 +39,7 @@ class PictureFolder:
             untouched = isinstance(image.source, Path) and image.encoded() == data
             with replacing(target) as temporary:
                 if untouched and isinstance(image.source, Path):
-                    _link_or_copy(image.source, temporary)
+                    link_or_copy(image.source, temporary)
                 else:
                     temporary.write_bytes(data)
         return name
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

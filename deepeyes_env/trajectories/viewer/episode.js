@@ -180,6 +180,6 @@ function chosenOption({ answer, options }) {
   if (answer === null) return -1;
   const plain = (text) => text.trim().replace(/[.\s]+$/, "").toLowerCase();
   const byText = options.findIndex((option) => plain(option) === plain(answer));
-  const named = /^\(?([A-Z])(?:$|[).:\s])/.exec(answer.trim());
+  const named = /^\(?([A-Z]{1,2})(?:$|[).:\s])/.exec(answer.trim());
   return byText >= 0 || !named ? byText : options.findIndex((_, i) => letter(i) === named[1]);
 }

@@ -24,7 +24,9 @@ const signed = (text) => text.replace("-", "\u2212");
 const fixed = (value, digits = 2) => (value === null ? "\u2013" : signed(value.toFixed(digits)));
 const percent = (value) => (value === null ? "\u2013" : `${(100 * value).toFixed(1)} %`);
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
-const letter = (index) => (index < 26 ? String.fromCharCode(65 + index) : String(index + 1));
+const one = (index) => String.fromCharCode(65 + index);
+/** Letter of an option as the policy was shown it: A to Z, then AA, AB ... */
+const letter = (index) => (index < 26 ? one(index) : one(Math.floor(index / 26) - 1) + one(index % 26));
 const words = (name) => name.replaceAll("_", " ");
 
 const VERDICTS = new Map([

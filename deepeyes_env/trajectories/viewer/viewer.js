@@ -27,7 +27,7 @@ class Viewer {
     const listing = (items) => items.map(({ name, count }) => `${words(name) || "not ended"} ${count}`).join(", ");
     const entries = [
       ["episodes", header.episodes.toLocaleString("en"), `ended: ${listing(header.stops)}`],
-      ["accuracy", percent(header.accuracy), "mean of the raw acc term"],
+      ["accuracy", percent(header.accuracy), "mean of the judge's verdicts"],
       ["reward", fixed(header.reward), header.terms.map(({ name, weighted }) => `${words(name)} ${fixed(weighted)}`).join(", ")],
       ["calls per episode", fixed(header.calls), "failed ones included"],
       ["failed calls", failed.toLocaleString("en"), listing(header.failed)],

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from deepeyes_env.agents.evaluation import report
 from deepeyes_env.cli.app import app
 from deepeyes_env.images.codec import encode
+from deepeyes_env.judges import llm
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.served import COLOURS, reply, write_questions
 from tests.conftest import pattern
@@ -116,8 +117,9 @@ def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp
     assert (tmp_path / "vs" / "comparison.html").is_file()
 
 
-def test_an_open_answer_is_judged_by_a_model(tmp_path, mine):
+def test_an_open_answer_is_judged_by_a_model(tmp_path, mine, monkeypatch):
     pytest.importorskip("openai", reason="needs the extra openai")
+    monkeypatch.setattr(llm, "FIRST_PAUSE", 0.01)
     out = tmp_path / "run"
     assert deepeyes("eval", *mine, "--agent", "oracle", "--out", out).exit_code == 0
     with FaultyServer(lambda request: "no judgement", models=["judge"]) as server:
@@ -165,16 +167,22 @@ def test_samples_that_fail_are_told(mine, tmp_path):
     ("arguments", "words"),
     [
         ((), "--bench is missing"),
-        (("--bench", "vstra", "--agent", "blind"), "did you mean vstar"),
+        (("--bench", "vstra", "--agent", "blind"), "did you mean 'vstar'?"),
         (("--bench", "vstar", "--agent", "blind"), "needs its data"),
         (("--bench", "vstar", "--data", "/nowhere", "--agent", "blind"), "there is no such file"),
         (("--bench", "visual_search"), "give --model"),
         (("--bench", "visual_search", "--agent", "blnd"), "did you mean 'blind'?"),
         (("--bench", "visual_search", "--agent", "blind", "--tools", "some"), "must be one of on, off, both"),
-        (("--bench", "visual_search", "--agent", "blind", "--judge", "me"), "must be one of standard"),
+        (
+            ("--bench", "visual_search", "--agent", "blind", "--judge", "me"),
+            "known: box, chain, llm, math, rules, standard",
+        ),
+        (("--bench", "visual_search", "--agent", "blind", "--judge", "rul"), "did you mean 'rules'?"),
+        (("--bench", "visual_search", "--agent", "blind", "--judge", "box"), "compares nothing but boxes"),
+        (("--bench", "visual_search", "--agent", "blind", "--judge", "rules", "--judge-model", "m"), "takes no model"),
         (("--bench", "visual_search", "--agent", "blind", "--rubric", "me"), "unknown rubric"),
         (("--bench", "visual_search", "--model", "mystery"), "--frame native|view|norm1000|unit"),
-        (("--bench", "visual_search", "--model", "mystery", "--frame", "x"), "--frame 'x'"),
+        (("--bench", "visual_search", "--model", "mystery", "--frame", "x"), "unknown coordinate frame 'x'"),
         (("--bench", "visual_search", "--model", "Qwen2-VL", "--repeats", "3"), "give --temperature"),
         (("--bench", "visual_search", "--agent", "blind", "--base-url", "http://h/v1"), "leave out --base-url"),
         (("--bench", "visual_search", "--agent", "blind", "--frame", "view"), "--agent is no model: leave out --frame"),
@@ -233,3 +241,34 @@ def test_a_model_folder_that_is_not_there_is_told():
     result = deepeyes("eval", "--bench", "visual_search", "--model", "runs/nowhere")
     assert result.exit_code == 1
     assert "--model runs/nowhere: there is no such folder" in result.output
+
+
+def test_mathematics_is_one_judge_for_the_benchmark_and_the_command_line(tmp_path):
+    pytest.importorskip("math_verify")
+    (tmp_path / "a.png").write_bytes(encode(pattern(60, 50), format="png"))
+    question = {"pid": "1", "question": "How long?", "image": "a.png", "answer": "1.2", "precision": 1}
+    kinds = {"question_type": "free_form", "answer_type": "float"}
+    (tmp_path / "testmini.json").write_text(json.dumps({"1": question | kinds}))
+    command = ("eval", "--bench", "mathvista", "--data", tmp_path / "testmini.json", "--agent", "oracle")
+    verdicts = []
+    for judge in ("standard", "math"):
+        result = deepeyes(*command, "--judge", judge, "--out", tmp_path / judge)
+        assert result.exit_code == 0, result.output
+        verdicts.append([json.loads(line) for line in (tmp_path / judge / "scores.jsonl").read_text().splitlines()])
+    said = [[(score["value"], score["judge"]) for score in scores if "value" in score] for scores in verdicts]
+    assert said == [[(1.0, "rounding")]] * 2, verdicts
+
+
+def test_judging_again_by_a_plugin(mine, tmp_path):
+    assert deepeyes("eval", *mine, "--agent", "oracle", "--limit", 2, "--out", tmp_path / "run").exit_code == 0
+    plugin = tmp_path / "test_never_plugin.py"
+    plugin.write_text(
+        "from deepeyes_env import register_judge\n"
+        "from deepeyes_env.judges import Verdict\n"
+        "register_judge('test_never', lambda: lambda prediction, sample: Verdict(0.0, 'never'))\n"
+    )
+    again = ("eval", "--rescore", "--out", tmp_path / "run", "--plugin", plugin, "--judge", "test_never")
+    result = deepeyes(*again)
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout)["accuracy"].startswith("0.0%")
+    assert "takes no model" in told(deepeyes(*again, "--judge-model", "m"))

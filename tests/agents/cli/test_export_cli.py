@@ -16,8 +16,7 @@ from deepeyes_env.data import load, tsv
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.vlmevalkit import write_tsv
 from deepeyes_env.images.codec import encode
-from deepeyes_env.judges import RuleJudge
-from deepeyes_env.judges.standard import standard_judge
+from deepeyes_env.judges import RuleJudge, make_judge
 from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.export.vlmevalkit import read_vlmevalkit
 
@@ -119,7 +118,7 @@ def test_boxes_of_turned_images_have_no_place_in_a_sheet(tmp_path):
     (tmp_path / "x.png").write_bytes(encode(np.zeros((64, 80, 3), np.uint8)))
     (tmp_path / "ref.jsonl").write_text(f"{json.dumps(record)}\n")
     benchmark, dataset = open_benchmark("refcoco", tmp_path / "ref.jsonl", rotated=True)
-    judge = Scoring(standard_judge("box"), "box")
+    judge = Scoring(make_judge("box"), "box")
     settings = {"rotated": True}
     agent = agents.make_agent("oracle")
     evaluation.evaluate(benchmark, dataset, agent, judge, out=tmp_path / "run", settings=settings, progress=False)

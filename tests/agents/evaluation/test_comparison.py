@@ -4,7 +4,6 @@ import html
 import json
 import logging
 import re
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -19,11 +18,6 @@ from deepeyes_env.judges import RuleJudge
 from tests.conftest import pattern, zoom_text
 
 BENCHMARK = Benchmark("mine", "My benchmark", "", "choice", "rules")
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 IMAGE = encode(pattern(200, 160), format="png")
 
 
@@ -172,26 +166,20 @@ def test_runs_of_different_files_are_told_apart(tmp_path, caplog):
 
 
 @pytest.mark.browser
-def test_the_page_in_a_browser(two):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}; apt-get install chromium")
+def test_the_page_in_a_browser(two, chromium):
     path = compare(*two).page
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        page = browser.new_page()
-        complaints = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        assert page.locator("details:visible").count() == 20
-        page.click("button[value=first]")
-        assert page.locator("details:visible").count() == 1
-        page.click("details:visible summary")
-        page.locator("details:visible img").first.scroll_into_view_if_needed()
-        page.wait_for_function("() => document.querySelector('details[open] img').naturalWidth > 0")
-        assert page.locator("details:visible rect.asked").count() == 2
-        page.click("button[value='']")
-        assert page.locator("details:visible").count() == 20
-        page.screenshot(path=str(path.with_suffix(".png")))
-        browser.close()
+    page = chromium.new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.locator("details:visible").count() == 20
+    page.click("button[value=first]")
+    assert page.locator("details:visible").count() == 1
+    page.click("details:visible summary")
+    page.locator("details:visible img").first.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('details[open] img').naturalWidth > 0")
+    assert page.locator("details:visible rect.asked").count() == 2
+    page.click("button[value='']")
+    assert page.locator("details:visible").count() == 20
+    page.screenshot(path=str(path.with_suffix(".png")))
     assert complaints == []

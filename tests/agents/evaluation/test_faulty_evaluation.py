@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,21 +14,26 @@ import pytest
 pytest.importorskip("openai", reason="needs the extra openai")
 
 from deepeyes_env.agents.evaluation import Scoring, evaluate
-from deepeyes_env.agents.openai import OpenAIAgent
+from deepeyes_env.agents.openai import OpenAIAgent, servers
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.judges import RuleJudge
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.served import knows, number_of, reply, write_questions
 from tests.servers.faulty import FaultyServer, random_faults, state_of
 
-COUNT = 200
-RATES = {"drop": 0.05, "429": 0.05, "500": 0.05, "503": 0.03, "half": 0.05, "garbled": 0.03}
+COUNT = 80
+RATES = {"drop": 0.07, "429": 0.07, "500": 0.07, "503": 0.05, "half": 0.07, "garbled": 0.05}
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(servers, "FIRST_PAUSE", 0.002)
 
 
 def ask(url, data, out, *, if_exists="error", count=COUNT):
     benchmark, dataset = open_benchmark("jsonl", data)
-    agent = OpenAIAgent("tiny", url, concurrency=32, timeout=5, retries=2)
+    agent = OpenAIAgent("tiny", url, concurrency=8, timeout=4, retries=2)
     scoring = Scoring(RuleJudge(), "rules")
     options = {"limit": count, "if_exists": if_exists, "progress": False}
     return evaluate(benchmark, dataset, agent, scoring, out=out, **options)
@@ -43,7 +49,7 @@ def questions(requests):
 
 def test_every_sample_is_answered_or_listed_and_none_is_asked_twice_without_need(tmp_path):
     data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
-    faults = random_faults({**RATES, "hang": 0.004}, seed=3)
+    faults = random_faults({**RATES, "hang": 0.006}, seed=3)
     with FaultyServer(reply, faults) as server:
         report = ask(server.url, data, out)
         answered, listed = played(out), [each.sample for each in report.failed]
@@ -51,6 +57,7 @@ def test_every_sample_is_answered_or_listed_and_none_is_asked_twice_without_need
         assert listed, "the faults are so many that some samples fail three times in a row"
         assert all(each.error for each in report.failed)
         assert sum(server.given.values()) > 50
+        assert server.given.keys() == {*RATES, "hang"}
         assert (report.planned, report.missing, report.unjudged) == (COUNT, 0, ())
         assert report.conditions[0].accuracy.value == pytest.approx(
             sum(knows(int(sample[1:])) for sample in answered) / len(answered)
@@ -82,17 +89,26 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path):
     data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
     record = out / "trajectories.jsonl"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with FaultyServer(reply, random_faults(RATES, seed=5)) as server:
+    killed = threading.Event()
+
+    def half_at_first(request):
+        """Answers the first half of the questions, and the others once the child is dead."""
+        if number_of(request) >= COUNT // 2:
+            killed.wait()
+        return reply(request)
+
+    with FaultyServer(half_at_first, random_faults(RATES, seed=5)) as server:
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, server.url, str(data), str(out), "error"],
             env=environment,
             stderr=subprocess.DEVNULL,
         )
-        while not (record.exists() and record.read_bytes().count(b"\n") > 40):
+        while not (record.exists() and record.read_bytes().count(b"\n") > COUNT // 4):
             assert child.poll() is None, "ended before it could be killed"
             time.sleep(0.01)
         child.send_signal(signal.SIGKILL)
         child.wait()
+        killed.set()
         asked_before = len(server.requests)
         finished = set(played(out))
         assert 0 < len(finished) < COUNT

@@ -12,7 +12,7 @@ from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: 
 from deepeyes_env.agents.transformers.generator import CachedConversation, Generator, Sampling  # noqa: E402
 from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
-from deepeyes_env.core import Message  # noqa: E402
+from deepeyes_env.core import Message, Sample, Trajectory  # noqa: E402
 from deepeyes_env.images.ref import ImageRef  # noqa: E402
 
 SIZES = [(56, 84), (112, 56), (84, 84)]
@@ -24,9 +24,9 @@ def picture(size, seed=0):
 
 
 def prompt(policy, number):
-    message = Message(f"<image>Question {'?' * number}", (picture(SIZES[number % 3], number),))
-    text = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>?<|im_end|>\n<|im_start|>assistant\n"
-    return policy.chat._context(text.replace("?", message.text[7:]), message)
+    image = picture(SIZES[number % 3], number)
+    question = Message(f"<image>Question {'?' * number}", (image,))
+    return policy.chat.prompt(Trajectory(Sample("s", "Question?", "A", (image,)), question))
 
 
 def observation(policy, number, last):
@@ -92,7 +92,7 @@ def test_a_forward_pass_is_that_of_transformers(policy):
         image_grid_thw=grid,
         mm_token_type_ids=(ids == policy.image_token).int(),
     ).logits
-    banned = policy._banned
+    banned = policy.logits(torch.zeros(policy.model.config.text_config.hidden_size))  # all but the mask is 0
     expected = torch.log_softmax(theirs[0, :-1] + banned, -1).gather(1, ids[0, 1:, None])[:, 0]
     sampled = tokens.mask[1:]
     assert np.allclose(full_logprobs(policy, tokens)[sampled], expected.numpy()[sampled], atol=2e-4)

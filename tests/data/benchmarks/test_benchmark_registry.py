@@ -5,10 +5,10 @@ import pytest
 
 from deepeyes_env import Sample
 from deepeyes_env.data import write_jsonl, write_tsv, write_vstar
-from deepeyes_env.data.benchmarks import benchmarks, open_benchmark
+from deepeyes_env.data.benchmarks import Benchmark, benchmarks, open_benchmark, register_benchmark
 from deepeyes_env.data.benchmarks.records import find_image, read_json, read_parquet
-from deepeyes_env.errors import DataError
-from deepeyes_env.judges.standard import standard_judge
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.judges import make_judge
 
 
 def samples(**rest):
@@ -26,7 +26,7 @@ def test_every_benchmark_is_named_once_and_has_a_judge():
     assert len(set(names)) == len(names)
     assert {"vstar", "hrbench_4k", "hrbench_8k", "mme_realworld_lite", "refcoco", "pope", "mathvista"} <= set(names)
     for bench in benchmarks():
-        assert standard_judge(bench.judge)
+        assert make_judge(bench.judge)
         assert bench.title
         assert bench.format
 
@@ -38,10 +38,33 @@ def test_names_are_read_kindly(name):
 
 @pytest.mark.parametrize(("name", "near"), [("vstr", "vstar"), ("refcoc", "refcoco"), ("hrbench_4", "hrbench_4k")])
 def test_an_unknown_name_is_told_the_nearest_and_all(name, near):
-    with pytest.raises(
-        ValueError, match=f"unknown benchmark '{name}'; did you mean {near}\\? Known benchmarks: vstar,"
-    ):
+    with pytest.raises(ValueError, match=f"unknown benchmark '{name}'; did you mean '{near}'\\? known: hrbench_4k, "):
         open_benchmark(name, samples())
+
+
+@pytest.mark.parametrize(("options", "metric"), [(("red", "blue"), "choice"), ((), "open")])
+def test_a_benchmark_of_ones_own(tmp_path, options, metric):
+    @register_benchmark(Benchmark("test_lines", "Lines", "a .txt file", "open", "rules"), suffixes=(".txt",))
+    def lines(path):
+        return samples(options=options)[: len(path.read_text().split())]
+
+    (tmp_path / "two.txt").write_text("a b")
+    bench, data = open_benchmark("Test-Lines", tmp_path / "two.txt")
+    assert (bench.title, bench.metric, len(data)) == ("Lines", metric, 2)
+    with pytest.raises(UsageError, match="Lines needs its data: a .txt file"):
+        open_benchmark("test_lines")
+    (tmp_path / "two.csv").write_text("a b")
+    with pytest.raises(DataError, match="has the wrong kind '.csv'. Lines is read from a .txt file"):
+        open_benchmark("test_lines", tmp_path / "two.csv")
+
+
+def test_a_benchmark_of_ones_own_may_need_no_data(tmp_path):
+    register_benchmark(Benchmark("test_made", "Made", "none", "choice", "rules"), samples)
+    assert len(open_benchmark("test_made")[1]) == 3
+    with pytest.raises(UsageError, match="reads no data"):
+        open_benchmark("test_made", tmp_path)
+    with pytest.raises(UsageError, match="the benchmark 'VStar' belongs to the package"):
+        register_benchmark(Benchmark("VStar", "Mine", "none", "choice", "rules"), samples)
 
 
 def test_vstar_folder_and_tsv(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.errors import DataError
-from deepeyes_env.judges.standard import standard_judge
+from deepeyes_env.judges import make_judge
 
 FLOAT = {
     "pid": "7", "question": "How long is it?", "image": "images/7.jpg", "choices": None, "unit": "cm", "precision": 1.0,
@@ -30,7 +30,7 @@ def check(samples):
     assert many.question == "How long is it?\nAnswer with a list, such as [1, 2, 3]."
     assert whole.question == "How long is it?\nAnswer with a whole number."
     assert "precision" not in whole.metadata
-    judge = standard_judge("math")
+    judge = make_judge("math")
     rights = zip(samples, ["1.23 cm", "B", "[1, 2]", "four"], strict=True)
     assert [judge(answer, sample).score for sample, answer in rights] == [1, 1, 1, 1]
     wrongs = zip(samples, ["1.26", "A", "[2, 1]", "4.5"], strict=True)

@@ -8,6 +8,10 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.cli.app import app
+from deepeyes_env.trainers.grpo import ablate
+from deepeyes_env.trainers.grpo.trainer import Trainer
+from deepeyes_env.trainers.tracking.curves import plot_bands
+from tests.trainers.conftest import leave_plots_out
 
 SMALL = (
     "rollout.backend=threads", "rollout.prompts=2", "rollout.group_size=2", "evaluation.samples=4", "steps=1",
@@ -43,6 +47,39 @@ def test_going_on_keeps_the_settings_of_the_run(tmp_path):
     assert (saved["seed"], saved["steps"], saved["rollout"]["prompts"]) == (4, 2, 2)
 
 
+PLUGIN = """
+from pathlib import Path
+from deepeyes_env import Rubric, Term, register_rubric
+
+Path(__file__).with_suffix(".loaded").touch()
+
+def one(evidence):
+    return 1.0
+
+register_rubric("test_resumed", Rubric([Term("one", one)]))
+"""
+
+
+def test_going_on_loads_a_plugin_only_if_it_is_given_again(tmp_path):
+    """The folder of a run may come from a stranger, with settings that name code."""
+    mine, loaded = tmp_path / "my_resumed_plugin.py", tmp_path / "my_resumed_plugin.loaded"
+    mine.write_text(PLUGIN, encoding="utf-8")
+    folder = tmp_path / "run"
+    assert deepeyes("train", *SMALL, f"out={folder}").exit_code == 0
+    settings = (folder / "config.yaml").read_text(encoding="utf-8")
+    kept = settings.replace("rubric: auto", "rubric: test_resumed").partition("plugins:")[0]
+    (folder / "config.yaml").write_text(f"{kept}plugins:\n- {mine}\n", encoding="utf-8")
+    refused = deepeyes("train", "--resume", "steps=2", f"out={folder}")
+    assert (refused.exit_code, loaded.exists()) == (1, False)
+    assert f"not loaded, for settings in a folder may be a stranger's; give --plugin {mine}, or" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    resumed = deepeyes("train", "--resume", "--plugin", mine, "steps=2", f"out={folder}")
+    assert resumed.exit_code == 0, resumed.output
+    assert loaded.exists()
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert str(mine) in saved["plugins"]
+
+
 def test_train_profile_says_where_the_time_went(tmp_path):
     result = deepeyes("train", "--profile", *SMALL, f"out={tmp_path}/run")
     assert result.exit_code == 0, result.output
@@ -56,11 +93,23 @@ def test_a_wrong_setting_is_one_line_with_the_nearest_name(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
-    arguments = ("ablate", "--seeds", 1, "--first-seed", 3, *SMALL, f"out={tmp_path}/ablation")
-    result = deepeyes(*arguments)
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory):
+    """The arguments of a whole ablation, and the folder in which it is: the one that its settings file names."""
+    folder = tmp_path_factory.mktemp("ablation") / "there"
+    path = folder.with_name("ablation.yaml")
+    path.write_text(f"out: {folder}\nsteps: 9\nevaluation: {{samples: 2}}\n", encoding="utf-8")
+    arguments = ("ablate", "--seeds", 1, "--first-seed", 3, "--config", path, *SMALL, "evaluation.samples=2")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_plots_out(patch)
+        patch.setattr(ablate, "plot_bands", lambda arms, out: len(arms) == len(ablate.ARMS) and plot_bands(arms, out))
+        result = deepeyes(*arguments)
     assert result.exit_code == 0, result.output
-    folder = tmp_path / "ablation"
+    return arguments, folder
+
+
+def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(ablation):
+    arguments, folder = ablation
     table = (folder / "ablation.md").read_text(encoding="utf-8").splitlines()
     names = [line.split("|")[1].strip() for line in table[2:]]
     assert names == [
@@ -79,14 +128,6 @@ def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(tmp_path):
     assert weights.stat().st_mtime_ns == written
 
 
-def test_ablate_writes_where_the_file_says(tmp_path):
-    path = tmp_path / "ablation.yaml"
-    path.write_text(f"out: {tmp_path}/there\nsteps: 1\nevaluation: {{samples: 2}}\n", encoding="utf-8")
-    result = deepeyes("ablate", "--seeds", 1, "--config", path, *SMALL)
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "there" / "ablation.md").exists()
-
-
 def test_ablate_wants_something_to_compare_by(tmp_path):
     result = deepeyes("ablate", *SMALL, "evaluation.samples=0", f"out={tmp_path}/ablation")
     assert result.exit_code == 1
@@ -94,35 +135,33 @@ def test_ablate_wants_something_to_compare_by(tmp_path):
     assert not (tmp_path / "ablation").exists()
 
 
-def test_ablate_takes_no_runs_with_other_settings(tmp_path):
-    arguments = ("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
+def test_ablate_takes_no_runs_with_other_settings(ablation):
+    arguments, folder = ablation
     assert "leave it out" in deepeyes(*arguments, "env.rubric=paper").output
-    assert deepeyes(*arguments).exit_code == 0
     again = deepeyes(*arguments, "optim.lr=1e-5")
     assert again.exit_code == 1
     assert "optim.lr was 0.0003 and now is 1e-05" in again.output
     longer = deepeyes(*arguments, "steps=2")
     assert longer.exit_code == 1
     assert "steps was 1 and now is 2" in longer.output
-    assert not list((tmp_path / "ablation").rglob("step_000002"))
+    assert not list(folder.rglob("step_000002"))
 
 
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
-    from deepeyes_env.trainers.grpo import trainer
-
-    def interrupted(self, stop):
+    def interrupted(self, name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
     result = deepeyes("ablate", "--seeds", 1, *SMALL, f"out={tmp_path}/ablation")
     assert result.exit_code == 130
     assert "run the same command again to resume" in result.output
     assert [path.name for path in (tmp_path / "ablation").iterdir()] == ["no_bonus"]
 
 
-def test_build_tiny_does_not_delete_a_folder_that_holds_no_model(tmp_path):
-    (tmp_path / "thesis.tex").write_text("x", encoding="utf-8")
+@pytest.mark.parametrize("name", ["thesis.tex", "config.json"])
+def test_build_tiny_does_not_delete_what_it_did_not_write(tmp_path, name):
+    (tmp_path / name).write_text("x", encoding="utf-8")
     result = deepeyes("build-tiny", "--out", tmp_path)
     assert result.exit_code == 1
-    assert "holds no model" in result.output
-    assert (tmp_path / "thesis.tex").exists()
+    assert f"holds {name} and is not marked as the folder of a tiny policy" in result.output.replace("\n", "")
+    assert (tmp_path / name).read_text(encoding="utf-8") == "x"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from deepeyes_env.agents.transformers.attention import MaskedAttention
+from deepeyes_env.agents.transformers.kv import causal_mask
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.images.ref import ImageRef
 
@@ -34,3 +37,12 @@ def group(policy, seed, turns):
             parts += [context(policy, rng, 4, picture(100 * seed + 10 * number + turn)), sampled(rng, 2 + number % 4)]
         episodes.append(TokenSequence.concatenated(parts))
     return episodes
+
+
+def states_alone(policy, tokens):
+    """The states that the policy's tokens of an episode are sampled from, by a forward pass over it alone."""
+    ids = torch.from_numpy(tokens.ids)[None]
+    positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
+    attention = MaskedAttention(causal_mask(torch.ones_like(ids, dtype=torch.bool)))
+    hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
+    return hidden[0, :-1][torch.from_numpy(tokens.mask[1:])]

@@ -8,27 +8,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: E402
-from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
 from deepeyes_env.trainers.grpo.layout import layouts  # noqa: E402
 from deepeyes_env.trainers.grpo.packing import pack  # noqa: E402
-from tests.trainers.grpo.episodes import context, group, sampled  # noqa: E402
+from tests.trainers.grpo.episodes import context, group, sampled, states_alone  # noqa: E402
 
 
 def longer_prompt(policy, seed, words):
     """One episode with a prompt without an image, of as many words."""
     rng = np.random.default_rng(seed)
     return [TokenSequence.concatenated([context(policy, rng, words), sampled(rng, 5)])]
-
-
-def states_alone(policy, tokens):
-    """The states that the policy's tokens of an episode are sampled from, by a forward pass over it alone."""
-    ids = torch.from_numpy(tokens.ids)[None]
-    positions = torch.from_numpy(policy.positions(tokens)[0])[:, None]
-    attention = MaskedAttention(causal_mask(torch.ones_like(ids, dtype=torch.bool)))
-    hidden = policy.hidden(ids, positions, attention, policy.image_features(tokens.images))
-    return hidden[0, :-1][torch.from_numpy(tokens.mask[1:])]
 
 
 def states_laid_out(policy, laid):

@@ -25,7 +25,7 @@ from deepeyes_env.trainers.tiny.build import write  # noqa: E402
 from deepeyes_env.trainers.tiny.examples import ExampleWriter  # noqa: E402
 from deepeyes_env.trainers.tiny.model import PROCESSOR  # noqa: E402
 from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
-from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, _training_scenes  # noqa: E402
+from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, training_scenes  # noqa: E402
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
 
 
@@ -35,8 +35,8 @@ def policy():
 
 
 @pytest.fixture(scope="module")
-def training_scenes():
-    return list(_training_scenes(3, 6, SEED, np.random.default_rng(0)))
+def drawn():
+    return list(training_scenes(3, 6, SEED, np.random.default_rng(0)))
 
 
 def test_the_shipped_policy_is_small():
@@ -49,10 +49,19 @@ def test_it_brings_what_servers_want_to_know_about_images():
 
 
 def test_what_is_built_brings_them_too(policy, tmp_path):
-    write(policy, tmp_path / "built")
+    for _ in range(2):
+        write(policy, tmp_path / "built")
     assert (tmp_path / "built" / "preprocessor_config.json").read_bytes() == (
         BASE / "preprocessor_config.json"
     ).read_bytes()
+
+
+def test_what_it_did_not_build_is_not_replaced(policy, tmp_path):
+    write(policy, tmp_path / "built")
+    (tmp_path / "built" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, which no tiny policy writes"):
+        write(policy, tmp_path / "built")
+    assert (tmp_path / "built" / "notes.txt").read_text() == "mine"
 
 
 def test_it_is_a_stock_model_that_transformers_loads():
@@ -75,7 +84,7 @@ def test_a_prompt_is_short(policy):
 
 @given(st.text())
 def test_any_text_comes_back(policy, text):
-    plain = policy.chat._plain(text)
+    plain = policy.chat.plain(text)
     ids = policy.tokenizer(plain, add_special_tokens=False).input_ids
     assert policy.chat.text(ids) == plain
 
@@ -84,21 +93,21 @@ def test_the_default_scenes_are_the_tiny_task():
     assert scenes(Config(), "train", 5, 10) == pattern_search(length=10, seed=5)
 
 
-def test_crops_are_those_of_the_environment(training_scenes):
+def test_crops_are_those_of_the_environment(drawn):
     import gymnasium as gym
 
     sample = pattern_search(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
-    crop = training_scenes[0].good[0]
+    crop = drawn[0].good[0]
     env = gym.make("VisualToolbox-v2", dataset=[sample], view=VIEW)
     env.reset(seed=0)
     observation, *_ = env.step(zoom("red", crop.box))
     assert np.array_equal(observation["images"][0], crop.image.pixels())
     view = ops.fit(sample.images[0].pixels(), VIEW.fit((448, 448)))
-    assert np.array_equal(training_scenes[0].view.image.pixels(), view)
+    assert np.array_equal(drawn[0].view.image.pixels(), view)
 
 
-def test_cells_know_what_they_show(training_scenes):
-    for scene in training_scenes:
+def test_cells_know_what_they_show(drawn):
+    for scene in drawn:
         cells = scene.view.cells
         assert set(cells.square.tolist()) == {-1, 0, 1, 2}
         assert (cells.pattern >= 0).any() == scene.easy
@@ -106,9 +115,9 @@ def test_cells_know_what_they_show(training_scenes):
             assert np.allclose(cells.box[cells.square == number], square.box)
 
 
-def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(policy, training_scenes):
+def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(policy, drawn):
     writer = ExampleWriter(policy.chat, phrases(), np.random.default_rng(3))
-    scene = training_scenes[0]
+    scene = drawn[0]
     example = writer.playing(scene, scene.good, 1.0)
     text = policy.tokenizer.decode(example.tokens.ids)
     assert "Which pattern is on the " in text
@@ -128,7 +137,7 @@ def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
     settings = ["rollout.backend=threads", "rollout.prompts=8", "evaluation.samples=128", f"out={tmp_path}"]
     trainer = Trainer(load_config(settings))
     try:
-        metrics = trainer._evaluate(None)
+        metrics = trainer.evaluate()
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
@@ -150,7 +159,7 @@ def test_it_can_be_rebuilt(tmp_path):
     settings = ["rollout.backend=threads", "evaluation.samples=128", f"out={tmp_path}", f"model={tmp_path}/tiny"]
     trainer = Trainer(load_config([*settings, "data=visual_search"], Path("tiny")))
     try:
-        metrics = trainer._evaluate(None)
+        metrics = trainer.evaluate()
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.errors import DataError, UnknownNameError, UsageError
 from deepeyes_env.images.files import portable_image
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories.export import FORMATS, Selection, check, export
+from deepeyes_env.trajectories.export import FORMATS, Format, Selection, check, export, register_export
 from deepeyes_env.trajectories.export.pictures import PictureFolder
 
 SUFFIX = {"sharegpt": "jsonl", "openai": "jsonl", "huggingface": "parquet"}
@@ -108,7 +108,7 @@ def test_nothing_left_is_an_error(oracle, tmp_path, format):
 @pytest.mark.parametrize(
     ("name", "format", "kwargs", "message"),
     [
-        ("a.jsonl", "alpaca", {}, "unknown format 'alpaca'; known: sharegpt, huggingface, openai, vlmevalkit"),
+        ("a.jsonl", "alpaca", {}, "unknown format 'alpaca'; known: huggingface, openai, sharegpt"),
         ("a.json", "sharegpt", {}, "a file of format sharegpt must end in .jsonl"),
         ("a.csv", "vlmevalkit", {}, "a file of format vlmevalkit must end in .xlsx or .tsv"),
         ("a.jsonl", "openai", {"calls": "xml"}, "calls='xml': must be 'text' or 'native'"),
@@ -119,7 +119,22 @@ def test_nothing_left_is_an_error(oracle, tmp_path, format):
 def test_wrong_arguments_are_named(oracle, tmp_path, name, format, kwargs, message):
     with pytest.raises(ValueError, match=message):
         export(oracle, tmp_path / name, format, **kwargs)
-    assert FORMATS == ("sharegpt", "huggingface", "openai", "vlmevalkit")
+    assert tuple(FORMATS)[:4] == ("sharegpt", "huggingface", "openai", "vlmevalkit")
+
+
+def test_a_format_of_ones_own_needs_no_reader(oracle, tmp_path):
+    def write(conversations, path):
+        path.write_text("".join(f"{conversation.id}\n" for conversation in conversations))
+
+    register_export("test_ids", Format(".txt", write, reason_to_skip=lambda made: "" if made.images else "no image"))
+    assert export(oracle, tmp_path / "ids.txt", "test_ids").written == 6
+    assert (tmp_path / "ids.txt").read_text().split() == [trajectory.sample.id for trajectory in oracle]
+    with pytest.raises(UsageError, match="format test_ids has no reader, so that its files cannot be checked"):
+        check(tmp_path / "ids.txt", "test_ids")
+    with pytest.raises(UsageError, match="calls='text': has no effect on format test_ids"):
+        export(oracle, tmp_path / "ids.txt", "test_ids", calls="text")
+    with pytest.raises(UnknownNameError, match=r"unknown format 'test_id'; did you mean 'test_ids'\?"):
+        check(tmp_path / "ids.txt", "test_id")
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""Protocols by name: the original's v1 to v5, native tool calls, no protocol, and a user's own."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from deepeyes_env.protocols.native import NativeProtocol
+from deepeyes_env.protocols.plain import PlainProtocol
+from deepeyes_env.protocols.protocol import Protocol
+from deepeyes_env.protocols.tagged import TaggedProtocol
+from deepeyes_env.registry import Registry, letters_and_digits
+
+ProtocolLike: TypeAlias = str | Protocol
+"""A registered protocol's name, or a protocol."""
+
+V1 = TaggedProtocol(keep="first")
+"""``VisualToolbox-v1``: JSON in ``<tool_call>`` tags; the first call of a message is run."""
+
+V2 = TaggedProtocol(keep="last")
+"""``VisualToolbox-v2``, the default: JSON in ``<tool_call>`` tags; the last call of a message is run."""
+
+V3 = TaggedProtocol(opening="```json", closing="```", style="flat", keep="last", explain=False)
+"""``VisualToolbox-v3``: a fenced json block that names a ``function``; tools are explained after the question."""
+
+V4 = TaggedProtocol(style="flat", keep="last", explain=False)
+"""``VisualToolbox-v4``: as ``V3``, in ``<tool_call>`` tags."""
+
+V5 = TaggedProtocol(keep="first", max_calls=3)
+"""``VisualToolbox-v5``: as ``V2``; the first three calls of a message are run."""
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol", spelling=letters_and_digits)
+"""Every protocol that has a name."""
+
+register_protocol = PROTOCOLS.register
+"""Make a protocol known by a name, ``register_protocol("mine", MyProtocol())``; see ``Registry.register``."""
+
+
+def get_protocol(protocol: ProtocolLike) -> Protocol:
+    """Look a protocol up by name; a protocol comes back as it is.
+
+    Raises:
+        UnknownNameError: No protocol has that name; the message has the nearest one.
+        TypeError: ``protocol`` is neither a name nor a protocol.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    if not isinstance(protocol, str):
+        raise TypeError(f"{protocol!r} is not a protocol; give a name, or an instance of a subclass of Protocol")
+    return PROTOCOLS.get(protocol)
+
+
+for _name, _protocol in {
+    "v1": V1,
+    "v2": V2,
+    "v3": V3,
+    "v4": V4,
+    "v5": V5,
+    "native": NativeProtocol(),
+    "plain": PlainProtocol(),
+}.items():
+    register_protocol(_name, _protocol)
+PROTOCOLS.protect()

@@ -1,0 +1,62 @@
+"""build: the policy and the environments of a run, from its settings."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+
+from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
+from deepeyes_env.errors import UsageError
+from deepeyes_env.images.store import ImageStore
+from deepeyes_env.trainers.grpo.checkpoint import reading
+from deepeyes_env.trainers.grpo.config import TINY, Config
+from deepeyes_env.trainers.grpo.questions import Questions
+
+
+def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
+    """Load the policy that a run starts from, or resumes.
+
+    Raises:
+        ValueError: The model directory cannot be used, or the device is not there.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    from deepeyes_env.trainers.tiny import BASE
+
+    optim = config.optim
+    cuda = torch.cuda.is_available()
+    device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
+    if device.startswith("cuda") and not cuda:
+        raise UsageError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
+    if device == "cpu":
+        torch.set_num_threads(optim.threads)
+    dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    source = checkpoint or (BASE if config.model == TINY else Path(config.model))
+    with reading(checkpoint) if checkpoint else nullcontext():
+        return VisionPolicy.load(source, device, getattr(torch, dtype))
+
+
+def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
+    """Make the environments of a run: as many as a step has episodes."""
+    kwargs: dict[str, Any] = {
+        "dataset": questions.dataset,
+        "rubric": config.env.rubric,
+        "max_turns": config.env.max_turns,
+        "store": ImageStore(config.env.image_memory * 2**20),
+        **({"view": questions.view} if questions.view else {}),
+    }
+    rollout = config.rollout
+    return make_vector_env(
+        rollout.backend,
+        config.env.toolbox,
+        rollout.prompts * rollout.group_size,
+        group_size=rollout.group_size,
+        workers=rollout.actors,
+        spare_cpus=config.optim.threads,
+        autoreset_mode=AutoresetMode.DISABLED,
+        **kwargs,
+    )
