@@ -23,6 +23,8 @@ from deepeyes_env.agents.evaluation.statistics import (
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.judges.yes_no import says
 
+_SAID: Mapping[Any, Literal["yes", "no"]] = {("text", "yes"): "yes", ("text", "no"): "no"}
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -309,15 +311,8 @@ def _yes_no(judged: Sequence[Row], benchmark: Benchmark) -> dict[str, YesNoMetri
 
 def _yes_no_of(rows: Sequence[Row]) -> YesNoMetrics:
     known = [(row, truth) for row in rows if (truth := says(row.truth))]
-    return yes_no_metrics([_said(row, truth) for row, truth in known], [truth for _, truth in known])
-
-
-def _said(row: Row, truth: Literal["yes", "no"]) -> Literal["yes", "no"] | None:
-    """Return what an answer says; what is right is the judge's word, who knows the question."""
-    if (row.score or 0.0) > 0.5:
-        return truth
-    said = says(row.answer or "")
-    return None if said == truth else said
+    # An answer's vote is what it says to its question, which a row does not hold.
+    return yes_no_metrics([_SAID.get(row.vote) for row, _ in known], [truth for _, truth in known])
 
 
 def _mean(values: Iterable[float]) -> float:

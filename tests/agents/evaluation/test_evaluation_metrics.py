@@ -3,13 +3,16 @@
 import math
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepeyes_env import Sample
 from deepeyes_env.agents.evaluation import metrics
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.evaluation.statistics import wilson
+from deepeyes_env.agents.evaluation.votes import vote
 from deepeyes_env.data.benchmarks import Benchmark
 
 CHOICE = Benchmark("mine", "Mine", "", "choice", "rules")
@@ -156,3 +159,15 @@ def test_no_interval_is_empty_and_each_holds_its_mean(scores):
     assert found.value == pytest.approx(math.fsum(map(math.fsum, scores)) / sum(map(len, scores)))
     assert found.low < found.high
     assert found.low - 1e-9 <= found.value <= found.high + 1e-9
+
+
+def test_yes_and_no_are_counted_as_their_judge_reads_them():
+    asked = sample("Is there a dog in the image?")
+    said = ["Yes", "I see a dog.", "There is a cat.", "No dog is visible.", "I am not sure"]
+    rows = [row(i, truth="yes", answer=text, vote=vote(text, asked)) for i, text in enumerate(said)]
+    found = metrics.condition_of("on", rows, Benchmark("pope", "POPE", "", "yes_no", "yes_no")).yes_no[""]
+    assert (found.accuracy, found.yes_ratio, found.unanswered, found.total) == (2 / 5, 2 / 5, 2, 5)
+
+
+def sample(question):
+    return Sample(id="s", question=question, answer="yes", images=np.zeros((4, 4, 3), np.uint8))
