@@ -24,6 +24,7 @@ COMMON = _SKIPPED | phrases.OFTEN_SAID
 _AUXILIARY = phrases.vocabulary("is are was does do did could might would can")
 _PLACES = phrases.vocabulary("in on at near with by beside behind under next")
 _TELLING = 10  # characters of an option's text that no sentence holds by chance
+_SHORT = 5  # letters; "red" and "king" describe nothing by their endings
 _OPENING = phrases.BUT | phrases.SO | phrases.CORRECTION | {"and"}
 _NOTHING: frozenset[int] = frozenset()
 
@@ -285,7 +286,8 @@ def _says_nothing(word: str, subject: set[str]) -> bool:
     """Whether a word repeats the question or only describes how something is."""
     if "-" in word:
         return all(_says_nothing(part, subject) for part in word.split("-"))
-    return word in COMMON or word.endswith(("ing", "ed", "ly")) or stem(word) in subject
+    describes = len(word) > _SHORT and word.endswith(("ing", "ed", "ly"))
+    return word in COMMON or describes or stem(word) in subject
 
 
 def stem(word: str) -> str:

@@ -156,7 +156,8 @@ def _read_objects(text: str) -> str:
     if "{" not in text:
         return text
     whole = text.strip()
-    if whole.startswith("{") and (answers := _read_object(whole)):
+    is_object = whole.startswith("{") and (whole.endswith("}") or "}" not in whole)
+    if is_object and (answers := _read_object(whole)):
         return answers
     if whole.startswith("[{") and whole.endswith("}]"):
         whole = whole[1:-1]
@@ -175,6 +176,8 @@ def _read_object(text: str) -> str:
     try:
         value = read_json(text)
     except ValueError:  # Python's quotes, or cut off
+        if "}" in text[:-1]:  # several, or one within another
+            return ""
         fields = {name: next(filter(None, values), "") for name, *values in _PAIR.findall(text)}
         return "\n".join(_answers(fields, cut=True))
     return "\n".join(_answers(value)) if isinstance(value, dict) else ""

@@ -65,7 +65,7 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
 def _judge_text(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
     text, answer = key(prediction), key(sample.answer)
     bare = without_lead(text)
-    if answer and answer in (text, bare, announced(prediction)):
+    if answer and answer in (text, bare):
         return True, True, "same text"
     expected = read_quantity(answer)
     claimed = claimed_quantity(prediction, sample.question) if expected is not None else None
@@ -74,6 +74,8 @@ def _judge_text(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         if claimed.quantity.equals(expected, question):
             return True, True, "same number"
         return False, claimed.plain and claimed.quantity.contradicts(expected, question), "another number or unit"
+    if answer and answer == announced(prediction):
+        return True, True, "same text"
     meant = polarity(answer)
     if meant and (said := says(prediction, sample.question)):
         return said == meant, True, f"says {said}"

@@ -11,7 +11,7 @@ from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
 from deepeyes_env.judges.markup import plain
 from deepeyes_env.judges.mentions import Mention
 from deepeyes_env.judges.quantities import NUMBER_WORDS, Quantity, read_quantity
-from deepeyes_env.judges.text import key, without_lead
+from deepeyes_env.judges.text import announced, key, without_lead
 from deepeyes_env.judges.units import UNIT
 
 _WORDS = "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
@@ -60,6 +60,9 @@ def claimed_quantity(text: str, question: str, *, approximate: bool = False) -> 
     whole = read_quantity(without_lead(key(text)))
     if whole is not None:
         return Claimed(whole, plain=True)
+    announcement = announced(text)
+    if announcement and not _NUMBER.search(announcement):
+        return None  # "7 boats pass. The answer is red."
     said = _ALMOST_EQUAL.sub("=", plain(text).casefold())
     if "=" in said:
         said = "" if _NOT_EQUAL.search(said) else _EQUATED.sub("", said)

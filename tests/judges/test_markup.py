@@ -50,6 +50,9 @@ def test_what_is_said_under_the_markup(text: str) -> None:
         ("So <answer>B</answer>", "So  answer: B"),
         ('Here: {"answer": "B", "why": "A"}', "Here: \nanswer: B"),
         ('{"option": "B", "text": "red"}', "B\nred"),
+        ('{"answer": "B"}\nC', "answer: B\n\nC"),
+        ('{"answer": "B"} or {"answer": "C"}', "answer: B\n or \nanswer: C"),
+        ('{"answer": "B", "why": "A', "B"),
         (r"\boxed{A} or \boxed{B}", "answer: A or  answer: B"),
     ],
 )

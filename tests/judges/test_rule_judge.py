@@ -79,6 +79,21 @@ def test_a_lone_letter_is_a_letter_even_where_it_is_the_text_of_an_option() -> N
     assert [score(text, letters) for text in ("A", "B", "(A) B", "K")] == [1, 0, 1, 0]
 
 
+SAYINGS = st.sampled_from(
+    ["red", "blue", "7", "12", "not", "or", "and", "maybe", "but", "because", "wait", "it is", "the answer is",
+     "I choose", "Answer:", "\\boxed{7}", "\\boxed{red}", '{"answer": "red"}', '{"answer": 12}', "dogs",
+     ".", ",", "\n", "?", "=", "so"]
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(SAYINGS, max_size=10), st.sampled_from([" ", "", "\n"]))
+def test_no_answer_is_right_for_two_questions_that_differ_in_their_answers(listed: list[str], joined: str) -> None:
+    said = joined.join(listed)
+    asked = [sample(answer, "How many dogs are there?") for answer in ("red", "blue", "7", "12")]
+    assert sum(score(said, each) for each in asked) <= 1
+
+
 def test_numbers_and_sentences_as_options() -> None:
     counts = sample("2", "How many cars?", options=("1", "2", "12"))
     assert all(score(text, counts) == 1 for text in ("2", "two", "2.0", "B", "2 cars"))
