@@ -1,7 +1,7 @@
 """The words by which answers are asserted, denied, doubted and corrected, in English and some other languages.
 
 They are lower case, one word each; of scripts without spaces, one expression. Which of them a text holds is for
-``deepeyes_env.judges.clauses`` to find and for ``deepeyes_env.judges.assertions`` to read.
+``deepeyes_env.judges.clauses`` to find and for ``deepeyes_env.judges.statements`` to read.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ANSWER = vocabulary(
 """Nouns that announce an answer."""
 
 CHOOSE = vocabulary(
-    "get gives yields obtain choose choosing chose chosen select selected selecting picked picking go going went",
-    "opt opted opting vote say conclude leaving leaves take mark circle tick settle points point leads lead",
-    "corresponds correspond matches match identify elijo escojo selecciono choisis sélectionne wähle nehme scelgo",
-    "seleziono escolho kies выбираю выберу обираю wybieram memilih pilih chọn seçiyorum väljer vælger velger",
-    "valitsen 我选择 我选 我選擇 我選 故选 故選 应选 應選 选择 選擇 选 選 を選びます 選びます 선택",
+    "mean meant get gives yields obtain choose choosing chose chosen select selected selecting picked picking go",
+    "going went opt opted opting vote say conclude leaving leaves take mark circle tick settle points point leads",
+    "lead corresponds correspond matches match identify elijo escojo selecciono choisis sélectionne wähle nehme",
+    "scelgo seleziono escolho kies выбираю выберу обираю wybieram memilih pilih chọn seçiyorum väljer vælger",
+    "velger valitsen 我选择 我选 我選擇 我選 故选 故選 应选 應選 选择 選擇 选 選 を選びます 選びます 선택",
 )
 """Verbs that choose one."""
 
@@ -43,25 +43,25 @@ RIGHT = vocabulary(
 """What an option is said to be."""
 
 BE = vocabulary(
-    "is are was be being would should must will can has have had seems seem appears appear looks look like",
-    "remains 's to ist lautet wäre sind es ser sería son est serait sont è é sarebbe seria são это является є це",
-    "jest je är er on este είναι adalah ialah là है คือ هو هي היא הוא است olmalı 是 为 為 应该是 應該是 应该 應該",
-    "应为 应是 就是 は が です でしょう である 은 는 이 가 입니다 이다 예요 이에요",
+    "sia sea soit seja wäre zou is are was be being would should must will can has have had seems seem appears",
+    "appear looks look like remains 's to ist lautet sind es ser sería son est serait sont è é sarebbe seria são",
+    "это является є це jest je är er on este είναι adalah ialah là है คือ هو هي היא הוא است olmalı 是 为 為",
+    "应该是 應該是 应该 應該 应为 应是 就是 は が です でしょう である 은 는 이 가 입니다 이다 예요 이에요",
 )
 FILL = (
     vocabulary(
-        "the a an my our your this that its final finally correct right best true proper most very likely probably",
-        "clearly definitely certainly simply just therefore thus hence then so and indeed obviously apparently surely",
-        "only actually really overall again still fact course follows given by for of in on with at question here now",
-        "above following number label labelled labeled marked text under as namely one it i think believe feel reckon",
-        "we you let me do us they these those there he she which well ok okay sure yes great hello hi alright",
-        "absolutely personally honestly please i'm i'd i'll i've we're that'd it'd that'll let's fairly pretty quite",
-        "confident makes make changes changed change yang benar paling tepat certain convinced after upon looking",
-        "look closer closely zooming zoom zoomed inspection checking examining der die das le la les el los il lo o",
-        "os de del du des dem den richtige korrekte correcte bonne corretta giusta certa правильный верный правильным",
-        "итак поэтому также also donc entonces por tanto logo dunque quindi portanto так значит het juiste poprawna",
-        "rätta korrekta 因此 所以 的 了 我 认为 認為 我认为 我認為 本题 故 综上 那么 では よって したがって 따라서 번",
-        "最终 最終 이다",
+        "penso credo che creo pienso pense crois denke glaube acho думаю считаю denk dat sanırım the a an my our your",
+        "this that its final finally correct right best true proper most very likely probably clearly definitely",
+        "certainly simply just therefore thus hence then so and indeed obviously apparently surely only actually",
+        "really overall again still fact course follows given by for of in on with at question here now above",
+        "following number label labelled labeled marked text under as namely one it i think believe feel reckon we",
+        "you let me do us they these those there he she which well ok okay sure yes great hello hi alright absolutely",
+        "personally honestly please i'm i'd i'll i've we're that'd it'd that'll let's fairly pretty quite confident",
+        "makes make changes changed change yang benar paling tepat certain convinced after upon looking look closer",
+        "closely zooming zoom zoomed inspection checking examining der die das le la les el los il lo o os de del du",
+        "des dem den richtige korrekte correcte bonne corretta giusta certa правильный верный правильным итак поэтому",
+        "также also donc entonces por tanto logo dunque quindi portanto так значит het juiste poprawna rätta korrekta",
+        "因此 所以 的 了 我 认为 認為 我认为 我認為 本题 故 综上 那么 では よって したがって 따라서 번 最终 最終 이다",
     )
     | ANSWER
     | BE
@@ -70,13 +70,13 @@ FILL = (
 """Words that may stand around the option that is asserted without saying anything else."""
 
 OFTEN_SAID = vocabulary(
-    "made hangs hang sits sit stands stand lies lie placed positioned degrees degree units unit image picture",
-    "photo photograph crop cropped zoomed zooming zoom shown visible seen see can based looking look shows show",
-    "from color colour into side part area region there has have having using located displayed appear written",
-    "read reads says per around about exactly total were called named only held count counted counting sum equals",
-    "equal value altogether overall amount gives get gets makes year approximately roughly nearly cost costs",
-    "weighs measures next people person man woman player players wear wears worn wore hold holds carries rides",
-    "points plays",
+    "what contain contains sell sells away far made hangs hang sits sit stands stand lies lie placed positioned",
+    "degrees degree units unit image picture photo photograph crop cropped zoomed zooming zoom shown visible seen",
+    "see can based looking look shows show from color colour into side part area region there has have having",
+    "using located displayed appear written read reads says per around about exactly total were called named only",
+    "held count counted counting sum equals equal value altogether overall amount gives get gets makes year",
+    "approximately roughly nearly cost costs weighs measures next people person man woman player players wear",
+    "wears worn wore hold holds carries rides points plays",
 )
 """Words that often stand in a sentence that answers a question about an image and do not change the answer."""
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from deepeyes_env.core import Sample
-from deepeyes_env.judges.assertions import COMMON
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.markup import plain
 from deepeyes_env.judges.maths import unboxed
 from deepeyes_env.judges.mentions import listed_words
 from deepeyes_env.judges.quantities import Quantity, asks_percentage, read_quantity
+from deepeyes_env.judges.statements import COMMON
 from deepeyes_env.judges.text import key, without_lead
 from deepeyes_env.judges.units import asked_unit, ratio
 from deepeyes_env.judges.values import claimed_quantity

@@ -10,11 +10,11 @@ from typing import Literal
 
 from deepeyes_env.core import Sample
 from deepeyes_env.judges import phrases
-from deepeyes_env.judges.assertions import COMMON, Strength, stem, strength_of
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.clauses import Clause, any_of, is_sign, outline
 from deepeyes_env.judges.markup import plain
 from deepeyes_env.judges.mentions import Mention, listed_words
+from deepeyes_env.judges.statements import COMMON, Strength, stem, strength_of
 
 _LONGEST_QUESTION = 5000  # characters of it that are looked at
 _YES = (

@@ -70,6 +70,7 @@ THE_DOG = [
     "A resposta é B.", "Het antwoord is B.", "Правильный вариант — B", "Я выбираю B", "Odpowiedź: B", "उत्तर B है।",
     "الإجابة هي B.",
     "A seems plausible, but the correct one is B.", "While A is tempting, B is correct.", "This gives B.", "B ✓",
+    "A is ruled out, so is C. It is B.", "Not cats: a dog.", "Oops, I meant B.", "B is what I see.", "Penso che sia B.",
     "Although it looks like a cat, it is a dog.", "- Option A: incorrect\n- Option B: correct\n- Option C: incorrect",
     "Đáp án là B", "Jawaban yang benar adalah B.", "The second option.",
 ]  # fmt: skip
