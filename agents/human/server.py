@@ -84,7 +84,7 @@ def serving(session: Session, port: int = 0) -> Iterator[str]:
         OSError: The port is taken; the message says what to do.
     """
     try:
-        server = _Server(session, port)
+        server = _PlayServer(session, port)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"port {port} of {ADDRESS} cannot be used ({reason}); give another, or 0 for any") from error
@@ -98,7 +98,7 @@ def serving(session: Session, port: int = 0) -> Iterator[str]:
         server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _PlayServer(ThreadingHTTPServer):
     daemon_threads = True  # a connection that sends nothing must not keep the process alive
 
     def __init__(self, session: Session, port: int) -> None:
@@ -191,8 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
     # --- who may ask -------------------------------------------------------------------------------------------------
 
     @property
-    def _mine(self) -> _Server:
-        return cast(_Server, self.server)
+    def _mine(self) -> _PlayServer:
+        return cast(_PlayServer, self.server)
 
     def _path(self) -> str:
         """Return the path behind the token.

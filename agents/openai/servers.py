@@ -45,25 +45,25 @@ class RefusedError(AgentError):
 
 
 @dataclass(eq=False)
-class _Server:
+class _ServerState:
     """What is known of one server.
 
     Attributes:
         url: Its base URL.
         in_flight: Requests that it is working on.
         failures: Requests that failed since one last succeeded.
-        resting_until: Time of the monotonic clock before which others are asked first.
+        backing_off_until: Time of the monotonic clock before which others are asked first.
     """
 
     url: str
     in_flight: int = 0
     failures: int = 0
-    resting_until: float = 0.0
+    backing_off_until: float = 0.0
 
     @property
-    def rests(self) -> bool:
+    def is_backing_off(self) -> bool:
         """Whether it is left alone for a while after a failure."""
-        return time.monotonic() < self.resting_until
+        return time.monotonic() < self.backing_off_until
 
 
 class Servers:
@@ -108,10 +108,10 @@ class Servers:
         if not urls:
             raise UsageError("base_url: give at least one URL")
         self._openai = openai
-        self._servers = [_Server(url.rstrip("/")) for url in urls]
+        self._servers = [_ServerState(url.rstrip("/")) for url in urls]
         self._connections = Connections(api_key, concurrency, timeout)
         self._timeout, self._retries = timeout, retries
-        self._home: OrderedDict[Hashable, _Server] = OrderedDict()
+        self._home: OrderedDict[Hashable, _ServerState] = OrderedDict()
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Servers:
         """
         slots = await self._connections.slots()
         start = time.monotonic()
-        failed: list[_Server] = []
+        failed: list[_ServerState] = []
         for attempt in range(self._retries + 1):
             try:
                 async with slots:
@@ -146,7 +146,7 @@ class Servers:
                 else:
                     raise AgentError(self._gave_up(server, trouble, time.monotonic() - start)) from trouble.__cause__
             else:
-                server.failures, server.resting_until = 0, 0.0
+                server.failures, server.backing_off_until = 0, 0.0
                 return choice
         raise AssertionError("unreachable")
 
@@ -180,7 +180,7 @@ class Servers:
                 return
             raise AgentError(f"{url}: {trouble}") from trouble.__cause__
 
-    async def _ask_once(self, server: _Server, body: RequestBody) -> dict[str, Any]:
+    async def _ask_once(self, server: _ServerState, body: RequestBody) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         server.in_flight += 1
         try:
@@ -206,28 +206,32 @@ class Servers:
         finally:
             server.in_flight -= 1
 
-    def _pick(self, conversation: Hashable, failed: Sequence[_Server]) -> _Server:
+    def _pick(self, conversation: Hashable, failed: Sequence[_ServerState]) -> _ServerState:
         """Choose a server for a request that some have failed already, perhaps more than once."""
         home = self._home.get(conversation)
-        server = min(self._servers, key=lambda each: (each.rests, failed.count(each), each is not home, each.in_flight))
+        server = min(
+            self._servers, key=lambda each: (each.is_backing_off, failed.count(each), each is not home, each.in_flight)
+        )
         self._home[conversation] = server
         self._home.move_to_end(conversation)
         if len(self._home) > _REMEMBERED:
             self._home.popitem(last=False)
         return server
 
-    def _note_failure(self, server: _Server, conversation: Hashable, trouble: _PassingError, attempt: int) -> float:
-        """Let a server rest; return how long to wait before the next attempt, which is nothing if another is awake."""
+    def _note_failure(
+        self, server: _ServerState, conversation: Hashable, trouble: _PassingError, attempt: int
+    ) -> float:
+        """Let a server back off; return the seconds to wait before the next attempt: 0 if another is there."""
         server.failures += 1
         self._home.pop(conversation, None)
         rest = max(trouble.retry_after, FIRST_PAUSE * 2 ** min(server.failures - 1, 16))
-        server.resting_until = time.monotonic() + min(rest, LONGEST_PAUSE)
-        if any(not other.rests for other in self._servers):
+        server.backing_off_until = time.monotonic() + min(rest, LONGEST_PAUSE)
+        if any(not other.is_backing_off for other in self._servers):
             return 0.0
         backoff: float = FIRST_PAUSE * 2 ** min(attempt, 16) * random.uniform(0.75, 1.25)
         return min(max(trouble.retry_after, backoff), LONGEST_PAUSE)
 
-    def _gave_up(self, server: _Server, trouble: _PassingError, seconds: float) -> str:
+    def _gave_up(self, server: _ServerState, trouble: _PassingError, seconds: float) -> str:
         where = server.url if len(self._servers) == 1 else f"any of {', '.join(self.urls)}"
         last = str(trouble) if server.url in str(trouble) else f"{server.url} {trouble}"
         return f"no answer from {where} after {self._retries + 1} attempts in {seconds:.1f} s; the last: {last}"

@@ -85,7 +85,7 @@ class TransformersAgent:
             for number, prompt in enumerate(prompts)
             if isinstance(prompt, EncodedPrompt)
         }
-        cached.clear()  # a KV cache that nobody goes on with is freed before more is prefilled
+        cached.clear()  # a KV cache that nobody continues is freed before more is prefilled
         completions: dict[int, PolicyTokens] = {}
         if due:
             self._generator.generate(

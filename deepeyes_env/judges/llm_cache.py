@@ -13,7 +13,7 @@ from deepeyes_env.errors import UsageError
 logger = logging.getLogger(__name__)
 
 _TABLE = "CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID"
-_PATIENCE = 30.0  # seconds that a writer waits for the others
+_MAX_WAIT = 30.0  # seconds that a writer waits for the others
 
 
 class JudgementCache:
@@ -69,7 +69,7 @@ class JudgementCache:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE)
+        connection = sqlite3.connect(self.path, timeout=_MAX_WAIT)
         try:
             # Survives a killed process, not a power cut; waiting for the disk would cost 1 to 20 ms a judgement.
             connection.execute("PRAGMA synchronous = OFF")

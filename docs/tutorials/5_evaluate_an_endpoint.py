@@ -215,7 +215,7 @@ assert off.calls == 0.0
 # ## What is on disk
 #
 # The report as Markdown and JSON, plots, every episode, and a page to look through them. A
-# run that was stopped goes on where it was: `if_exists="resume"` asks only what is missing.
+# run that was stopped continues where it was: `if_exists="resume"` asks only what is missing.
 # Here nothing is, and the server hears nothing.
 
 # %%

@@ -199,10 +199,10 @@ def test_who_kills_an_actor_late_is_found_although_nobody_waits_for_it():
         outcomes |= envs.recv(1.0)
     assert {i: bool(outcome.error) for i, outcome in outcomes.items()} == {0: True, 1: False, 2: True}
     assert [trajectory is None for trajectory in envs.call("trajectory")][0::2] == [True, True]
-    envs.deaths = [0, 1, 1]  # as after commands that are not answered yet
+    envs.actor_errors = [0, 1, 1]  # as after commands that are not answered yet
     os.kill(envs.actor_pids()[0], signal.SIGKILL)
     assert envs.call("render_mode") == (None, None, None)
-    assert envs.deaths == [0, 1, 1]
+    assert envs.actor_errors == [0, 1, 1]
     envs.close()
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.environments import Recipe
 
 SITE = Path(__file__).with_name("site")
-PATIENCE = 400
+START_TIMEOUT = 400
 """Seconds that a server may take until it answers; vLLM imports for a minute on two busy cores."""
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def served(command: Sequence[str], model: str, env: Mapping[str, str], log: Path
         )
         try:
             while not _answers(f"{url}/models"):
-                if process.poll() is not None or time.perf_counter() - began > PATIENCE:
+                if process.poll() is not None or time.perf_counter() - began > START_TIMEOUT:
                     pytest.fail(f"{command[:3]} did not come up:\n{log.read_text(errors='replace')[-3000:]}")
                 time.sleep(0.5)
             seconds = time.perf_counter() - began

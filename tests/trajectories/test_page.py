@@ -272,7 +272,7 @@ def test_tags_are_told_apart_only_in_what_the_policy_wrote(
     assert tab.texts(".segment .tag") == ["think"]
     assert tab.texts(".segment .body") == ["plain", "not <b>closed<answer>A</answer> <answer></answer>"]
     tab.page.keyboard.press("j")
-    assert tab.texts(".segment .tag") == ["think (not closed)", "tool_call", "think", "answer (not closed)"]
+    assert tab.texts(".segment .tag") == ["think (unclosed tag)", "tool_call", "think", "answer (unclosed tag)"]
     assert tab.texts(".segment .body") == ["one", "two", "x", "three"]
 
 

@@ -80,7 +80,7 @@ class RolloutSettings(Section):
         backend: Where the environments live: ``ray`` spreads them over Ray actors, ``threads`` keeps them in this
             process; or another one of ``deepeyes_env.envs.vector.BACKENDS``.
         actors: Number of actors (or threads), by default one for each free CPU but those that ``optim.threads`` takes.
-        patience: Seconds that a decode batch waits for environments that are slower than the rest.
+        max_wait: Seconds that a decode batch waits for environments that are slower than the rest.
         dynamic_sampling: How many times further questions are played to replace groups of equal reward, which are left
             out (DAPO, arXiv 2503.14476); 0: never.
     """
@@ -91,7 +91,7 @@ class RolloutSettings(Section):
     max_new_tokens: int = Field(default=32, ge=1)
     backend: str = RAY
     actors: int | None = Field(default=None, ge=1)
-    patience: float = Field(default=1.0, ge=0)
+    max_wait: float = Field(default=1.0, ge=0)
     dynamic_sampling: int = Field(default=0, ge=0)
 
 

@@ -93,19 +93,19 @@ class Rollouts:
     """Plays one batch of episodes at a time.
 
     Environments work in the background: between ``begin`` and ``play`` the first observations are made, and while a
-    message is being generated, others that are complete are acted on. A decode batch waits ``patience`` seconds for
+    message is being generated, others that are complete are acted on. A decode batch waits ``max_wait`` seconds for
     environments that are slower than the rest, then goes on without them: a slow tool delays its own episodes only.
 
     Attributes:
         env: Where they are played; at least as many environments as a batch has episodes.
         generator: Who plays.
-        patience: Seconds that a decode batch waits for slow environments.
+        max_wait: Seconds that a decode batch waits for slow environments.
         timers: What time was spent on; the caller may set it back.
     """
 
     env: BatchedVectorEnv
     generator: Generator
-    patience: float
+    max_wait: float
     timers: Timers = field(default_factory=Timers)
     _episodes: dict[int, _Episode] = field(default_factory=dict)
     _ended: dict[int, PlayedEpisode] = field(default_factory=dict)
@@ -142,11 +142,11 @@ class Rollouts:
 
     def _arriving(self) -> Iterator[dict[int, Outcome]]:
         """Yield what environments say, batch by batch in the order sent, until all have, or one is late."""
-        until = time.monotonic() + self.patience
+        until = time.monotonic() + self.max_wait
         arrived = False
         while self.env.outstanding and not (arrived and time.monotonic() >= until):
             began = time.perf_counter()
-            outcomes = self.env.recv(max(0.0, until - time.monotonic()) if arrived else self.patience, oldest=True)
+            outcomes = self.env.recv(max(0.0, until - time.monotonic()) if arrived else self.max_wait, oldest=True)
             self.timers.wait += time.perf_counter() - began
             arrived = arrived or bool(outcomes)
             yield outcomes

@@ -111,7 +111,7 @@ class Trainer:
             self._saved = self.progress.step
         self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
-        self._rollouts = Rollouts(self.env, Generator(self.policy, sampling), config.rollout.patience)
+        self._rollouts = Rollouts(self.env, Generator(self.policy, sampling), config.rollout.max_wait)
         self._empty_steps = 0
         self._learning = False
         self._recording = 0.0
@@ -167,7 +167,7 @@ class Trainer:
         playing = Rollouts(
             self.env,
             Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
-            self.config.rollout.patience,
+            self.config.rollout.max_wait,
         )
         played: list[PlayedEpisode] = []
         for first in range(0, len(specs), self.env.num_envs):

@@ -15,7 +15,7 @@ function boxParameter(tool) {
 }
 
 /** "image_zoom_in_tool" as a person would say it. */
-function spoken(name) {
+function toolLabel(name) {
   const said = words(name.replace(/^image_|_tool$/g, "")) || name;
   return said[0].toUpperCase() + said.slice(1);
 }
@@ -28,7 +28,7 @@ class ToolForm {
     this.edited = edited;
     this.fields = Object.entries(tool.parameters.properties || {}).map(([name, schema]) =>
       this.field(name, plain(schema), required.has(name), schema.default, { decimals, extent }));
-    this.button = el("button", { type: "submit", class: "primary" }, spoken(tool.name));
+    this.button = el("button", { type: "submit", class: "primary" }, toolLabel(tool.name));
     this.node = el("form", { class: "tool-form", autocomplete: "off", onsubmit: (event) => {
       event.preventDefault();
       const found = this.read();

@@ -146,7 +146,7 @@ class Game {
     const left = maxTurns - turns.length;
     this.thought = el("textarea", { id: "thought", rows: 2, maxlength: 20000, placeholder: "What do you see, and why this next step?" });
     this.choices = el("div", { class: "tools", role: "group", "aria-label": "Tools" }, tools.map((tool) =>
-      el("button", { type: "button", "data-tool": tool.name, "aria-pressed": "false", title: tool.name, onclick: () => this.choose(tool) }, spoken(tool.name))));
+      el("button", { type: "button", "data-tool": tool.name, "aria-pressed": "false", title: tool.name, onclick: () => this.choose(tool) }, toolLabel(tool.name))));
     this.slot = el("div");
     byId("reply").replaceChildren(
       el("label", { class: "thought-field", for: "thought" }, el("h3", {}, "Thought", el("small", {}, " optional")), this.thought),

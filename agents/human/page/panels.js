@@ -30,7 +30,7 @@ function callCard({ tool, arguments: given, status, error, text }, number, look)
   const badge = el("button", { type: "button", class: "badge", title: `Show the image of call ${number}`, onclick: () => look(number) }, String(number));
   const written = Object.entries(given).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
   const card = el("div", { class: `call ${status === "ok" ? "" : "failed"}` },
-    badge, el("b", {}, spoken(tool || "call")), el("span", { class: "arguments" }, written.join(", ")),
+    badge, el("b", {}, toolLabel(tool || "call")), el("span", { class: "arguments" }, written.join(", ")),
     status === "ok" ? null : el("p", { class: "error" }, el("b", {}, words(status)), `: ${error}`),
     text ? el("p", { class: "returned" }, text) : null);
   card.style.setProperty("--colour", colourOf(number));

@@ -45,7 +45,7 @@ class RayVectorEnv(BatchedVectorEnv):
     Ray is started on this machine if ``ray.init`` was not called; then ``close`` stops it.
 
     Attributes:
-        deaths: For each environment, how often its actor died since it was last heard of, while it was asked something.
+        actor_errors: For each environment, how often its actor died since its last answer, while a command was out.
 
     Args:
         toolbox: An environment id (its registered keyword arguments apply), or a toolbox.
@@ -105,7 +105,7 @@ class RayVectorEnv(BatchedVectorEnv):
             raise
         self._actor_of = {i: actor for actor in self._actors for i in actor.env_ids}
         self._logs: dict[int, list[Command]] = {i: [] for i in range(num_envs)}
-        self.deaths = [0] * num_envs
+        self.actor_errors = [0] * num_envs
         super().__init__(descriptions[0], num_envs, group_size, autoreset_mode)
 
     def actor_pids(self) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ class RayVectorEnv(BatchedVectorEnv):
 
     def _log(self, commands: Mapping[int, Command], outcomes: Mapping[int, Outcome]) -> None:
         for i, outcome in outcomes.items():
-            self.deaths[i] = 0
+            self.actor_errors[i] = 0
             if outcome.done:
                 self._logs[i] = []
             elif isinstance(commands[i], Reset):
@@ -191,8 +191,8 @@ class RayVectorEnv(BatchedVectorEnv):
         Counted over calls: an actor may die of a command that a call with a timeout has not waited for.
         """
         for i in asked:
-            self.deaths[i] += 1
-        return max(self.deaths[i] for i in asked)
+            self.actor_errors[i] += 1
+        return max(self.actor_errors[i] for i in asked)
 
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""

@@ -74,7 +74,7 @@ function said(text) {
 function written(text) {
   const blocks = segments(text).map(({ tag, body, closed }) =>
     el("div", { class: `segment ${tag || "plain"}` },
-      tag ? el("span", { class: "tag" }, tag, closed ? null : " (not closed)") : null,
+      tag ? el("span", { class: "tag" }, tag, closed ? null : " (unclosed tag)") : null,
       el("div", { class: "body" }, body.trim() ? withImages(body.trim()) : el("span", { class: "muted" }, "empty"))));
   return clamped(el("div", { class: "message" }, blocks), text.length);
 }

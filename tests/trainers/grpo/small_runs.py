@@ -27,7 +27,7 @@ def trained(out, *overrides, resume=False, recorders=(), spoil=None):
     return trainer
 
 
-class Kept(list):
+class RecordedRows(list):
     """A recorder that keeps the metrics of each step."""
 
     def record(self, step, metrics):

@@ -18,7 +18,7 @@ from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError  # noqa: 
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from tests.trainers.grpo.episodes import group, states_alone  # noqa: E402
-from tests.trainers.grpo.small_runs import Kept, trained  # noqa: E402
+from tests.trainers.grpo.small_runs import RecordedRows, trained  # noqa: E402
 
 
 @register_advantage("test_every_other_row")
@@ -68,7 +68,7 @@ def test_the_constant_length_is_that_of_the_run(tmp_path):
         tokens.append(int(mask.sum()))
         return PolicyLoss(torch.where(mask, 1 + 0 * new, 0.0), {})
 
-    kept = Kept()
+    kept = RecordedRows()
     algorithm = ("algorithm.advantage=test_ones", "algorithm.loss=test_ones")
     trained(tmp_path, *algorithm, "algorithm.aggregation=seq-mean-token-sum-norm", recorders=[kept])
     (loss,) = [row["learn/loss"] for row in kept if "learn/loss" in row]

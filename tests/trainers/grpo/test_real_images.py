@@ -50,7 +50,7 @@ def test_an_image_that_cannot_be_decoded_costs_its_group_only():
     bad = Sample("bad", "What?", "x", (b"\x89PNG\r\n\x1a\nnonsense",))
     env = ThreadVectorEnv(4, group_size=2, autoreset_mode=AutoresetMode.DISABLED, dataset=[good, bad], view=VIEW)
     policy = VisionPolicy.load(BASE)
-    rollouts = Rollouts(env, Generator(policy, Sampling(1.0, 16)), patience=1.0)
+    rollouts = Rollouts(env, Generator(policy, Sampling(1.0, 16)), max_wait=1.0)
     rollouts.begin([EpisodeSpec(0, source, (1, member), source) for source in (0, 1) for member in (0, 1)])
     played = rollouts.play()
     env.close()
