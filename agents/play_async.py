@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from deepeyes_env.agents.agent import AgentError, AsyncAgent, with_context_log_of
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, as_reply, name_of, with_context_log_of
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
@@ -77,7 +77,7 @@ def play_async(
     Raises:
         Exception: Whatever ``make_env`` and ``episodes`` raise, and what the agent raises but ``AgentError``.
     """
-    runner = _AsyncRunner(make_env, agent, iter(episodes), {**(metadata or {}), "agent": agent.name})
+    runner = _AsyncRunner(make_env, agent, iter(episodes), {**(metadata or {}), "agent": name_of(agent)})
     thread = threading.Thread(target=runner.run, name="play_async", daemon=True)
     thread.start()
     try:
@@ -193,7 +193,9 @@ class _AsyncRunner:
             _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=options))
             so_far = episode.labelled(info["trajectory"], self._metadata)
             while True:
-                reply = await self._agent.reply(so_far)
+                reply = as_reply(await self._agent.reply(so_far), self._agent)
+                if isinstance(reply, AgentError):
+                    raise reply
                 tokens = reply.tokens
                 *_, terminated, truncated, info = await self._in_env(partial(env.step, reply.message))
                 so_far = so_far.extended(replace(info["turn"], tokens=tokens))

@@ -11,7 +11,7 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.agent import Agent, AsyncAgent, name_of
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.play_async import check_is_ours, env_maker, play_async
 from deepeyes_env.agents.progress import RunningResult, progress_bar
@@ -96,12 +96,12 @@ def rollout(
         else:
             vector = stack.enter_context(_opened(env, min(num_envs, episodes), backend, env_kwargs))
             runner = _vector_runner(env, vector, player)
-        settings = {"env": runner.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
+        settings = {"env": runner.name, "agent": name_of(player), "seed": seed, "in_order": in_order, **env_kwargs}
         folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
         done = folder.finished if folder else frozenset()
         planned = _plan(episodes, seed, runner.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]
-        bar = progress_bar(f"{player.name} on {runner.name}", episodes, episodes - len(plan), shown=progress)
+        bar = progress_bar(f"{name_of(player)} on {runner.name}", episodes, episodes - len(plan), shown=progress)
         tell = stack.enter_context(bar)
         played = stack.enter_context(closing(runner.play(plan)))
         ended = _counted(played, tell)

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.agent import Agent, AsyncAgent, name_of
 from deepeyes_env.agents.evaluation import run as runs
 from deepeyes_env.agents.evaluation.clock import TimedAgent, timed
 from deepeyes_env.agents.evaluation.metrics import Report
@@ -83,7 +83,7 @@ def evaluate(
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),
-        "policy": agent.name,
+        "policy": name_of(agent),
         "env": env,
         **{name: env_kwargs[name] for name in sorted(env_kwargs)},
         **(settings or {}),
@@ -95,7 +95,7 @@ def evaluate(
     with ExitStack() as stack:
         writer = stack.enter_context(TrajectoryWriter(folder.path))
         scorer = stack.enter_context(Scorer(folder.path, scoring))
-        bar = progress_bar(f"{agent.name} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
+        bar = progress_bar(f"{name_of(agent)} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
         tell = stack.enter_context(bar)
         ended = stack.enter_context(closing(_play(env, clock, todo, num_envs, kwargs)))
         failed = 0
@@ -130,7 +130,7 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
 def _known_frame(agent: Agent) -> dict[str, Frame]:
     """Return the coordinates in which a policy writes boxes, where the agent or its name tells."""
     try:
-        return {"frame": frame_of(agent.name, getattr(agent, "frame", None))}
+        return {"frame": frame_of(name_of(agent), getattr(agent, "frame", None))}
     except ValueError:
         return {}
 

@@ -117,6 +117,8 @@ def register_toolbox(
         # It would warn that a crop shares memory with its image. Both are read-only, and sharing is the point: with
         # view=None a crop is a numpy view, a thousand times cheaper than a copy.
         disable_env_checker=True,
+        # The environment raises ResetNeeded itself; a wrapper that counts resets does not know of ``restore``.
+        order_enforce=False,
     )
     return toolbox
 

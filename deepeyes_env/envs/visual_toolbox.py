@@ -14,7 +14,7 @@ from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import run_call
 from deepeyes_env.envs.limits import Limits, approximate_tokens
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
-from deepeyes_env.envs.snapshot import Snapshot
+from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ViewBudget
@@ -205,14 +205,19 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             options=trajectory.sample.options,
             actions=tuple(turn.action for turn in trajectory.turns),
             rng=dict(self.np_random.bit_generator.state),
+            fingerprint=fingerprint_of(trajectory.sample),
             trajectory=trajectory,
         )
 
     def restore(self, state: Snapshot) -> Observation:
-        """Go back to a state of this or an equally configured environment; returns its last observation."""
-        sample = state.sample if state.index is None else self.dataset[state.index]
-        if sample is None:
-            raise UsageError("restore: the snapshot holds neither an index nor a sample")
+        """Go back to a state of this or an equally configured environment; returns its last observation.
+
+        The environment need not have been reset before; ``step`` then goes on from that state.
+
+        Raises:
+            UsageError: The data set has another sample at the snapshot's index.
+        """
+        sample = state.sample_in(self.dataset)
         self._index = state.index
         self._begin(replace(sample, options=state.options))
         if state.trajectory is not None and not self._bound.stateful:
