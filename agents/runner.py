@@ -20,7 +20,7 @@ from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory, check_seed
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.envs.vector.backends import THREADS
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 
@@ -152,7 +152,9 @@ def _opened(
     """Make a vector environment and close it afterwards; one that was given stays open."""
     if not isinstance(env, str):
         if env_kwargs or backend != THREADS:
-            raise UsageError(f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id")
+            raise UsageTypeError(
+                f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id"
+            )
         yield env
         return
     check_is_ours(env)

@@ -31,8 +31,10 @@ def check_seed(seed: int) -> None:
     Raises:
         UsageError: It is not between 0 and ``MAX_SEED``.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise UsageError(f"seed={seed}: must be from 0 to {MAX_SEED}")
+    if seed < 0:
+        raise UsageError(f"seed={seed}: must be 0 or more")
+    if seed > MAX_SEED:
+        raise UsageError(f"seed={seed}: must be at most {MAX_SEED}")
 
 
 def option_letter(index: int) -> str:

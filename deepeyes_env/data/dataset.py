@@ -12,7 +12,7 @@ from deepeyes_env.data.parquet import ParquetDataset
 from deepeyes_env.data.rows import OnError
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.registry import nearest
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
@@ -66,7 +66,7 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
     Raises:
         DataError: There is no such data set (the message says what is accepted and what has a similar name), a file
             cannot be read, or there are no samples in it.
-        TypeError: ``source`` is of another type, or does not take ``options``.
+        UsageTypeError: ``source`` is of another type, or does not take ``options``.
     """
     dataset = _open(source, on_error, options)
     if not len(dataset):
@@ -81,14 +81,14 @@ def _open(source: str | Path | Dataset | Sequence[Sample], on_error: OnError, op
 
         return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
-        raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+        raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error)
     if isinstance(source, Sequence):
         return _samples(cast(Sequence[object], source))
     if isinstance(source, Dataset) and not isinstance(source, Mapping):
         return source
-    raise TypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
+    raise UsageTypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
 
 
 def _named(source: object) -> str:
@@ -99,7 +99,7 @@ def _samples(items: Sequence[object]) -> tuple[Sample, ...]:
     samples = tuple(item for item in items if isinstance(item, Sample))
     if len(samples) < len(items):
         index, item = next((index, item) for index, item in enumerate(items) if not isinstance(item, Sample))
-        raise TypeError(f"item {index} of the sequence is {type(item).__name__}, not Sample")
+        raise UsageTypeError(f"item {index} of the sequence is {type(item).__name__}, not Sample")
     return samples
 
 

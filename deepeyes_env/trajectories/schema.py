@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from deepeyes_env.core import ToolCall, Trajectory
-from deepeyes_env.errors import RecordError
+from deepeyes_env.errors import RecordError, UsageTypeError
 from deepeyes_env.images.ref import ImageRef
 
 VERSION = 1
@@ -43,7 +43,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
         name_image: Stores an image and returns its path relative to the run folder.
 
     Raises:
-        TypeError: ``metadata`` holds something that JSON cannot; the message names the sample.
+        UsageTypeError: ``metadata`` holds something that JSON cannot; the message names the sample.
     """
 
     def default(value: Any) -> Any:
@@ -64,7 +64,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
     try:
         return json.dumps(record, default=default)
     except (TypeError, RecursionError) as error:
-        raise TypeError(f"the trajectory of sample {trajectory.sample.id!r} cannot be written: {error}") from error
+        raise UsageTypeError(f"the trajectory of sample {trajectory.sample.id!r} cannot be written: {error}") from error
 
 
 def load(line: bytes, open_image: Callable[[str], ImageRef]) -> Trajectory:

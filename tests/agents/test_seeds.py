@@ -31,11 +31,11 @@ def test_every_command_bounds_its_seed(command, option, seed):
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 10**30])
 def test_so_does_every_function(seed, tmp_path):
-    with pytest.raises(UsageError, match=rf"seed={seed}: must be from 0 to "):
+    with pytest.raises(UsageError, match=rf"seed={seed}: must be "):
         agents.rollout("VisualToolbox-v2", "oracle", episodes=1, seed=seed)
-    with pytest.raises(UsageError, match=rf"seed={seed}: must be from 0 to "):
+    with pytest.raises(UsageError, match=rf"seed={seed}: must be "):
         Plan(1, seed=seed)
-    with pytest.raises(UsageError, match=rf"seed={seed}: must be from 0 to "):
+    with pytest.raises(UsageError, match=rf"seed={seed}: must be "):
         play_by_hand("VisualToolbox-v2", episodes=1, seed=seed, out=tmp_path, announce=print)
 
 

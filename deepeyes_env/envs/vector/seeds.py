@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from deepeyes_env.core import MAX_SEED
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 
 Seeds: TypeAlias = int | Sequence[int | None] | None
 """One seed for all environments, one for each, or none."""
@@ -92,7 +92,7 @@ def _checked(seed: int | None) -> int:
     try:
         value = operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"reset: seed {seed!r} is not an integer") from None
+        raise UsageTypeError(f"reset: seed {seed!r} is not an integer") from None
     if value < 0:
         raise UsageError(f"reset: seed {value} is negative; give a seed of 0 or more")
     if value > MAX_SEED:
