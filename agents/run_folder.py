@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.errors import UsageError
+from deepeyes_env.data.fields import parse_object
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.output_folder import OutputFolder, is_vacant
@@ -44,13 +46,48 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def number_of(trajectory: Trajectory) -> int:
-    """Return the number of an episode within its run (``deepeyes_env.agents.play.Episode.labelled``)."""
-    return int(trajectory.metadata["episode"])
+    """Return the number of an episode within its run (``deepeyes_env.agents.play.Episode.labelled``).
+
+    Raises:
+        DataError: The trajectory has none: it belongs to no run of ours, or its record is damaged.
+    """
+    number = trajectory.metadata.get("episode")
+    if type(number) is not int:
+        raise DataError(
+            f"the trajectory of sample {trajectory.sample.id!r} has no number within a run: metadata['episode'] is "
+            f"{number!r}; delete its line, and --resume plays the episode again"
+        )
+    return number
 
 
 def numbers_in(folder: Path) -> frozenset[int]:
     """Return the numbers of the episodes that a run recorded."""
     return frozenset(map(number_of, read_trajectories(folder)))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tell whatever does not fit while a file of a run is read as damage to that file.
+
+    Raises:
+        DataError: Something did not fit; the message names the file, the reason and the remedy.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is damaged ({error}); put a copy of it back, or play the run anew (--overwrite)"
+        ) from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read ``run.json`` or ``plan.json``.
+
+    Raises:
+        DataError: It holds no JSON object.
+    """
+    with reading(path):
+        return parse_object(path.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -138,7 +175,7 @@ def _describe(value: Any) -> str:
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not (folder / SETTINGS).is_file():
         raise FileExistsError(f"{folder}: holds what is left of a run, without {SETTINGS}; overwrite it (--overwrite)")
-    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    before = read_settings(folder / SETTINGS)
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise UsageError(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from deepeyes_env.core import MAX_SEED
+
 STANDARD = "standard"
 """The name by which the benchmark's own judge is asked for."""
 
@@ -32,7 +34,7 @@ class EvalOptions:
     ] = False
     rotated: Annotated[bool, typer.Option("--rotated", help="Turn each image; the rotate tool turns it back.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="First N samples only.")] = None
-    seed: Annotated[int, typer.Option(min=0, help="Decides the order of options, angles and sampling.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Decides order of options, angles and sampling.")] = 0
     env: Annotated[str, typer.Option(help="Tools and protocol; VisualToolboxNative-v0 for function calling.")] = (
         "VisualToolbox-v2"
     )

@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from deepeyes_env.core import MAX_SEED
+
 T = TypeVar("T")
 
 EnvId = Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")]
@@ -18,7 +20,7 @@ DataSource = Annotated[
 InOrder = Annotated[
     bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
 ]
-FirstSeed = Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")]
+FirstSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the first episode; the next has the next.")]
 RubricName = Annotated[str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends.")

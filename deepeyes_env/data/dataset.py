@@ -13,7 +13,7 @@ from deepeyes_env.data.parquet import ParquetDataset
 from deepeyes_env.data.rows import OnError, RowDataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.registry import nearest
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
@@ -73,7 +73,7 @@ def load(source: Source, *, on_error: OnError = "raise", **options: Any) -> Data
     Raises:
         DataError: There is no such data set (the message says what is accepted and what has a similar name), a file
             cannot be read, or there are no samples in it.
-        TypeError: ``source`` is of another type, or does not take ``options``.
+        UsageTypeError: ``source`` is of another type, or does not take ``options``.
     """
     dataset = _open(source, on_error, options)
     if not len(dataset):
@@ -88,7 +88,7 @@ def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset
 
         return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
-        raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+        raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error)
     if isinstance(source, Sequence):
@@ -97,7 +97,7 @@ def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset
         return source
     if not isinstance(source, Mapping) and isinstance(source, MapStyle):
         return MapStyleDataset(source)
-    raise TypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
+    raise UsageTypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
 
 
 def _named(source: object) -> str:

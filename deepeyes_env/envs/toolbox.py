@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,10 +11,10 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, get_protocol
-from deepeyes_env.registry import Registry, letters_and_digits
-from deepeyes_env.rewards import RubricLike
+from deepeyes_env.registry import Registry, did_you_mean, letters_and_digits
+from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.tools import Tool, ToolLike, get_tool
 from deepeyes_env.tools.signature import is_box_schema
 
@@ -102,9 +103,13 @@ def register_toolbox(
     Raises:
         UnknownNameError: The name of a tool or of the protocol is not registered.
         UsageError: Two tools have the same name, or a toolbox of the package has that name.
+        UsageTypeError: A tool, the protocol or the rubric is none; or the environment has no such argument.
     """
     resolved = tuple(get_tool(tool) for tool in tools)
     names = [tool.name for tool in resolved]
+    _check_arguments(id, kwargs)
+    if rubric is not None and not isinstance(rubric, str):
+        get_rubric(rubric)
     if len(set(names)) < len(names):
         raise UsageError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
     toolbox = Toolbox(id, resolved, get_protocol(protocol), rubric)
@@ -121,6 +126,18 @@ def register_toolbox(
         order_enforce=False,
     )
     return toolbox
+
+
+def _check_arguments(id: str, kwargs: Iterable[str]) -> None:
+    """Check that arguments registered with an id are the environment's, which would refuse others much later."""
+    if not kwargs:
+        return
+    from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv  # which imports this module
+
+    known = set(inspect.signature(VisualToolboxEnv).parameters) - {"toolbox", "rubric"}
+    for name in kwargs:
+        if name not in known:
+            raise UsageTypeError(f"register_toolbox({id!r}): unknown argument {name!r}; {did_you_mean(name, known)}")
 
 
 def get_toolbox(name: str | Toolbox) -> Toolbox:

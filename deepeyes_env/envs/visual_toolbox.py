@@ -16,7 +16,7 @@ from deepeyes_env.envs.limits import Limits, approximate_tokens
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
@@ -147,7 +147,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
                 raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
             sample = self.dataset[self._index]
         if not isinstance(sample, Sample):
-            raise TypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
+            raise UsageTypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
@@ -318,7 +318,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             return protocol.format_call(action), ParsedMessage(calls=(action,))
         if isinstance(action, Mapping):
             return read_message(action, protocol)
-        raise TypeError(
+        raise UsageTypeError(
             f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
             f"not {type(action).__name__}"
         )

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.judges.maths import math_verify_installed
 from deepeyes_env.registry import Registry
@@ -35,7 +36,7 @@ from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 RubricLike: TypeAlias = str | BaseRubric
 """A preset's name, or a rubric."""
 
-RUBRICS: Registry[BaseRubric] = Registry("rubric")
+RUBRICS: Registry[BaseRubric] = Registry("rubric", of=BaseRubric)
 """Every rubric that has a name."""
 
 register_rubric = RUBRICS.register
@@ -54,12 +55,12 @@ def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
 
     Raises:
         UnknownNameError: No rubric has that name.
-        TypeError: ``rubric`` is neither a name nor a rubric.
+        UsageTypeError: ``rubric`` is neither a name nor a rubric.
     """
     if isinstance(rubric, str):
         rubric = RUBRICS.get(rubric)
     if not isinstance(rubric, BaseRubric):
-        raise TypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
+        raise UsageTypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
     return rubric if judge is None else rubric.with_judge(judge)
 
 

@@ -10,7 +10,7 @@ from statistics import fmean
 from deepeyes_env.errors import UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
-from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.config import Config, validated
 from deepeyes_env.trainers.grpo.run import METRICS, SETTINGS, check_same, run
 from deepeyes_env.trainers.grpo.trainer import AFTER
 from deepeyes_env.trainers.tracking import read_metrics
@@ -120,4 +120,4 @@ def _config(config: Config, arm: Arm, seed: int, folder: Path) -> Config:
     if arm.after:
         source = _folder(Path(config.out), arm.after, seed)
         settings["model"] = str(Checkpoints(source / "checkpoints", 1).found()[-1])
-    return Config.model_validate(settings)
+    return validated(settings)

@@ -9,16 +9,20 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.errors import DataError, UnknownNameError, UsageError
 from deepeyes_env.files import replacing
+from deepeyes_env.images import ViewBudget
 from deepeyes_env.registry import did_you_mean, nearest, unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
+
+_LEAST_VIEW = ViewBudget().factor ** 2
 
 
 class Section(BaseModel):
@@ -41,7 +45,7 @@ class SceneSettings(Section):
     """
 
     size: tuple[int, int] = (448, 448)
-    view_pixels: int = Field(default=112 * 112, gt=0)
+    view_pixels: int = Field(default=112 * 112, ge=_LEAST_VIEW)
     tasks: tuple[str, ...] = ("attribute",)
     objects: tuple[int, int] = (2, 3)
     shapes: tuple[str, ...] = ("square",)
@@ -64,8 +68,8 @@ class EnvSettings(Section):
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
     max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=56 * 56, gt=0)
-    max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
+    min_pixels: int = Field(default=56 * 56, ge=_LEAST_VIEW)
+    max_pixels: int = Field(default=1280 * 28 * 28, ge=_LEAST_VIEW)
     image_memory: int = Field(default=128, ge=0)
 
 
@@ -180,7 +184,7 @@ class EvaluationSettings(Section):
     every: int = Field(default=20, ge=0)
     samples: int = Field(default=128, ge=0)
     data: str | None = None
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     temperature: float = Field(default=1.0, ge=0)
 
 
@@ -233,7 +237,7 @@ class Config(Section):
     data: str = VISUAL_SEARCH
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     scenes: SceneSettings = SceneSettings()
     env: EnvSettings = EnvSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -258,6 +262,10 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+        if self.env.min_pixels > self.env.max_pixels:
+            raise UsageError(
+                f"env.min_pixels={self.env.min_pixels} is more than env.max_pixels={self.env.max_pixels}; swap them"
+            )
         if self.evaluation.data and self.data == VISUAL_SEARCH:
             raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
@@ -289,6 +297,16 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     preset = PRESETS / f"{path}.yaml"
     settings = _merged(_read(preset if preset.is_file() else path), given)
     _check_names(settings, Config)
+    return validated(settings)
+
+
+def validated(settings: Mapping[str, Any]) -> Config:
+    """Return settings of all sections with their values checked.
+
+    Raises:
+        UnknownNameError: No choice has that name.
+        UsageError: A value is wrong; the message names the first one.
+    """
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -297,6 +315,9 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
 
 def _told(error: ValidationError) -> UsageError:
     first = error.errors()[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, UsageError):
+        return reason
     name, value = ".".join(map(str, first["loc"])), first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         return unknown_name(name, value, _choices(first["loc"]))
@@ -324,14 +345,20 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise UsageError(f"configuration {str(path)!r} is a folder; give a file of settings in it, such as config.yaml")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = _from_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
         raise UnknownNameError(
             f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
         ) from error
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"configuration {str(path)!r} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from error
+    except ValueError as error:
         raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
     if settings is None:
         return {}
@@ -340,13 +367,22 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
+def _from_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from error
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _parsed(override: str) -> dict[str, Any]:
     name, equals, value = override.partition("=")
     if not equals or not name:
         raise UsageError(f"{override!r} is not key=value; for example rollout.prompts=16")
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        nested = _from_yaml(value)
+    except ValueError as error:
         raise UsageError(f"{override!r}: the value is not YAML: {error}") from error
     for part in reversed(name.split(".")):
         nested = {part: nested}
