@@ -41,7 +41,8 @@ Said: TypeAlias = Reply | Action | AgentError
 class Agent(Protocol):
     """A policy: given conversations, it says the next message of each.
 
-    It may have a ``name``, for records and reports; without one it goes by that of its class (``name_of``).
+    It may have a ``name``, for records and reports; without one it goes by that of its class (``name_of``). It may have
+    an ``about``, a JSON-able mapping that goes into the settings of a run (``about_of``).
 
     A running ``Trajectory`` is the conversation: ``system_prompt``, ``prompt``, then each
     turn's ``action`` and ``observation``; ``toolbox`` names the tools and the protocol, ``frame`` the coordinates to
@@ -62,6 +63,12 @@ def name_of(agent: Agent) -> str:
     """Return an agent's name: its ``name``, or that of its class."""
     name = getattr(agent, "name", None)
     return name if isinstance(name, str) and name else type(agent).__name__
+
+
+def about_of(agent: Agent) -> Mapping[str, Any]:
+    """Return what an agent tells of itself for records, such as its server and temperature: its ``about``, if any."""
+    about = getattr(agent, "about", None)
+    return about if isinstance(about, Mapping) else {}
 
 
 def as_reply(said: object, agent: Agent) -> Reply | AgentError:

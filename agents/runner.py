@@ -11,7 +11,7 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AsyncAgent, name_of
+from deepeyes_env.agents.agent import Agent, AsyncAgent, about_of, name_of
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.play_async import check_is_ours, env_maker, play_async
 from deepeyes_env.agents.progress import RunningResult, progress_bar
@@ -96,7 +96,7 @@ def rollout(
             vector = stack.enter_context(_opened(env, min(num_envs, episodes), backend, env_kwargs))
             runner = _vector_runner(env, vector, player)
         settings = {"env": runner.name, "agent": name_of(player), "seed": seed, "in_order": in_order, **env_kwargs}
-        folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
+        folder = None if out is None else RunFolder.prepare(out, settings, if_exists, about=about_of(player))
         done = folder.finished if folder else frozenset()
         planned = _plan(episodes, seed, runner.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]

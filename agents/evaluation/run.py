@@ -48,8 +48,17 @@ class Run:
     settings: Mapping[str, Any]
 
 
-def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Dataset, if_exists: IfExists) -> RunFolder:
+def begin(
+    folder: Path,
+    settings: Mapping[str, Any],
+    plan: Plan,
+    dataset: Dataset,
+    if_exists: IfExists,
+    about: Mapping[str, Any] | None = None,
+) -> RunFolder:
     """Make a folder ready, or one that holds an evaluation of the same settings ready to go on.
+
+    ``about`` is recorded beside the settings, and not compared.
 
     Raises:
         FileExistsError, ValueError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
@@ -64,7 +73,7 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Datase
         return frozenset(_answered(folder, plan, dataset))
 
     told = {**settings, "seed": plan.seed, "samples": plan.samples}
-    prepared = RunFolder.prepare(folder, told, if_exists, recorded)
+    prepared = RunFolder.prepare(folder, told, if_exists, recorded, about)
     united = plan.united(earlier) if earlier else plan
     with replacing(folder / PLAN) as beside:
         beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult,
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import run_call
-from deepeyes_env.envs.limits import Limits, approximate_tokens
+from deepeyes_env.envs.limits import Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
@@ -94,7 +94,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self.dataset: Dataset = load(dataset)
         if len(self.dataset) == 0:
             raise UsageError(f"dataset={dataset!r}: holds no samples")
-        self.view = _resolve_view(view, self.dataset)
+        self.view = resolve_view(view, self.dataset)
         self.frame: Frame = frame
         self.resize: FitMode = resize
         self.limits = Limits(
@@ -362,11 +362,3 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
 def _observe(message: Message) -> Observation:
     return {"text": message.text, "images": tuple(image.pixels() for image in message.images)}
-
-
-def _resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -> ViewBudget | None:
-    if view is None or isinstance(view, ViewBudget):
-        return view
-    if view == "auto":
-        return getattr(dataset, "view", None) or ViewBudget()
-    raise UsageError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

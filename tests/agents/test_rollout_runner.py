@@ -18,7 +18,7 @@ from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.run_folder import RunFolder
 from deepeyes_env.core import PolicyTokens
-from deepeyes_env.errors import JudgeError, UnknownNameError, UsageError
+from deepeyes_env.errors import JudgeError, UnknownNameError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import RuleJudge
 from deepeyes_env.trajectories import read_trajectories, summarise
@@ -74,32 +74,6 @@ class Spy:
     def act(self, episodes):
         self.asked += [episode.metadata["episode"] for episode in episodes]
         return self.agent.act(episodes)
-
-
-def test_an_agent_needs_no_name_and_returns_bare_messages():
-    class FirstOption:
-        def act(self, episodes):
-            return ["<answer>A</answer>" for _ in episodes]
-
-    class SlowFirstOption(FirstOption):
-        concurrency = 2
-
-        async def reply(self, episode):
-            return {"role": "assistant", "content": "<answer>A</answer>"}
-
-    for agent in (FirstOption(), SlowFirstOption()):
-        played = rollout(agent, episodes=3).trajectories
-        assert [t.answer for t in played] == ["A"] * 3
-        assert {t.metadata["agent"] for t in played} == {type(agent).__name__}
-
-
-def test_an_agent_that_returns_what_no_environment_takes_is_told_what_to_return():
-    class Silent:
-        def act(self, episodes):
-            return [None for _ in episodes]
-
-    with pytest.raises(UsageError, match="agent 'Silent' returned NoneType .*return the message"):
-        rollout(Silent())
 
 
 # --- seeds and order ---------------------------------------------------------------------------------------------
