@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from deepeyes_env.cli.options import number_or_none
 from deepeyes_env.core import MAX_SEED
 
 STANDARD = "standard"
@@ -43,8 +44,22 @@ class EvalOptions:
     ] = ""
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None
     max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6
-    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; --repeats wants one.")] = 0.0
-    max_tokens: Annotated[int, typer.Option(min=1, help="Max new tokens of a message.")] = 2048
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_or_none(float, 0),
+            metavar="FLOAT|none",
+            help="Sampling temperature; --repeats wants one. none: do not send it.",
+        ),
+    ] = 0.0
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=number_or_none(int, 1),
+            metavar="INTEGER|none",
+            help="Max new tokens of a message. none: do not send it.",
+        ),
+    ] = 2048
     stop: Annotated[
         bool, typer.Option("--stop/--no-stop", help="Send stop strings; `transformers serve` cannot take them.")
     ] = True

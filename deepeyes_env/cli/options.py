@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Container
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -12,6 +13,7 @@ import typer
 from deepeyes_env.core import MAX_SEED
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 EnvId = Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")]
 DataSource = Annotated[
@@ -26,6 +28,28 @@ MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends.")
 ]
 MaxTurns = Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")]
+
+
+def number_or_none(kind: Callable[[str], N], least: float) -> Callable[[str | N | None], N | None]:
+    """Return the parser of an option that is a number or ``none``.
+
+    Args:
+        kind: ``int`` or ``float``.
+        least: The smallest number.
+    """
+
+    def parse(value: str | N | None) -> N | None:
+        if value is None or str(value).strip().lower() == "none":
+            return None
+        try:
+            number = kind(str(value))
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is neither a number nor none") from None
+        if not least <= number < math.inf:
+            raise typer.BadParameter(f"{value} must be at least {least:g}, or none")
+        return number
+
+    return parse
 
 
 def takes(options: type[T]) -> Callable[[Callable[[typer.Context, T], None]], Callable[..., None]]:
