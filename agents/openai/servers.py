@@ -190,8 +190,8 @@ class Servers:
             if isinstance(trouble.__cause__, self._openai.APIStatusError):
                 logger.warning("%s %s; it is there, so this may pass", url, trouble)
                 return
-            lost = isinstance(trouble.__cause__, self._openai.APIConnectionError)
-            if again and lost and not _refuses_connections(trouble.__cause__):
+            cause = trouble.__cause__
+            if again and isinstance(cause, self._openai.APIConnectionError) and not _refuses_connections(cause):
                 return await self.ask_only(url, body, again=False)
             raise AgentError(f"{url}: {trouble}") from trouble.__cause__
 

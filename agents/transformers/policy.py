@@ -194,7 +194,9 @@ def check_directory(path: Path) -> None:
         DataError: Its ``config.json`` is damaged.
     """
     if not path.is_dir():
-        raise UsageError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")
+        hub = len(path.parts) == 2 and not path.is_absolute()
+        fetch = f"; if it is a name on the Hugging Face Hub: hf download {path} --local-dir {path}" if hub else ""
+        raise UsageError(f"model {str(path)!r} is no folder; give the folder of a downloaded Qwen2.5-VL model{fetch}")
     if not (path / "config.json").is_file():
         raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
     kind = read_model_file(path / "config.json").get("model_type")

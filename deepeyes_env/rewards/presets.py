@@ -33,8 +33,8 @@ from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, la
 from deepeyes_env.rewards.evidence import Evidence
 from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 
-RubricLike: TypeAlias = str | BaseRubric
-"""A preset's name, or a rubric."""
+RubricLike: TypeAlias = str | BaseRubric | Callable[[Evidence], float]
+"""A preset's name, a rubric, or a function that is the only term of one."""
 
 RUBRICS: Registry[BaseRubric] = Registry("rubric", of=BaseRubric)
 """Every rubric that has a name."""
@@ -50,7 +50,8 @@ def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     answers in ``\boxed{}`` by the judge ``math`` where math-verify is installed.
 
     Args:
-        rubric: Name of a preset or of a registered rubric; or a rubric.
+        rubric: Name of a preset or of a registered rubric; a rubric; or a function of ``Evidence``, which becomes the
+            only term of one and gives it its name (a lambda: ``reward``).
         judge: Judges all answers instead of the rubric's own judges.
 
     Raises:
@@ -59,8 +60,12 @@ def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     """
     if isinstance(rubric, str):
         rubric = RUBRICS.get(rubric)
+    if not isinstance(rubric, BaseRubric | type) and callable(rubric):
+        name = getattr(rubric, "__name__", "")
+        rubric = Rubric([Term(name if name.isidentifier() else "reward", rubric)])
     if not isinstance(rubric, BaseRubric):
-        raise UsageTypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
+        kind = type(rubric).__name__
+        raise UsageTypeError(f"a rubric is the name of a preset, a Rubric or a function of Evidence, not {kind}")
     return rubric if judge is None else rubric.with_judge(judge)
 
 

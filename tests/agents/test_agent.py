@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepeyes_env.agents import rollout
+from deepeyes_env.agents import make_agent, rollout
 from deepeyes_env.errors import UsageError
 
 
@@ -30,3 +30,8 @@ def test_an_agent_that_returns_what_no_environment_takes_is_told_what_to_return(
 
     with pytest.raises(UsageError, match="agent 'Silent' returned NoneType .*return the message"):
         rollout("VisualToolbox-v2", Silent(), episodes=1, progress=False)
+
+
+def test_a_models_name_in_place_of_an_agents_is_told_where_models_play():
+    with pytest.raises(UsageError, match="deepeyes eval --model Qwen/Qwen2.5-VL-3B-Instruct"):
+        make_agent("Qwen/Qwen2.5-VL-3B-Instruct")

@@ -307,6 +307,11 @@ def test_absent_fields_take_defaults_and_unknown_ones_are_ignored(tmp_path: Path
 def test_no_run_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file; give a run folder"):
         read_trajectories(tmp_path / "typo")
+    for name in ("after", "before"):
+        with TrajectoryWriter(tmp_path / name) as writer:
+            writer.write(simple())
+    with pytest.raises(DataError, match=r"there are runs in .*after, .*before"):
+        read_trajectories(tmp_path)
 
 
 def test_torn_at_every_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
