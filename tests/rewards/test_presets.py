@@ -171,5 +171,5 @@ def test_a_plain_function_is_a_rubric_of_one_term() -> None:
     assert get_rubric(brief)(play(RIGHT)).reward_terms["brief"].raw == 1.0
     zoomed = get_rubric(lambda evidence: len(evidence.trajectory.results))(play(RIGHT, ZOOM))
     assert (zoomed.reward, list(zoomed.reward_terms), zoomed.right) == (1.0, ["reward"], True)
-    with pytest.raises(UsageTypeError, match="not type"):
+    with pytest.raises(UsageTypeError, match="not ABCMeta"):
         get_rubric(Rubric)  # type: ignore[arg-type]
