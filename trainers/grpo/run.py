@@ -33,6 +33,7 @@ TRAINING_RUN = OutputFolder(
         SETTINGS,
         METRICS,
         CURVES,
+        Path(CURVES).with_suffix(".pdf").name,
         COMPARISON,
         "wandb_id",
         "wandb/*",
