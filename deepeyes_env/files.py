@@ -74,11 +74,17 @@ def check_folder(folder: Path) -> None:
 
 
 def refuse_existing(file: Path, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` if a file to be written is there and not to be replaced, or is a folder."""
+    """Check that a file can be written, before any work is done for it.
+
+    Raises:
+        FileExistsError: It is there and not to be replaced, or is a folder.
+        OSError: Its folder cannot be written to.
+    """
     if file.is_dir():
         raise FileExistsError(f"{str(file)!r} is a folder; name a file")
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file}: exists; give another file or --overwrite")
+    check_folder(file.parent)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
