@@ -42,7 +42,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, *, spelling: Callable[[str], str] = str, of: type[T] | None = None) -> None:
         self.kind = kind
-        self._of: type = object if of is None else of
+        self._of: type[Any] = object if of is None else of
         self._spelling = spelling
         self._known: dict[str, tuple[str, T]] = {}
         self._protected: set[str] = set()
