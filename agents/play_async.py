@@ -19,9 +19,9 @@ from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
-from deepeyes_env.envs.toolbox import ENTRY_POINT
+from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
-from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.errors import DeepEyesError
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,6 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
     kwargs = {**gym.spec(env).kwargs, **env_kwargs}
     kwargs["dataset"] = load(kwargs.get("dataset", VISUAL_SEARCH))
     return partial(VisualToolboxEnv, **kwargs)
-
-
-def check_is_ours(env: str) -> None:
-    """Raise ``ValueError`` unless an environment id is one of this package's."""
-    if gym.spec(env).entry_point != ENTRY_POINT:
-        raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
 
 
 def play_async(

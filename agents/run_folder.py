@@ -16,7 +16,7 @@ from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError, UsageError
-from deepeyes_env.files import replacing
+from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
@@ -134,6 +134,7 @@ class RunFolder:
             ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
         """
         folder = Path(path)
+        check_folder(folder)
         if if_exists not in get_args(IfExists):
             raise UsageError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
         stored = _plain(settings)

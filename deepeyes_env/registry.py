@@ -42,7 +42,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, *, spelling: Callable[[str], str] = str, of: type[T] | None = None) -> None:
         self.kind = kind
-        self._of: type = object if of is None else of
+        self._of: type[Any] = object if of is None else of
         self._spelling = spelling
         self._known: dict[str, tuple[str, T]] = {}
         self._protected: set[str] = set()
@@ -249,13 +249,15 @@ def _import_module(name: str) -> None:
     if added:
         sys.path.append(here)
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the plugin is there, and misses something itself
         raise UsageError(
             f"plugin {name!r}: there is no module {error.name!r}; install it, run from its folder, or give its file"
         ) from error
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        raise UsageError(f"plugin {name!r}: is a folder without __init__.py; name a module in it, or a .py file")
 
 
 def _import_file(path: Path) -> None:

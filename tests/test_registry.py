@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from deepeyes_env import register_protocol, register_rubric, register_toolbox
-from deepeyes_env.envs.toolbox import TOOLBOXES
+from deepeyes_env.envs.toolbox import TOOLBOXES, registered_kwargs
 from deepeyes_env.errors import UnknownNameError, UsageError, UsageTypeError
 from deepeyes_env.protocols import TaggedProtocol
 from deepeyes_env.registry import (
@@ -108,6 +108,13 @@ def test_an_error_of_a_plugin_is_told_as_its_own(tmp_path, monkeypatch, name, li
     assert name not in sys.modules
 
 
+def test_a_folder_of_plugins_is_no_plugin(tmp_path, monkeypatch):
+    (tmp_path / "registry_plugin_folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"is a folder without __init__\.py; name a module in it, or a \.py file"):
+        load_plugins(["registry_plugin_folder"])
+
+
 def test_a_usage_error_of_a_plugin_stays_as_it_is(tmp_path):
     line = "from deepeyes_env.rewards import get_rubric, register_rubric as r; r('deepeyes', get_rubric('paper'))"
     path = plugin(tmp_path, "registry_plugin_taking", line)
@@ -151,3 +158,8 @@ def test_what_is_registered_is_checked_at_once():
     with pytest.raises(UsageTypeError, match="is not a protocol"):
         register_toolbox("Wrong-v0", tools=[], protocol=3)
     assert "Wrong-v0" not in TOOLBOXES
+
+
+def test_an_environment_of_another_package_has_no_arguments_for_ours():
+    with pytest.raises(UsageError, match="env='CartPole-v1': is not an environment of this package"):
+        registered_kwargs("CartPole-v1")

@@ -17,7 +17,7 @@ from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 
@@ -74,15 +74,22 @@ class VisionPolicy:
         Raises:
             UsageError: There is no such directory, it lacks a file, or holds a model of another kind; or the device is
                 not there.
+            DataError: A file of it is damaged.
         """
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
         check_directory(Path(path))
         check_device(device, "device")
-        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=torch.float32, local_files_only=True
-        )
-        policy = cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+        try:
+            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                path, dtype=torch.float32, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        except Exception as error:  # whatever transformers and safetensors raise for a damaged file
+            raise DataError(
+                f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
+            ) from error
+        policy = cls(model.to(device).eval(), tokenizer, dtype)
         files = (Path(path) / name for name in _PROCESSOR)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy

@@ -89,6 +89,8 @@ def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset
         return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
         raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+    if isinstance(source, str) and not source:
+        raise DataError(f"the name of the data set is empty; accepted: {_ACCEPTED}")
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error)
     if isinstance(source, Sequence):

@@ -160,8 +160,24 @@ def toolbox_of(episode: Trajectory) -> Toolbox:
     return get_toolbox(episode.toolbox) if episode.toolbox else PLAIN
 
 
+def check_is_ours(env: str) -> None:
+    """Check that an environment id is one of this package's.
+
+    Raises:
+        UsageError: It is another package's.
+        gymnasium.error.Error: There is no such id.
+    """
+    if gym.spec(env).entry_point != ENTRY_POINT:
+        raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
+
+
 def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
-    """Return the keyword arguments of an environment: those registered with an id, or just the toolbox."""
+    """Return the keyword arguments of an environment: those registered with an id, or just the toolbox.
+
+    Raises:
+        UsageError: The id is that of another package's environment.
+    """
     if isinstance(toolbox, str) and toolbox in gym.registry:
+        check_is_ours(toolbox)
         return dict(gym.spec(toolbox).kwargs)
     return {"toolbox": toolbox}

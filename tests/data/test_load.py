@@ -78,6 +78,8 @@ def test_sequences_of_samples() -> None:
 
 @pytest.mark.parametrize("source", [3, None, {"a": 1}, (sample for sample in samples())])
 def test_other_types(source: object) -> None:
+    with pytest.raises(DataError, match=r"the name of the data set is empty; accepted: .*\.parquet"):
+        load("")
     with pytest.raises(TypeError, match=r"cannot make a data set of .*accepted: .*\.parquet"):
         load(source)  # type: ignore[arg-type]
 

@@ -265,6 +265,7 @@ def test_an_image_that_cannot_be_stored_is_tried_again(tmp_path: Path) -> None:
     [
         (lambda r: r.pop("sample"), "sample is missing"),
         (lambda r: r.update(version=2), "version is 2"),
+        (lambda r: r.pop("version"), "has no version, so it is no trajectory"),
         (lambda r: r.update(turns=[{"action": 5}]), r"turns\[0\].action is 5; expected str"),
         (lambda r: r.update(turns=[{}]), r"turns\[0\].action is missing"),
         (lambda r: r.update(frame="inches"), "frame is 'inches'; expected one of"),

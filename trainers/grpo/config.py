@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,17 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.envs.vector.backends import RAY
-from deepeyes_env.errors import DataError, UnknownNameError, UsageError
+from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.images import ViewBudget
-from deepeyes_env.registry import did_you_mean, nearest, unknown_name
+from deepeyes_env.registry import nearest, unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
+from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
 
-PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
 
 _LEAST_VIEW = ViewBudget().factor ** 2
+_Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -92,7 +93,7 @@ class RolloutSettings(Section):
     prompts: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    max_new_tokens: int = Field(default=32, ge=1)
+    max_new_tokens: int = Field(default=32, ge=1, le=2**20)
     backend: str = RAY
     actors: int | None = Field(default=None, ge=1)
     max_wait: float = Field(default=1.0, ge=0)
@@ -158,7 +159,7 @@ class OptimSettings(Section):
 
     lr: float = Field(default=3e-4, gt=0)
     warmup: int = Field(default=5, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[_Beta, _Beta] = (0.9, 0.98)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=1, ge=1)
@@ -167,7 +168,7 @@ class OptimSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     device: str = "auto"
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
 
 
 class EvaluationSettings(Section):
@@ -291,11 +292,11 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     """
     given: dict[str, Any] = {}
     for override in overrides:
-        given = _merged(given, _parsed(override))
+        given = _merged(given, parse_override(override))
     if path is None:
         path = Path(TINY if given.get("model", TINY) == TINY else "qwen2_5_vl")
     preset = PRESETS / f"{path}.yaml"
-    settings = _merged(_read(preset if preset.is_file() else path), given)
+    settings = _merged(read_settings_file(preset if preset.is_file() else path), given)
     _check_names(settings, Config)
     return validated(settings)
 
@@ -342,51 +343,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        raise UsageError(f"configuration {str(path)!r} is a folder; give a file of settings in it, such as config.yaml")
-    try:
-        settings = _from_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise UnknownNameError(
-            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"configuration {str(path)!r} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise DataError(f"configuration {str(path)!r} is not a mapping of settings")
-    return settings
-
-
-def _from_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(error) from error
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _parsed(override: str) -> dict[str, Any]:
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{override!r} is not key=value; for example rollout.prompts=16")
-    try:
-        nested = _from_yaml(value)
-    except ValueError as error:
-        raise UsageError(f"{override!r}: the value is not YAML: {error}") from error
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return dict(nested)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
