@@ -104,6 +104,7 @@ def read_scores(folder: Path) -> Iterator[Score]:
         try:
             record = json.loads(line)
             if "scored_by" not in record:
+                get(record, "terms", dict, "")  # what has none was not written by us
                 yield from_fields(record, Score)
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}, line {number}: is no score ({error}); judge the run again") from error
