@@ -102,7 +102,7 @@ def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:
         frame: Coordinate frame that it writes boxes in, where that is not its family's: it was trained otherwise.
 
     Raises:
-        ValueError: The family cannot be told, or ``frame`` is no frame.
+        UsageError: The family cannot be told, or ``frame`` is no frame.
     """
     if frame is not None:
         check_frame_name(frame)
@@ -119,7 +119,7 @@ def frame_of(model: str | Path, frame: Frame | None = None) -> Frame:
     """Return the coordinate frame in which a model writes boxes: ``frame`` if given, else that of its family.
 
     Raises:
-        ValueError: No frame is given, and the family cannot be told.
+        UsageError: No frame is given, and the family cannot be told.
     """
     return frame if frame in FRAMES else family_of(model, frame).frame
 

@@ -41,7 +41,7 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
         **env_kwargs: Arguments of ``VisualToolboxEnv``.
 
     Raises:
-        ValueError: The id is not one of this package's.
+        UsageError: The id is not one of this package's.
     """
     check_is_ours(env)
     kwargs = {**gym.spec(env).kwargs, **env_kwargs}
@@ -50,7 +50,7 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
 
 
 def check_is_ours(env: str) -> None:
-    """Raise ``ValueError`` unless an environment id is one of this package's."""
+    """Raise ``UsageError`` unless an environment id is one of this package's."""
     if gym.spec(env).entry_point != ENTRY_POINT:
         raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
 

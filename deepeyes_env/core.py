@@ -26,10 +26,10 @@ def option_letter(index: int) -> str:
     """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
 
     Raises:
-        ValueError: There is no letter for that index.
+        UsageError: There is no letter for that index.
     """
     if not 0 <= index < len(LETTERS) * (len(LETTERS) + 1):
-        raise ValueError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
+        raise UsageError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
     first, second = divmod(index, len(LETTERS))
     return (LETTERS[first - 1] if first else "") + LETTERS[second]
 
@@ -81,7 +81,7 @@ class Sample:
         metadata: Anything else, JSON-able if the trajectory is to be written to disk.
 
     Raises:
-        ValueError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
+        UsageError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
             box that is not four numbers with x1 < x2 and y1 < y2.
     """
 

@@ -41,8 +41,8 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Datase
     """Make a folder ready, or one that holds an evaluation of the same settings ready to go on.
 
     Raises:
-        FileExistsError, ValueError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
-        ValueError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
+        FileExistsError, UsageError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
+        UsageError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
             answered are no longer those of the data set.
     """
     earlier = _read_plan(folder) if if_exists == "resume" else None

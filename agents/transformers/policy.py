@@ -72,7 +72,7 @@ class VisionPolicy:
         """Load a model directory.
 
         Raises:
-            ValueError: There is no such directory, it lacks a file, or holds a model of another kind.
+            UsageError: There is no such directory, it lacks a file, or holds a model of another kind.
         """
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
@@ -104,7 +104,7 @@ class VisionPolicy:
         """Run the vision tower over images; returns ``(tokens, hidden size)`` for each.
 
         Raises:
-            ValueError: The sides of an image are not multiples of ``factor``.
+            UsageError: The sides of an image are not multiples of ``factor``.
         """
         if not images:
             return []
@@ -169,7 +169,7 @@ def check_directory(path: Path) -> None:
     """Check that a folder holds a model of a kind that can be run.
 
     Raises:
-        ValueError: It does not; the message names what is missing.
+        UsageError: It does not; the message names what is missing.
     """
     if not path.is_dir():
         raise UsageError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")

@@ -77,7 +77,7 @@ class ImageRef:
 
         Raises:
             TypeError: ``image`` is none of the accepted types.
-            ValueError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
+            UsageError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
                 is empty.
         """
         if isinstance(image, ImageRef):

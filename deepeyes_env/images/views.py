@@ -30,7 +30,7 @@ class ViewBudget:
         factor: Both sides of a view are multiples of this (patch size times merge size; 28 for Qwen2.5-VL).
 
     Raises:
-        ValueError: The bounds are not ``factor**2 <= min_pixels <= max_pixels``.
+        UsageError: The bounds are not ``factor**2 <= min_pixels <= max_pixels``.
     """
 
     min_pixels: int = 56 * 56

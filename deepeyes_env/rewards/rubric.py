@@ -28,7 +28,7 @@ class Term:
         weight: Factor of the raw value in the reward.
 
     Raises:
-        ValueError: The name is empty, or the weight is not finite.
+        UsageError: The name is empty, or the weight is not finite.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Term:
         """Evaluate the term.
 
         Raises:
-            ValueError: The function returned no finite number.
+            UsageError: The function returned no finite number.
         """
         raw = float(self.function(evidence))
         if not math.isfinite(raw):
@@ -147,7 +147,7 @@ class Rubric(BaseRubric):
         judge: Says whether it is right.
 
     Raises:
-        ValueError: There are no terms, or two have the same name.
+        UsageError: There are no terms, or two have the same name.
     """
 
     terms: Sequence[Term]

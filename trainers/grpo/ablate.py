@@ -62,7 +62,7 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         The table's path.
 
     Raises:
-        ValueError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
+        UsageError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
             differ in; or a run in the folder had other settings.
         KeyboardInterrupt: A run was interrupted; the same call resumes it.
     """

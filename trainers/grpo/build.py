@@ -22,7 +22,7 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
     """Load the policy that a run starts from, or resumes.
 
     Raises:
-        ValueError: The model directory cannot be used, or the device is not there.
+        UsageError: The model directory cannot be used, or the device is not there.
         CheckpointError: The checkpoint cannot be read.
     """
     from deepeyes_env.trainers.tiny import BASE

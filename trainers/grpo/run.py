@@ -86,8 +86,9 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten; or it holds what no
             run wrote, which is never deleted.
         FileNotFoundError: There is no run to be resumed.
-        ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
+        UsageError: The model cannot be used, a resumed run had another model or other questions, or plugins are
             missing.
+        DataError: The data cannot be read.
     """
     folder = Path(config.out)
     if not is_vacant(folder) and not resume and not overwrite:
@@ -155,7 +156,7 @@ def check_same(config: Config, matters: Callable[[str], bool]) -> None:
 
     Raises:
         FileNotFoundError: The folder holds no run.
-        ValueError: A setting that matters has changed.
+        UsageError: A setting that matters has changed.
     """
     path = Path(config.out) / SETTINGS
     if not path.exists() or not TRAINING_RUN.is_at(path.parent):

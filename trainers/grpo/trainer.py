@@ -77,7 +77,8 @@ class Trainer:
         resume: Resume from the last checkpoint in ``config.out``, if there is one.
 
     Raises:
-        ValueError: Model or data cannot be used.
+        UsageError: The model cannot be used, a name is unknown, or settings do not go together.
+        DataError: The data cannot be read.
         CheckpointError: The last checkpoint cannot be read.
     """
 

@@ -46,7 +46,7 @@ class SeedPlan:
         A reset of all environments without a seed begins, in each group, the first episode that no member has begun.
 
         Raises:
-            ValueError: A seed is negative, or there is not one for each environment.
+            UsageError: A seed is negative, or there is not one for each environment.
             TypeError: A seed is not an integer.
         """
         if seeds is None:

@@ -48,7 +48,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
 
     Raises:
         TypeError: The environment inside is no ``VisualToolboxEnv``.
-        ValueError: ``max_options`` is less than 1.
+        UsageError: ``max_options`` is less than 1.
     """
 
     def __init__(self, env: gym.Env[dict[str, Any], Any], max_options: int = 4) -> None:
@@ -76,7 +76,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         """Turn ``(index of the kind, value)`` into a call or an answer.
 
         Raises:
-            ValueError: The index names no kind, a discrete value is out of range, or a zoom is not four finite numbers
+            UsageError: The index names no kind, a discrete value is out of range, or a zoom is not four finite numbers
                 (they are clipped to 0 and 1).
         """
         index, value = int(action[0]), action[1]

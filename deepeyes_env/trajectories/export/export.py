@@ -68,7 +68,7 @@ def export(
         rows: The same as its file has it, where a benchmark rewrites questions; ``vlmevalkit`` writes its columns.
 
     Raises:
-        ValueError: An argument does not fit; the message names it.
+        UsageError: An argument does not fit; the message names it.
         DataError: No episode is left to write; the message counts the reasons.
     """
     path, chosen = Path(path), FORMATS.get(format)

@@ -23,7 +23,7 @@ class Selection:
         tools: ``on``: played with a toolbox; ``off``: an ordinary question; ``None`` for both.
 
     Raises:
-        ValueError: ``tools`` is none of these.
+        UsageError: ``tools`` is none of these.
     """
 
     right: bool = False
@@ -40,7 +40,7 @@ class Selection:
         """Return why an episode is left out, in a few words; empty if it is kept.
 
         Raises:
-            ValueError: The answer is asked about, and the rubric has no term for it.
+            UsageError: The answer is asked about, and the rubric has no term for it.
         """
         if self.tools and (self.tools == "on") != bool(trajectory.toolbox):
             return f"played with tools {'on' if trajectory.toolbox else 'off'}"
