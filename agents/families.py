@@ -15,7 +15,7 @@ from typing import Any
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
-from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
+from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget, bound_aspect_ratio
 from deepeyes_env.registry import Registry, letters_and_digits
 
 TILE = 448
@@ -64,7 +64,7 @@ class ModelFamily:
         return ViewBudget(least, most, self.view.factor)
 
 
-_QWEN2 = ViewBudget(56 * 56, 16384 * 28 * 28, 28)
+_QWEN2 = ViewBudget(56 * 56, 16384 * DEFAULT_FACTOR**2)
 _QWEN3 = ViewBudget(256 * 256, 4096 * 4096, 32)
 
 FAMILIES: Registry[ModelFamily] = Registry("model family")

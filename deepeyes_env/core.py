@@ -22,6 +22,11 @@ LETTERS = string.ascii_uppercase
 """The letters of the first 26 options; the next ones have two: AA, AB ..."""
 
 
+def is_right(verdict: float) -> bool:
+    """Whether a verdict, 0 to 1, finds an answer more right than wrong."""
+    return verdict > 0.5
+
+
 def option_letter(index: int) -> str:
     """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
 
@@ -314,7 +319,7 @@ class Trajectory:
     @property
     def right(self) -> bool | None:
         """Whether the judge found the answer more right than wrong; ``None`` while nobody has judged."""
-        return None if self.correct is None else self.correct > 0.5
+        return None if self.correct is None else is_right(self.correct)
 
     @property
     def used_tool(self) -> bool:

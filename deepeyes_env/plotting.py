@@ -35,11 +35,11 @@ def finish(axis: Any, title: str, *, shares: Literal["", "x", "y"] = "", legend_
 
     Args:
         axis: The axis.
-        title: Its title.
+        title: Its title; the first letter becomes a capital.
         shares: The axis along which there are shares: it goes from 0 to 1, with room for a mark at 1.
         legend_beside: Whether the legend stands beside the axis, not in it.
     """
-    axis.set_title(title, fontsize=10, loc="left")
+    axis.set_title(title[:1].upper() + title[1:], fontsize=10, loc="left")
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

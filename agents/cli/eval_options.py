@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from deepeyes_env.cli.options import MaxTurns
+
 STANDARD = "standard"
 """The name by which the benchmark's own judge is asked for."""
 
@@ -40,7 +42,7 @@ class EvalOptions:
         str, typer.Option(help="Coordinates the model writes boxes in: view, norm1000, native, unit; by its name.")
     ] = ""
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None
-    max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6
+    max_turns: MaxTurns = 6
     temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; --repeats wants one.")] = 0.0
     max_tokens: Annotated[int, typer.Option(min=1, help="Max new tokens of a message.")] = 2048
     stop: Annotated[

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deepeyes_env import labels
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
@@ -77,15 +78,15 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
         mine = [row for row in rows if row.condition == each.name]
         seen = Counter(min(row.calls, most) for row in mine)
         shift = (number - (len(report.conditions) - 1) / 2) * 0.4
-        label = f"{_LABELS[each.name]}\n(tool-use rate {each.tool_use_rate:.0%})"
+        label = f"{_LABELS[each.name]}\n({labels.TOOL_USE_RATE} {each.tool_use_rate:.0%})"
         shares = [seen[count] / len(mine) for count in range(most + 1)]
         calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=_COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]
         if ious:
             overlap.hist(ious, bins=20, range=(0, 1), color=_COLOURS[each.name])
     calls.set_xticks(range(most + 1))
-    finish(calls, "Tool calls per episode (share of episodes)", legend_beside=True)
-    finish(overlap, "IoU of the best zoom box")
+    finish(calls, f"{labels.TOOL_CALLS} (share of episodes)", legend_beside=True)
+    finish(overlap, labels.BEST_IOU)
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
     return _saved(figure, out)

@@ -68,12 +68,12 @@ class Commands(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             Console(stderr=True).print(
-                f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
+                f"[red]Error:[/] {error_line(error)}", highlight=False, emoji=False, soft_wrap=True
             )
             raise typer.Exit(1) from None
 
 
-def one_line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return an error's message in one line, safe to print as rich markup."""
     return escape(" ".join(str(error).split()) or type(error).__name__)
 

@@ -13,6 +13,7 @@ from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.errors import DataError, UnknownNameError, UsageError
 from deepeyes_env.files import replacing
+from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.registry import did_you_mean, nearest, unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
@@ -64,8 +65,8 @@ class EnvSettings(Section):
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
     max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=56 * 56, gt=0)
-    max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
+    min_pixels: int = Field(default=ViewBudget().min_pixels, gt=0)
+    max_pixels: int = Field(default=ViewBudget().max_pixels, gt=0)
     image_memory: int = Field(default=128, ge=0)
 
 

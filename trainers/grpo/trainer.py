@@ -27,7 +27,7 @@ from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
 from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers, by_error
 from deepeyes_env.trainers.grpo.stopping import GracefulStop
-from deepeyes_env.trainers.tracking import Recorder
+from deepeyes_env.trainers.tracking import Recorder, names
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trajectories import TrajectoryWriter
 
@@ -177,8 +177,8 @@ class Trainer:
         finished = finished_of(played)
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
-        metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
-        failed = {"eval/episodes/failed": float(len(played) - len(finished))} if played else {}
+        metrics = {f"{names.HELD_OUT}{key}": value for key, value in rollout_metrics(finished).items()}
+        failed = {f"{names.HELD_OUT}episodes/failed": float(len(played) - len(finished))} if played else {}
         return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
 
     # --- one step ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.plotting import COLOURS, finish, new_figure, save
+from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.tracking.recorders import read_metrics
 
 Rows = Sequence[Mapping[str, float]]
@@ -16,13 +17,17 @@ Rows = Sequence[Mapping[str, float]]
 SMOOTHED = 7
 """Width in steps of the moving average of training curves."""
 
-_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Accuracy", (("accuracy/hard", "hard"), ("accuracy/easy", "easy"))),
-    ("Tool-use rate", (("tool/rate/hard", "hard"), ("tool/rate/easy", "easy"))),
-    ("IoU of the best zoom box", (("zoom/iou", ""),)),
-    ("Response tokens per episode", (("response/tokens", ""),)),
-    ("Tool calls per episode", (("tool/calls", ""),)),
+_KINDS = ((names.HARD, "hard"), (names.EASY, "easy"))
+_ALL = (("", ""),)
+
+_PANELS = (
+    (names.ACCURACY, _KINDS),
+    (names.TOOL_RATE, _KINDS),
+    (names.ZOOM_IOU, _ALL),
+    (names.RESPONSE_TOKENS, _ALL),
+    (names.TOOL_CALLS, _ALL),
 )
+"""The metric of each panel, and the kinds of questions that it is shown for."""
 
 
 def plot_curves(metrics: Path, out: Path) -> None:
@@ -36,17 +41,17 @@ def plot_curves(metrics: Path, out: Path) -> None:
     """
     rows = read_metrics(metrics)
     figure, axes = _figure(len(_PANELS) + 1)
-    for axis, (title, curves) in zip(axes, _PANELS, strict=False):
-        shown = [(name, label) for name, label in curves if any(name in row for row in rows)]
-        shown = shown or [(curves[0][0].rsplit("/", 1)[0], "")]
+    for axis, (metric, kinds) in zip(axes, _PANELS, strict=False):
+        shown = [(f"{metric}{kind}", label) for kind, label in kinds if any(f"{metric}{kind}" in row for row in rows)]
+        shown = shown or [(metric, "")]
         for colour, (name, label) in zip(COLOURS, shown, strict=False):
             _line(axis, rows, name, label, colour)
-            steps, values = _points(rows, f"eval/{name}")
+            steps, values = _points(rows, f"{names.HELD_OUT}{name}")
             axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white")
-        finish(axis, title)
-    names = sorted({name for row in rows for name in row if name.startswith("reward/") and name != "reward/total"})
-    for colour, name in zip(COLOURS, ("reward/total", *names), strict=False):
-        _line(axes[-1], rows, name, name[7:], colour)
+        finish(axis, names.LABELS[metric])
+    terms = sorted({name for row in rows for name in row if name.startswith(names.REWARD_TERM)} - {names.REWARD})
+    for colour, name in zip(COLOURS, (names.REWARD, *terms), strict=False):
+        _line(axes[-1], rows, name, name.removeprefix(names.REWARD_TERM), colour)
     finish(axes[-1], "Reward and its terms")
     save(figure, out)
 
@@ -58,16 +63,9 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
         arms: ``metrics.jsonl`` of each seed, by the name of the arm.
         out: The PNG.
     """
-    panels = (
-        ("Accuracy (hard)", "eval/accuracy/hard"),
-        ("Accuracy (easy)", "eval/accuracy/easy"),
-        ("Tool-use rate (hard)", "eval/tool/rate/hard"),
-        ("Tool-use rate (easy)", "eval/tool/rate/easy"),
-        ("IoU of the best zoom box", "eval/zoom/iou"),
-        ("Tool calls per episode", "eval/tool/calls"),
-    )
-    figure, axes = _figure(len(panels))
-    for axis, (title, name) in zip(axes, panels, strict=True):
+    figure, axes = _figure(len(names.COMPARED))
+    for axis, metric in zip(axes, names.COMPARED, strict=True):
+        name = f"{names.HELD_OUT}{metric}"
         for colour, paths in zip(COLOURS, arms.values(), strict=False):
             runs = [dict(zip(*_points(read_metrics(path), name), strict=True)) for path in paths]
             steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
@@ -75,7 +73,7 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
             if steps:
                 axis.plot(steps, table.mean(0), color=colour, linewidth=1.8)
                 axis.fill_between(steps, table.min(0), table.max(0), color=colour, alpha=0.18, linewidth=0)
-        finish(axis, title)
+        finish(axis, names.label_of(metric))
     lines = [axes[0].plot([], [], color=colour, linewidth=1.8)[0] for colour in COLOURS[: len(arms)]]
     figure.legend(lines, list(arms), loc="outside lower center", ncols=3, frameon=False)
     save(figure, out)
