@@ -33,7 +33,7 @@ class Budget:
         count_tokens: Counts the tokens of a text: an estimate by default, a tokenizer's if exactness matters.
 
     Raises:
-        ValueError: A limit is less than 1, or the overflow strategy is unknown.
+        UsageError: A limit is less than 1, or the overflow strategy is unknown.
     """
 
     max_tokens: int | None = None

@@ -24,7 +24,7 @@ from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import fit
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget
 
 IMAGE_MARKS = 2
 """Tokens around the tokens of an image: where it begins and ends."""
@@ -225,7 +225,7 @@ class _TokenCounts:
         sizes = self._numbered(turns)
         crops = [number for number in range(len(self.own), len(sizes)) if number not in plan]
         view = self.budget.family.view
-        factor = view.factor if view else 28
+        factor = view.factor if view else DEFAULT_FACTOR
         # A server enlarges what has fewer pixels than its family's least.
         least = float(max((_LEAST_SIDE * factor) ** 2, view.min_pixels if view else 0))
         most = max((sizes[number][0] * sizes[number][1] for number in crops), default=0)

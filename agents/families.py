@@ -15,7 +15,7 @@ from typing import Any
 from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
-from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
+from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget, bound_aspect_ratio
 from deepeyes_env.registry import Registry, letters_and_digits
 
 TILE = 448
@@ -64,7 +64,7 @@ class ModelFamily:
         return ViewBudget(least, most, self.view.factor)
 
 
-_QWEN2 = ViewBudget(56 * 56, 16384 * 28 * 28, 28)
+_QWEN2 = ViewBudget(56 * 56, 16384 * DEFAULT_FACTOR**2)
 _QWEN3 = ViewBudget(256 * 256, 4096 * 4096, 32)
 
 FAMILIES: Registry[ModelFamily] = Registry("model family")
@@ -102,7 +102,7 @@ def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:
         frame: Coordinate frame that it writes boxes in, where that is not its family's: it was trained otherwise.
 
     Raises:
-        ValueError: The family cannot be told, or ``frame`` is no frame.
+        UsageError: The family cannot be told, or ``frame`` is no frame.
     """
     if frame is not None:
         check_frame_name(frame)
@@ -119,7 +119,7 @@ def frame_of(model: str | Path, frame: Frame | None = None) -> Frame:
     """Return the coordinate frame in which a model writes boxes: ``frame`` if given, else that of its family.
 
     Raises:
-        ValueError: No frame is given, and the family cannot be told.
+        UsageError: No frame is given, and the family cannot be told.
     """
     return frame if frame in FRAMES else family_of(model, frame).frame
 

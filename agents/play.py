@@ -70,7 +70,7 @@ def play(
         metadata: JSON-able; goes into the metadata of each trajectory, beside ``agent``, ``episode`` and ``seed``.
 
     Raises:
-        ValueError: ``env`` resets itself, or the agent returned a wrong number of replies.
+        UsageError: ``env`` resets itself, or the agent returned a wrong number of replies.
     """
     if env.autoreset_mode is not AutoresetMode.DISABLED:
         raise UsageError(

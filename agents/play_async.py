@@ -41,7 +41,7 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
         **env_kwargs: Arguments of ``VisualToolboxEnv``.
 
     Raises:
-        ValueError: The id is not one of this package's.
+        UsageError: The id is not one of this package's.
     """
     check_is_ours(env)
     kwargs = {**gym.spec(env).kwargs, **env_kwargs}

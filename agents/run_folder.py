@@ -131,7 +131,7 @@ class RunFolder:
             FileExistsError: The folder holds a run and ``if_exists`` is ``"error"``; it is no run's folder and holds
                 other files; it is to be overwritten and holds what no run wrote; it is a file; or another process
                 writes to it.
-            ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
+            UsageError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
         """
         folder = Path(path)
         check_folder(folder)

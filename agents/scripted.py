@@ -34,7 +34,7 @@ class ScriptedAgent(ABC):
         max_turns: The agent answers at the latest in its message of this number; the environment's own limit.
 
     Raises:
-        ValueError: ``max_turns`` is less than 1.
+        UsageError: ``max_turns`` is less than 1.
     """
 
     name: ClassVar[str]
@@ -115,7 +115,7 @@ class NoisyAgent(OracleAgent):
         margin: See ``OracleAgent``.
 
     Raises:
-        ValueError: ``noise`` is not between 0 and 1.
+        UsageError: ``noise`` is not between 0 and 1.
     """
 
     name = "noisy"

@@ -59,7 +59,7 @@ class VLLMAgent:
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        ValueError: The model's family is not known, or its images do not become tokens one square at a time.
+        UsageError: The model's family is not known, or its images do not become tokens one square at a time.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class VLLMAgent:
         """Return the next message of each episode, with its tokens; an error for one that does not fit its budget.
 
         Raises:
-            ValueError: An episode is played in another coordinate frame than the model's, or with images that the
+            UsageError: An episode is played in another coordinate frame than the model's, or with images that the
                 model's processor would resize.
         """
         replies: list[Reply | AgentError | None] = [None] * len(episodes)

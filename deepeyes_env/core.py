@@ -37,6 +37,11 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"seed={seed}: must be at most {MAX_SEED}")
 
 
+def is_right(verdict: float) -> bool:
+    """Whether a verdict, 0 to 1, finds an answer more right than wrong."""
+    return verdict > 0.5
+
+
 def option_letter(index: int) -> str:
     """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
 
@@ -96,7 +101,7 @@ class Sample:
         metadata: Anything else, JSON-able if the trajectory is to be written to disk.
 
     Raises:
-        ValueError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
+        UsageError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
             box that is not four numbers with x1 < x2 and y1 < y2.
     """
 
@@ -329,7 +334,7 @@ class Trajectory:
     @property
     def right(self) -> bool | None:
         """Whether the judge found the answer more right than wrong; ``None`` while nobody has judged."""
-        return None if self.correct is None else self.correct > 0.5
+        return None if self.correct is None else is_right(self.correct)
 
     @property
     def used_tool(self) -> bool:

@@ -33,7 +33,7 @@ class UnicodeText(Space[str]):
         seed: Seed of the space's random number generator.
 
     Raises:
-        ValueError: The lengths are not ``0 <= min_length <= max_length``.
+        UsageError: The lengths are not ``0 <= min_length <= max_length``.
 
     Example:
         >>> UnicodeText().contains('<tool_call>{"name": "größer"}</tool_call>')
@@ -64,7 +64,7 @@ class UnicodeText(Space[str]):
         """Draw a string of ``min_length`` to ``sample_length`` characters.
 
         Raises:
-            ValueError: A mask or probability is given; this space has none.
+            UsageError: A mask or probability is given; this space has none.
         """
         _refuse_masks(self, mask, probability)
         length = int(self.np_random.integers(self.min_length, self.sample_length + 1))
@@ -97,7 +97,7 @@ class RGBImage(Space[Image]):
         seed: Seed of the space's random number generator.
 
     Raises:
-        ValueError: The bounds are not ``1 <= min_side <= max_side``.
+        UsageError: The bounds are not ``1 <= min_side <= max_side``.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class RGBImage(Space[Image]):
         """Draw an image of random size and random pixels.
 
         Raises:
-            ValueError: A mask or probability is given; this space has none.
+            UsageError: A mask or probability is given; this space has none.
         """
         _refuse_masks(self, mask, probability)
         height, width = self.np_random.integers(self.min_side, self.sample_side + 1, size=2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,134 @@ def test_what_is_public_has_a_docstring():
     ]
     assert found == []
     assert [str(path) for path in files(*PACKAGES) if ast.get_docstring(tree(path)) is None] == []
+
+
+# --- what docstrings say is raised: the class that the code raises, not the built-in one above it ---------------------
+
+ENTRY = re.compile(r"^ *((?:[\w.]+, )*[\w.]+): ", re.MULTILINE)
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def every(module: ast.Module) -> Iterator[Definition]:
+    return (node for node in ast.walk(module) if isinstance(node, Definition))
+
+
+@functools.cache
+def by_name(module: ast.Module) -> Mapping[str, list[Definition]]:
+    found: dict[str, list[Definition]] = {}
+    for node in every(module):
+        found.setdefault(node.name, []).append(node)
+    return found
+
+
+def last(node: ast.expr) -> str:
+    """``f`` of ``f``, ``a.b.f`` and ``a.b.f(...)``."""
+    return ast.unparse(node.func if isinstance(node, ast.Call) else node).rpartition(".")[2]
+
+
+@functools.cache
+def parents() -> Mapping[str, set[str]]:
+    """Of every class, and of every function that makes an error, all classes that it derives from, and itself."""
+    bases: dict[str, set[str]] = {}
+    for path in files(*PACKAGES):
+        for node in every(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = {last(base) for base in node.bases}
+            elif node.returns is not None and ast.unparse(node.returns).endswith("Error"):
+                bases.setdefault(node.name, set()).add(last(node.returns))
+
+    def above(name: str) -> set[str]:
+        kind = getattr(builtins, name, None)
+        known = {each.__name__ for each in kind.__mro__} if isinstance(kind, type) else {name}
+        return known.union(*map(above, bases.get(name, ())))
+
+    return {name: above(name) for name in bases}
+
+
+def body(node: Definition) -> list[ast.stmt]:
+    """What runs when it is called: of a class, its ``__init__`` and ``__post_init__``."""
+    if not isinstance(node, ast.ClassDef):
+        return node.body
+    return [each for each in node.body if getattr(each, "name", "") in ("__init__", "__post_init__")]
+
+
+def raised(node: Definition, module: ast.Module) -> set[str]:
+    """What a definition raises itself, and by functions of the same module."""
+    found, seen, todo = set(), set(), [node]
+    while todo:
+        one = todo.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        for inner in (inner for statement in body(one) for inner in ast.walk(statement)):
+            if isinstance(inner, ast.Raise) and inner.exc is not None:
+                found.add(last(inner.exc))
+            elif isinstance(inner, ast.Call):
+                todo += by_name(module).get(last(inner), [])
+    return found
+
+
+def documented(node: Definition) -> set[str]:
+    _, _, section = (ast.get_docstring(node) or "").partition("\nRaises:\n")
+    return {name.rpartition(".")[2] for entry in ENTRY.findall(section) for name in entry.split(", ")}
+
+
+def misnamed(node: Definition, module: ast.Module) -> set[str]:
+    """The built-in errors that a docstring names where the code raises only errors of our own that derive from them."""
+    named = documented(node)
+    if not named & set(vars(builtins)):
+        return set()
+    kinds = [parents().get(name, {name}) for name in raised(node, module)]
+    ours = [kind for kind in kinds if "DeepEyesError" in kind and not kind & named - set(vars(builtins))]
+    return {
+        name
+        for name in named & set(vars(builtins))
+        if any(name in kind for kind in ours) and not any(name in kind for kind in kinds if "DeepEyesError" not in kind)
+    }
+
+
+def test_docstrings_name_the_error_that_is_raised():
+    found = [
+        f"{at(path, node)} {node.name}: {', '.join(sorted(names))}"
+        for path in files(*PACKAGES)
+        for node in every(tree(path))
+        if (names := misnamed(node, tree(path)))
+    ]
+    assert found == []
+
+
+DOCUMENTED = '''
+def outer():
+    """Do it.
+
+    Raises:
+        {named}: It cannot be done.
+    """
+    inner()
+
+def inner():
+    raise {error}
+'''
+
+
+@pytest.mark.parametrize(
+    ("named", "error", "wrong"),
+    [
+        ("ValueError", "UsageError('no')", True),
+        ("ValueError", "errors.UsageError", True),
+        ("LookupError", "UnknownNameError('no')", True),
+        ("ValueError", "unknown_name('tool', name, ())", True),
+        ("UsageError", "UnknownNameError('no')", False),
+        ("OSError, UsageError", "UsageError('no')", False),
+        ("ValueError", "ValueError('no')", False),
+        ("OSError", "UsageError('no')", False),
+    ],
+)
+def test_a_builtin_named_for_one_of_ours_is_found(named, error, wrong):
+    module = ast.parse(DOCUMENTED.format(named=named, error=error))
+    outer = next(every(module))
+    assert bool(misnamed(outer, module)) == wrong
 
 
 # --- the tests ---------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ def export(
     from deepeyes_env.files import refuse_existing
     from deepeyes_env.trajectories import export as exports
     from deepeyes_env.trajectories.files import RECORDS
+    from deepeyes_env.trajectories.summary import written_counts
 
     if check is not None:
         refuse_given(ctx, set(ctx.params) - {"check", "format"}, "--check only reads a file")
@@ -77,8 +78,8 @@ def export(
         dataset=dataset,
         rows=rows,
     )
-    left_out = ", ".join(f"{reason} {count}" for reason, count in done.left_out.items())
-    typer.echo(f"{out}: {done.written} episodes" + (f"; left out: {left_out}" if left_out else ""))
+    left_out = f"; left out: {written_counts(done.left_out)}" if done.left_out else ""
+    typer.echo(f"{out}: {done.written} episodes{left_out}")
 
 
 def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:

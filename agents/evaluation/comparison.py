@@ -84,7 +84,7 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
     Raises:
         DataError: A folder holds no evaluation.
         OSError: ``out`` is a file, or cannot be written to.
-        ValueError: The two are of different benchmarks, or have no question in common.
+        UsageError: The two are of different benchmarks, or have no question in common.
     """
     runs = open_run(first), open_run(second)
     benchmark = _benchmark(runs)

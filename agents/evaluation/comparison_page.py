@@ -11,7 +11,7 @@ from urllib.parse import quote
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.run_folder import number_of
-from deepeyes_env.core import Trajectory
+from deepeyes_env.core import Trajectory, is_right
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.markup import episode, open_page, text
@@ -109,7 +109,7 @@ class _Link:
 
 
 def _kind(first: Sequence[float], second: Sequence[float]) -> str:
-    shares = [sum(score > 0.5 for score in scores) / len(scores) for scores in (first, second)]
+    shares = [sum(is_right(score) for score in scores) / len(scores) for scores in (first, second)]
     if not {0.0, 1.0}.issuperset(shares):
         return "mixed"
     return {(1.0, 1.0): "both", (1.0, 0.0): "first", (0.0, 1.0): "second"}.get((shares[0], shares[1]), "neither")
@@ -123,7 +123,7 @@ def _question(question: str, kind: str, columns: Sequence[_Column]) -> str:
 
 
 def _verdict(answer: str, scores: Sequence[float]) -> str:
-    right = sum(score > 0.5 for score in scores)
+    right = sum(is_right(score) for score in scores)
     kind = "right" if 2 * right > len(scores) else "wrong"
     count = f" {right}/{len(scores)}" if len(scores) > 1 else ""
     shown = answer if len(answer) <= 80 else f"{answer[:79]}…"

@@ -77,7 +77,7 @@ def evaluate(
             default ``frame`` is that of the agent, or of its model's family, where its name tells it.
 
     Raises:
-        ValueError: An argument is wrong, or a run is resumed with other settings or other samples.
+        UsageError: An argument is wrong, or a run is resumed with other settings or other samples.
         FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     _check_tools(benchmark, env)

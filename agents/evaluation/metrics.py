@@ -231,7 +231,7 @@ def at_k(judged: Sequence[Row], benchmark: Benchmark) -> tuple[AtK, ...]:
 
 def _at(k: int, samples: Sequence[Sequence[Row]], votes: bool) -> AtK:
     def right(rows: Sequence[Row]) -> int:
-        return sum((row.score or 0.0) > 0.5 for row in rows)
+        return sum(row.right for row in rows)
 
     return AtK(
         k,
@@ -293,7 +293,7 @@ def _circular_accuracy(judged: Sequence[Row]) -> Estimate | None:
     for row in judged:
         groups[row.question, row.repeat].append(row)
     whole = {key: rows for key, rows in groups.items() if len({row.sample for row in rows}) >= rows[0].orders}
-    right = [float(all((row.score or 0.0) > 0.5 for row in rows)) for rows in whole.values()]
+    right = [float(all(row.right for row in rows)) for rows in whole.values()]
     return _mean_over(right, [question for question, _ in whole])
 
 

@@ -69,7 +69,7 @@ class Plan:
         seed: Decides the order of options and the agent's own draws.
 
     Raises:
-        ValueError: An attribute is out of its range.
+        UsageError: An attribute is out of its range.
     """
 
     samples: int

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from deepeyes_env import labels
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
 from deepeyes_env.extras import missing_extra
-from deepeyes_env.plotting import COLOURS, RATE, drawable, finish, new_figure, save, whole_numbers
+from deepeyes_env.plotting import COLOURS, RATE, capitalised, drawable, finish, new_figure, save, whole_numbers
 
 _COLOURS = dict(zip(("on", "off"), COLOURS, strict=False))
 
@@ -85,7 +86,7 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
         mine = [row for row in rows if row.condition == each.name]
         seen = Counter(min(row.calls, most) for row in mine)
         shift = (number - (len(report.conditions) - 1) / 2) * 0.4
-        label = f"{_LABELS[each.name]}\n(tool-use rate {each.tool_use_rate:.0%})"
+        label = f"{_LABELS[each.name]}\n({labels.TOOL_USE_RATE} {each.tool_use_rate:.0%})"
         shares = [seen[count] / len(mine) for count in range(most + 1)]
         calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=_COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]
@@ -93,8 +94,8 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
             weights = np.full(len(ious), 1 / len(ious))
             overlap.hist(ious, bins=10, range=(0, 1), weights=weights, color=_COLOURS[each.name], alpha=0.8)
     whole_numbers(calls)
-    finish(calls, "Tool calls", x="calls per episode", y="share of episodes", ylim=RATE)
-    finish(overlap, "Best zoom box against the object", x="IoU", y="share of zooming episodes", xlim=(0, 1), ylim=RATE)
+    finish(calls, capitalised(labels.TOOL_CALLS), x="calls", y="share of episodes", ylim=RATE)
+    finish(overlap, capitalised(labels.BEST_IOU), x="IoU", y="share of zooming episodes", xlim=(0, 1), ylim=RATE)
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
     return _saved(figure, out)

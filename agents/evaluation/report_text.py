@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from deepeyes_env import labels
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.agents.run_folder import ABOUT
+from deepeyes_env.trajectories.summary import written_counts
 
 SHOWN = 20
 """Episodes without a verdict that the text lists; report.json has all."""
@@ -37,19 +39,19 @@ def overview(report: Report) -> list[list[str]]:
     conditions = report.conditions
     rows: list[tuple[str, Callable[[Condition], str]]] = [
         ("episodes", lambda each: str(each.episodes)),
-        ("accuracy", lambda each: estimate(each.accuracy)),
+        (labels.ACCURACY, lambda each: estimate(each.accuracy)),
         ("circular accuracy (CircularEval)", lambda each: estimate(each.circular_accuracy)),
         ("IoU of the answer", lambda each: estimate(each.answer_iou)),
-        ("tool-use rate", lambda each: f"{each.tool_use_rate:.1%}"),
-        ("zoom rate", lambda each: f"{each.zoom_rate:.1%}"),
-        ("IoU of the best zoom box", lambda each: "-" if each.zoom_iou is None else f"{each.zoom_iou:.3f}"),
-        ("tool calls per episode", lambda each: f"{each.calls:.2f}"),
-        ("failed calls", lambda each: counts(each.failed_calls)),
-        ("turns per episode", lambda each: f"{each.turns:.2f}"),
-        ("response tokens per episode", lambda each: f"{'' if each.tokens_counted else '~'}{each.written_tokens:.0f}"),
+        (labels.TOOL_USE_RATE, lambda each: f"{each.tool_use_rate:.1%}"),
+        (labels.ZOOM_RATE, lambda each: f"{each.zoom_rate:.1%}"),
+        (labels.BEST_IOU, lambda each: "-" if each.zoom_iou is None else f"{each.zoom_iou:.3f}"),
+        (labels.TOOL_CALLS, lambda each: f"{each.calls:.2f}"),
+        (labels.FAILED_CALLS, lambda each: written_counts(each.failed_calls)),
+        (labels.TURNS, lambda each: f"{each.turns:.2f}"),
+        (labels.RESPONSE_TOKENS, lambda each: f"{'' if each.tokens_counted else '~'}{each.written_tokens:.0f}"),
         ("context tokens per episode", lambda each: f"~{each.context_tokens:.0f}"),
         ("seconds per episode", lambda each: f"{each.seconds:.2f}"),
-        ("ended by", lambda each: counts(each.stops)),
+        (labels.ENDED_BY, lambda each: written_counts(each.stops)),
     ]
     table = [[name, *(cell(each) for each in conditions)] for name, cell in rows]
     return [row for row in table if set(row[1:]) != {"-"} and row[1:]]
@@ -58,12 +60,6 @@ def overview(report: Report) -> list[list[str]]:
 def estimate(value: Estimate | None) -> str:
     """Write a mean with its interval."""
     return "-" if value is None else f"{value.value:.1%} ({value.low:.1%} to {value.high:.1%})"
-
-
-def counts(numbers: object) -> str:
-    """Write how often what happened."""
-    assert isinstance(numbers, dict)
-    return ", ".join(f"{name or 'unfinished'} {count}" for name, count in numbers.items()) or "none"
 
 
 def test_result(test: PairedTest, first: str, second: str) -> str:

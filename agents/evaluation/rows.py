@@ -13,8 +13,8 @@ from deepeyes_env.agents.evaluation.score_file import Score, last_scores
 from deepeyes_env.agents.evaluation.scoring import with_score
 from deepeyes_env.agents.evaluation.votes import vote
 from deepeyes_env.agents.run_folder import number_of
-from deepeyes_env.core import Trajectory
-from deepeyes_env.data.benchmarks import GROUP
+from deepeyes_env.core import Trajectory, is_right
+from deepeyes_env.data.benchmarks import GROUP, numbered
 from deepeyes_env.envs.limits import Limits
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.trajectories import read_trajectories
@@ -80,6 +80,11 @@ class Row:
     seconds: float
     stop: str
 
+    @property
+    def right(self) -> bool:
+        """Whether the judge found the answer more right than wrong; without a verdict it did not."""
+        return is_right(self.score or 0.0)
+
 
 def read_rows(run: Run) -> list[Row]:
     """Return the rows of all recorded episodes in the order of their numbers; only one episode is held at a time."""
@@ -100,7 +105,7 @@ def shared_ids(rows: Sequence[Row]) -> frozenset[str]:
 def disambiguated(rows: Sequence[Row], shared: Container[str]) -> list[Row]:
     """Tell samples whose ids are shared apart: they are several questions, whatever their file calls them."""
     return [
-        replace(row, question=f"{row.question} (sample {row.sample})")
+        replace(row, question=numbered(row.question, row.sample))
         if row.sample_id in shared and row.question == row.sample_id
         else row
         for row in rows

@@ -61,8 +61,8 @@ def begin(
     ``about`` is recorded beside the settings, and not compared.
 
     Raises:
-        FileExistsError, ValueError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
-        ValueError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
+        FileExistsError, UsageError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
+        UsageError: The plan has more episodes than the folder in one way, and fewer in another; or samples that were
             answered are no longer those of the data set.
     """
     earlier = _read_plan(folder) if if_exists == "resume" else None

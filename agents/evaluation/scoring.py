@@ -35,7 +35,7 @@ class Scoring:
         workers: How many answers are judged at once.
 
     Raises:
-        ValueError: No rubric has that name.
+        UnknownNameError: No rubric has that name.
     """
 
     judge: Judge

@@ -47,7 +47,7 @@ def wilson(right: float, total: int, confidence: float = 0.95) -> Interval:
         confidence: From 0 to 1.
 
     Raises:
-        ValueError: ``right`` is not in ``[0, total]``, or ``confidence`` not in ``(0, 1)``.
+        UsageError: ``right`` is not in ``[0, total]``, or ``confidence`` not in ``(0, 1)``.
     """
     if not 0 <= right <= total:
         raise UsageError(f"wilson(right={right}, total={total}): needs 0 <= right <= total")
@@ -83,7 +83,7 @@ def bootstrap(
         The interval; ``(nan, nan)`` without values.
 
     Raises:
-        ValueError: ``clusters`` has another length, or ``confidence`` is not in ``(0, 1)``.
+        UsageError: ``clusters`` has another length, or ``confidence`` is not in ``(0, 1)``.
     """
     tail = _tail(confidence)
     if not len(values):
@@ -99,7 +99,7 @@ def pass_at_k(total: int, right: int, k: int) -> float:
     The unbiased estimator ``1 - C(total - right, k) / C(total, k)`` (Chen et al., arXiv 2107.03374).
 
     Raises:
-        ValueError: Not ``0 <= right <= total`` and ``1 <= k <= total``.
+        UsageError: Not ``0 <= right <= total`` and ``1 <= k <= total``.
     """
     if not (0 <= right <= total and 1 <= k <= total):
         raise UsageError(f"pass_at_k(total={total}, right={right}, k={k}): needs 0 <= right <= total, 1 <= k <= total")
@@ -119,7 +119,7 @@ def majority_at_k(answers: Sequence[Hashable | None], scores: Sequence[float]) -
         if one were drawn. 0 if nobody voted.
 
     Raises:
-        ValueError: The two differ in length.
+        UsageError: The two differ in length.
     """
     if len(answers) != len(scores):
         raise UsageError(f"majority_at_k: {len(answers)} answers and {len(scores)} scores; needs as many")
@@ -165,7 +165,7 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, seed: int = 
         seed: Seeds what is drawn.
 
     Raises:
-        ValueError: The two differ in length, or are empty.
+        UsageError: The two differ in length, or are empty.
     """
     if len(first) != len(second) or not len(first):
         raise UsageError(
@@ -295,7 +295,7 @@ def yes_no_metrics(predictions: Sequence[YesNo | None], truths: Sequence[YesNo])
         truths: The right answers.
 
     Raises:
-        ValueError: The two differ in length, or a truth is neither.
+        UsageError: The two differ in length, or a truth is neither.
     """
     if len(predictions) != len(truths):
         raise UsageError(f"yes_no_metrics: {len(predictions)} predictions and {len(truths)} truths; needs as many")

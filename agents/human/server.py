@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from deepeyes_env.agents.human.message import FormError
 from deepeyes_env.agents.human.session import Session, Stale
-from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.data.fields import parse_object
+from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.images import codec
 
 logger = logging.getLogger(__name__)
@@ -240,16 +241,10 @@ def _is_number(text: str) -> bool:
 
 
 def _read(body: bytes) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise UsageError(f"{constant} is not JSON")
-
     try:
-        form = json.loads(body, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON ({str(error)[:200]})") from error
-    if not isinstance(form, dict):
-        raise Refused(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
-    return form
+        return parse_object(body)
+    except ValueError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body {str(error)[:200]}") from error
 
 
 def _state(state: dict[str, Any]) -> Answer:

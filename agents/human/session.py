@@ -59,7 +59,7 @@ class Session:
         """Return the person's next message.
 
         Raises:
-            ValueError: There is more than one episode.
+            UsageError: There is more than one episode.
             Stopped: There is no next message.
         """
         if len(episodes) != 1:

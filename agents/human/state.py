@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -11,6 +11,7 @@ from deepeyes_env.agents.human.shown import Shown
 from deepeyes_env.core import ToolResult, Trajectory, Turn, letter_options
 from deepeyes_env.envs.toolbox import Toolbox, toolbox_of
 from deepeyes_env.images.frames import BBox, frame_size, from_native
+from deepeyes_env.tools.signature import box_parameters
 from deepeyes_env.trajectories.summary import RunningSummary
 
 Phase: TypeAlias = Literal["working", "turn", "ended", "finished"]
@@ -103,11 +104,15 @@ def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dic
         ],
         "turns": [_turn(turn, episode, toolbox) for turn in episode.turns],
         "maxTurns": max_turns,
-        "tools": [schema["function"] for schema in toolbox.schemas],
+        "tools": [_tool(schema["function"]) for schema in toolbox.schemas],
         "frame": episode.frame,
         "extent": frame_size(episode.frame, episode.native_size, episode.view_size),
         "decimals": decimals(episode),
     }
+
+
+def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {**function, "boxes": box_parameters(function)}
 
 
 def decimals(episode: Trajectory) -> int:

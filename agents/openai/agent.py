@@ -65,7 +65,7 @@ class OpenAIAgent:
 
     Raises:
         MissingExtraError: ``openai`` is not installed.
-        ValueError: An argument is out of range; the message names it.
+        UsageError: An argument is out of range; the message names it.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class DataUrls:
         max_bytes: How many bytes of URLs to keep at most; a single one above it is not kept.
 
     Raises:
-        ValueError: ``format`` is unknown, or ``quality`` is out of range.
+        UsageError: ``format`` is unknown, or ``quality`` is out of range.
     """
 
     def __init__(self, format: ImageFormat = "jpeg", quality: int = 90, max_bytes: int = 2 * 2**30) -> None:

@@ -84,7 +84,7 @@ class Servers:
 
     Raises:
         MissingExtraError: ``openai`` is not installed.
-        ValueError: An argument is out of range, or a URL is none.
+        UsageError: An argument is out of range, or a URL is none.
     """
 
     def __init__(

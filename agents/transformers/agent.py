@@ -45,7 +45,7 @@ class TransformersAgent:
         name: By default the name of the directory.
 
     Raises:
-        ValueError: The directory holds no model of a known kind, or the model's context is too short for the messages.
+        UsageError: The directory holds no model of a known kind, or the model's context is too short for the messages.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TransformersAgent:
         """Return the next message of each episode, with its tokens; an error for one that does not fit its budget.
 
         Raises:
-            ValueError: An episode is played in another coordinate frame than the model's.
+            UsageError: An episode is played in another coordinate frame than the model's.
         """
         prompts = [self._encoded(episode) for episode in episodes]
         seeds = [seeds_of(episode, self._seed) for episode in episodes]

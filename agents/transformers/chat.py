@@ -31,7 +31,7 @@ class Chat:
         factor: Side of the square of pixels that becomes one image token.
 
     Raises:
-        ValueError: The tokenizer has no chat template, or its template does not keep the assistant's messages.
+        UsageError: The tokenizer has no chat template, or its template does not keep the assistant's messages.
     """
 
     def __init__(self, tokenizer: Any, image_token: int, factor: int) -> None:
@@ -75,7 +75,7 @@ class Chat:
         An observation that no message of the policy follows is left out.
 
         Raises:
-            ValueError: A turn has no tokens: the agent that played it does not report them.
+            UsageError: A turn has no tokens: the agent that played it does not report them.
         """
         parts = [self.prompt(trajectory)]
         for number, turn in enumerate(trajectory.turns):

@@ -58,7 +58,7 @@ def check_frame(episode: Trajectory, frame: Frame, name: str) -> None:
     """Make sure that the environment reads boxes in the frame in which a model writes them.
 
     Raises:
-        ValueError: It does not.
+        UsageError: It does not.
     """
     if episode.toolbox and episode.frame != frame:
         raise UsageError(
@@ -77,7 +77,7 @@ def context_budget(tokenizer: Any, family: ModelFamily, context: int, max_new_to
         max_new_tokens: Most tokens of a message.
 
     Raises:
-        ValueError: Nothing is left.
+        UsageError: Nothing is left.
     """
     if context <= max_new_tokens:
         raise UsageError(

@@ -33,7 +33,7 @@ def patches(
         ``(sum of H / patch * W / patch, 3 * frames * patch * patch)`` ``float32``.
 
     Raises:
-        ValueError: An image has another size.
+        UsageError: An image has another size.
     """
     rows = []
     for group in _of_equal_shape(images):

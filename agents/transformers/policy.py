@@ -113,7 +113,7 @@ class VisionPolicy:
         """Run the vision tower over images; returns ``(tokens, hidden size)`` for each.
 
         Raises:
-            ValueError: The sides of an image are not multiples of ``factor``.
+            UsageError: The sides of an image are not multiples of ``factor``.
         """
         if not images:
             return []

@@ -30,7 +30,7 @@ def rotary_positions(
         Positions ``(3, L)`` (time, row, column), and the next free position.
 
     Raises:
-        ValueError: The image tokens in ``ids`` are not those of ``grids``.
+        UsageError: The image tokens in ``ids`` are not those of ``grids``.
     """
     if int(np.count_nonzero(ids == image_token)) != sum(columns * rows for columns, rows in grids):
         raise UsageError(f"{np.count_nonzero(ids == image_token)} image tokens do not fit grids {list(grids)}")

@@ -71,7 +71,7 @@ class Commands(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             Console(stderr=True).print(
-                f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
+                f"[red]Error:[/] {error_line(error)}", highlight=False, emoji=False, soft_wrap=True
             )
             raise typer.Exit(1) from None
 
@@ -84,7 +84,7 @@ def _refuse_empty(args: Sequence[str]) -> None:
             raise UsageError(f"{named}: is empty; give it a value, or leave it out")
 
 
-def one_line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """Return an error's message in one line, safe to print as rich markup."""
     return escape(" ".join(str(error).split()) or type(error).__name__)
 

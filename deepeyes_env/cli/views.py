@@ -10,7 +10,7 @@ def view_budget(max_pixels: int) -> ViewBudget:
     """Return the budget that shows images at no more than ``max_pixels`` pixels.
 
     Raises:
-        ValueError: ``max_pixels`` is less than one square of a processor.
+        UsageError: ``max_pixels`` is less than one square of a processor.
     """
     default = ViewBudget()
     if max_pixels < default.factor**2:

@@ -210,7 +210,7 @@ def write_parquet(samples: Iterable[Sample], path: str | Path, *, row_group_size
         row_group_size: Rows in a row group. Reading a random row costs reading its group.
 
     Raises:
-        ValueError: ``row_group_size`` is less than 1.
+        UsageError: ``row_group_size`` is less than 1.
         DataError: A sample cannot be written: see ``checked_samples``; or its metadata
             is not JSON, or an image cannot be read.
         MissingExtraError: pyarrow is not installed.

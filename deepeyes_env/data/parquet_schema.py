@@ -212,7 +212,8 @@ def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
 
     Raises:
         TypeError: ``metadata`` is not JSON-able.
-        ValueError: ``metadata`` is not JSON-able, or an image cannot be read.
+        ValueError: ``metadata`` is not JSON-able.
+        ImageError: An image cannot be read.
     """
     texts = {key: value for key, value in sample.metadata.items() if isinstance(value, str)}
     prompt = [

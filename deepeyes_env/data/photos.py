@@ -70,7 +70,7 @@ def plant(
         The number of samples written.
 
     Raises:
-        ValueError: The folder does not exist or holds no readable photograph; the message names it.
+        UsageError: The folder does not exist or holds no readable photograph; the message names it.
         DataError: No photograph could be used; the message says why.
         MissingExtraError: pyarrow or rich is not installed.
     """

@@ -9,10 +9,7 @@ from typing import Literal
 from deepeyes_env.core import Message, StopReason, Trajectory, Turn
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images import ViewBudget
-
-DEFAULT_FACTOR = 28
-"""Side in pixels of the square that costs one visual token (Qwen2.5-VL: patch 14, merge 2)."""
+from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget
 
 
 def approximate_tokens(text: str) -> int:

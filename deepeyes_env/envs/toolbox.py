@@ -16,7 +16,7 @@ from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, ge
 from deepeyes_env.registry import Registry, did_you_mean, letters_and_digits
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.tools import Tool, ToolLike, get_tool
-from deepeyes_env.tools.signature import is_box_schema
+from deepeyes_env.tools.signature import box_parameters
 
 ENTRY_POINT = "deepeyes_env.envs.visual_toolbox:VisualToolboxEnv"
 VECTOR_ENTRY_POINT = "deepeyes_env.envs.vector.thread:ThreadVectorEnv"
@@ -64,9 +64,8 @@ class Toolbox:
         """The first tool that takes a box, and what it calls the box; ``None`` if no tool does."""
         for schema in self.schemas:
             function = schema["function"]
-            for parameter, kind in function["parameters"].get("properties", {}).items():
-                if is_box_schema(kind):
-                    return BoxParameter(function["name"], parameter)
+            for parameter in box_parameters(function):
+                return BoxParameter(function["name"], parameter)
         return None
 
     @cached_property

@@ -166,7 +166,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
         Raises:
             gymnasium.error.ResetNeeded: The episode has ended, or none was begun.
-            TypeError: The action is none of the three.
+            UsageTypeError: The action is none of the three.
             deepeyes_env.judges.JudgeError: The judge could not be reached.
         """
         if self._context is None:

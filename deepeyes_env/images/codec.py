@@ -127,7 +127,7 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
     An RGB array that nobody can write to is shared; any other is copied.
 
     Raises:
-        ValueError: Not ``uint8``; not of shape ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; or empty.
+        UsageError: Not ``uint8``; not of shape ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; or empty.
     """
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
@@ -161,7 +161,7 @@ def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int =
         chroma: Resolution of a JPEG's colours.
 
     Raises:
-        ValueError: ``format`` is neither.
+        UnknownNameError: ``format`` is neither.
     """
     if format == "jpeg":
         try:

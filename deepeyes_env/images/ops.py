@@ -30,7 +30,7 @@ def crop(pixels: Image, box: PixelBox) -> Image:
         ``(y2 - y1, x2 - x1, 3)``, read-only, in general not contiguous.
 
     Raises:
-        ValueError: The box is empty or reaches beyond the image.
+        UsageError: The box is empty or reaches beyond the image.
     """
     x1, y1, x2, y2 = box
     height, width = pixels.shape[:2]
@@ -55,7 +55,7 @@ def rotate(pixels: Image, angle: float) -> Image:
         Read-only and contiguous; ``pixels`` itself for multiples of 360.
 
     Raises:
-        ValueError: ``angle`` is not finite.
+        UsageError: ``angle`` is not finite.
     """
     if not math.isfinite(angle):
         raise UsageError(f"angle {angle} is not a finite number of degrees")
@@ -81,7 +81,7 @@ def fit(pixels: Image, size: Size, mode: FitMode = "exact") -> Image:
         ``(height, width, 3)``, read-only and contiguous; ``pixels`` itself when it has that size already.
 
     Raises:
-        ValueError: ``mode`` is unknown, or a side of ``size`` is less than 1.
+        UsageError: ``mode`` is unknown, or a side of ``size`` is less than 1.
         MissingExtraError: ``mode`` is ``fast`` and torch is not installed.
     """
     width, height = size

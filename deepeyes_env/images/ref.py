@@ -76,8 +76,8 @@ class ImageRef:
         Writable arrays are copied, so that nobody can change an image behind a ref's back.
 
         Raises:
-            TypeError: ``image`` is none of the accepted types.
-            ValueError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
+            UsageTypeError: ``image`` is none of the accepted types.
+            UsageError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
                 is empty.
         """
         if isinstance(image, ImageRef):
@@ -131,7 +131,7 @@ class ImageRef:
         """Return the original encoded bytes.
 
         Raises:
-            TypeError: The image has no encoded bytes (an array or a recipe).
+            UsageTypeError: The image has no encoded bytes (an array or a recipe).
             ImageError: The file cannot be read.
         """
         if isinstance(self.source, bytes):

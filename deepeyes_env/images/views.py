@@ -20,6 +20,10 @@ MIN_SIDE = 28
 """Shortest side in pixels that Qwen2-VL's processors accept (patch 14, merge 2)."""
 
 
+DEFAULT_FACTOR = 28
+"""Side in pixels of the square that is one visual token of Qwen2.5-VL: patch size 14, 2 x 2 patches merged."""
+
+
 @dataclass(frozen=True, slots=True)
 class ViewBudget:
     """Bounds on the number of pixels of every image that a policy sees.
@@ -27,15 +31,15 @@ class ViewBudget:
     Attributes:
         min_pixels: Smallest number of pixels of a view; smaller images are scaled up.
         max_pixels: Largest number of pixels of a view; larger images are scaled down.
-        factor: Both sides of a view are multiples of this (patch size times merge size; 28 for Qwen2.5-VL).
+        factor: Both sides of a view are multiples of this (patch size times merge size).
 
     Raises:
-        ValueError: The bounds are not ``factor**2 <= min_pixels <= max_pixels``.
+        UsageError: The bounds are not ``factor**2 <= min_pixels <= max_pixels``.
     """
 
     min_pixels: int = 56 * 56
-    max_pixels: int = 1280 * 28 * 28
-    factor: int = 28
+    max_pixels: int = 1280 * DEFAULT_FACTOR**2
+    factor: int = DEFAULT_FACTOR
 
     def __post_init__(self) -> None:
         if not self.factor**2 <= self.min_pixels <= self.max_pixels:

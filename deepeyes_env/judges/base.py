@@ -23,7 +23,7 @@ class Verdict:
         reason: Why, in a few words; may be empty.
 
     Raises:
-        ValueError: ``score`` is not in ``[0, 1]``.
+        UsageError: ``score`` is not in ``[0, 1]``.
     """
 
     score: float
@@ -82,7 +82,7 @@ class ChainJudge:
         judges: The judges, in the order in which they are asked: cheap and certain ones first.
 
     Raises:
-        ValueError: No judges.
+        UsageError: No judges.
     """
 
     def __init__(self, *judges: Judge) -> None:

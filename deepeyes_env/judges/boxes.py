@@ -99,7 +99,7 @@ class BoxJudge:
         threshold: Least intersection over union of a right answer.
 
     Raises:
-        ValueError: ``frame`` is unknown, or ``threshold`` not in ``(0, 1]``.
+        UsageError: ``frame`` is unknown, or ``threshold`` not in ``(0, 1]``.
     """
 
     frame: Frame = "view"

@@ -53,7 +53,7 @@ class LLMJudge:
         max_tokens: Max new tokens of a reply; a model that thinks first needs many.
 
     Raises:
-        ValueError: An argument makes no sense, or ``cache`` is another kind of file.
+        UsageError: An argument makes no sense, or ``cache`` is another kind of file.
         MissingExtraError: The openai package is not installed.
     """
 

@@ -26,7 +26,7 @@ class JudgementCache:
         path: The file; made, with its folder, if there is none.
 
     Raises:
-        ValueError: The file cannot be opened, or is something else than such a cache.
+        UsageError: The file cannot be opened, or is something else than such a cache.
     """
 
     def __init__(self, path: str | Path) -> None:

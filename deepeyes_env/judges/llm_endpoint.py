@@ -98,7 +98,7 @@ class ChatEndpoint:
 
 
 def check_url(url: str) -> None:
-    """Raise ``ValueError`` unless a string is the URL of a server."""
+    """Raise ``UsageError`` unless a string is the URL of a server."""
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
     try:
@@ -114,7 +114,7 @@ def api_key_of(given: str | None) -> str:
     """Return the key to send: the given one, ``OPENAI_API_KEY``, or a placeholder; without blanks around it.
 
     Raises:
-        ValueError: It has characters that no header can hold; the message does not show it.
+        UsageError: It has characters that no header can hold; the message does not show it.
     """
     for key in (given or "", os.environ.get("OPENAI_API_KEY", "")):
         if not (key.strip().isascii() and key.strip().isprintable()):

@@ -62,7 +62,7 @@ class MathJudge:
         seconds: Time for one comparison; beyond it the judge abstains.
 
     Raises:
-        ValueError: ``seconds`` is not positive.
+        UsageError: ``seconds`` is not positive.
     """
 
     def __init__(self, seconds: float = 5.0) -> None:

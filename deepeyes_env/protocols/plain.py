@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepeyes_env.protocols.protocol import ParsedMessage
-from deepeyes_env.protocols.tagged import TaggedProtocol, last_answer
+from deepeyes_env.protocols.tagged import TaggedProtocol, tagged_answer
 from deepeyes_env.protocols.tags import Tag
 
 
@@ -15,7 +15,7 @@ class PlainProtocol(TaggedProtocol):
 
     def parse(self, message: str) -> ParsedMessage:
         """Take the last ``<answer>``, or else the whole message, as the answer."""
-        return ParsedMessage(answer=last_answer(message) or message.strip() or None)
+        return ParsedMessage(answer=tagged_answer(message) or message.strip() or None)
 
     @property
     def ending_tags(self) -> tuple[Tag, ...]:

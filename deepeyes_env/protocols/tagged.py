@@ -45,7 +45,7 @@ class TaggedProtocol(Protocol):
     def parse(self, message: str) -> ParsedMessage:
         """Take an assistant message apart; the last non-empty answer outside the calls wins."""
         spans = find_json_spans(message, self.opening, self.closing)
-        answer = last_answer(cut_out(message, spans))
+        answer = tagged_answer(cut_out(message, spans))
         if answer is not None:
             return ParsedMessage(answer=answer)
         kept = self.select(spans)
@@ -161,7 +161,7 @@ def response_text(result: ToolResult) -> str:
     return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
 
 
-def last_answer(text: str) -> str | None:
+def tagged_answer(text: str) -> str | None:
     """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty."""
     return (last_between(text, *ANSWER) or "").strip() or None
 

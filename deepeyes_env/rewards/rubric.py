@@ -28,7 +28,7 @@ class Term:
         weight: Factor of the raw value in the reward.
 
     Raises:
-        ValueError: The name is empty, or the weight is not finite.
+        UsageError: The name is empty, or the weight is not finite.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Term:
         """Evaluate the term.
 
         Raises:
-            ValueError: The function returned no finite number.
+            UsageError: The function returned no finite number.
         """
         raw = float(self.function(evidence))
         if not math.isfinite(raw):
@@ -104,12 +104,15 @@ class BaseRubric(ABC):
             return scored
         return replace(scored, correct=Evidence(trajectory, last_answer, judge).correct)
 
-    def score_all(self, trajectories: Iterable[Trajectory], max_workers: int = 16) -> list[Trajectory]:
+    def score_all(
+        self, trajectories: Iterable[Trajectory], max_workers: int = 16, *, judge: Judge = _RULES
+    ) -> list[Trajectory]:
         """Score many trajectories in threads, in order.
 
         Args:
             trajectories: Finished episodes.
             max_workers: How many are judged at once; a judge behind a network wants more, rules gain nothing by any.
+            judge: As for ``score``.
 
         Raises:
             ScoringError: The judge failed on some; raised when all others are scored, and holds them.
@@ -117,7 +120,7 @@ class BaseRubric(ABC):
 
         def attempt(trajectory: Trajectory) -> Trajectory | JudgeError:
             try:
-                return self.score(trajectory)
+                return self.score(trajectory, judge)
             except JudgeError as error:
                 return error
 
@@ -130,9 +133,11 @@ class BaseRubric(ABC):
             raise ScoringError(scored, failed)
         return scored
 
-    async def ascore_all(self, trajectories: Iterable[Trajectory], max_workers: int = 16) -> list[Trajectory]:
+    async def ascore_all(
+        self, trajectories: Iterable[Trajectory], max_workers: int = 16, *, judge: Judge = _RULES
+    ) -> list[Trajectory]:
         """Do ``score_all`` without blocking the event loop."""
-        return await asyncio.to_thread(self.score_all, trajectories, max_workers)
+        return await asyncio.to_thread(self.score_all, trajectories, max_workers, judge=judge)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class Rubric(BaseRubric):
         judge: Says whether it is right.
 
     Raises:
-        ValueError: There are no terms, or two have the same name.
+        UsageError: There are no terms, or two have the same name.
     """
 
     terms: Sequence[Term]

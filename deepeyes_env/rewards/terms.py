@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepeyes_env.core import is_right
 from deepeyes_env.rewards.evidence import Evidence
 
 SEARCH_TOOLS = ("search", "image_search")
@@ -30,7 +31,7 @@ def tool(evidence: Evidence) -> float:
 
 def tool_if_right(evidence: Evidence) -> float:
     """1 if a tool call returned an image and the answer is more right than wrong, else 0 (DeepEyes' code)."""
-    return float(evidence.used_tool and evidence.correct > 0.5)
+    return float(evidence.used_tool and is_right(evidence.correct))
 
 
 def tool_if_any_right(evidence: Evidence) -> float:

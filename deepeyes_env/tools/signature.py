@@ -158,8 +158,19 @@ def _without_empty_titles(node: Any) -> Any:
 
 
 def is_box_schema(schema: Mapping[str, Any]) -> bool:
-    """Whether the JSON schema of a parameter describes a box: exactly four numbers."""
-    return schema.get("type") == "array" and schema.get("minItems") == schema.get("maxItems") == 4
+    """Whether the JSON schema of a parameter describes a box, exactly four numbers, be it an optional one."""
+    kinds = [kind for kind in schema.get("anyOf", (schema,)) if kind.get("type") != "null"]
+    return [(kind.get("type"), kind.get("minItems"), kind.get("maxItems")) for kind in kinds] == [("array", 4, 4)]
+
+
+def box_parameters(function: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parameters of a tool that take a box, in order.
+
+    Args:
+        function: Its schema's ``"function"``.
+    """
+    parameters = function["parameters"].get("properties", {})
+    return [name for name, schema in parameters.items() if is_box_schema(schema)]
 
 
 def _usage(schema: Mapping[str, Any]) -> str:

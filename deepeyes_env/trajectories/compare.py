@@ -32,7 +32,7 @@ def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) 
         Its path.
 
     Raises:
-        ValueError: There is no run.
+        UsageError: There is no run.
     """
     if not runs:
         raise UsageError("write_comparison: there is no run to show")

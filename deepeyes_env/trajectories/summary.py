@@ -117,3 +117,13 @@ class _Mean:
     def value(self) -> float | None:
         """The mean so far; ``None`` if there is nothing to take it of."""
         return self._total / self._count if self._count else None
+
+
+def written_counts(counts: Mapping[str, int], none: str = "none") -> str:
+    """Write how often what happened, such as ``answer 7, unfinished 1``; an episode that runs has no name.
+
+    Args:
+        counts: Numbers by name, in the order in which they are written.
+        none: What is written where nothing happened.
+    """
+    return ", ".join(f"{name or 'unfinished'} {count}" for name, count in counts.items()) or none

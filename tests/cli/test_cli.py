@@ -49,7 +49,7 @@ def test_rollout_prints_the_table(tmp_path):
     assert (table["episodes"], table["accuracy"], table["reward"]) == ("12", "1.000", "2.000")
     assert (table["acc"], table["format"], table["tool"]) == ("0.800", "0.000", "1.200")
     assert (table["failed calls"], table["ended by"]) == ("none", "answer 12")
-    assert float(table["IoU of the best box"]) > 0.5
+    assert float(table["IoU of the best zoom box"]) > 0.5
     assert float(table["turns per episode"]) == pytest.approx(float(table["tool calls per episode"]) + 1)
     assert len(list(read_trajectories(tmp_path / "run"))) == 12
 

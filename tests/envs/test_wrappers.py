@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deepeyes_env import Sample, ToolCall, ViewBudget, register_toolbox, tool
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
-from deepeyes_env.envs.wrappers.structured_action import option_letter, valid_box
+from deepeyes_env.envs.wrappers.structured_action import answer_letter, valid_box
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import FRAMES
 from deepeyes_env.images.ops import fit
@@ -192,8 +192,8 @@ def test_without_options_the_letter_is_the_answer():
 
 
 def test_option_letters():
-    assert [option_letter((), i) for i in (0, 3)] == ["A", "D"]
-    assert [option_letter(("x", "y"), i) for i in (0, 1, 2)] == ["A", "B", "?"]
+    assert [answer_letter((), i) for i in (0, 3)] == ["A", "D"]
+    assert [answer_letter(("x", "y"), i) for i in (0, 1, 2)] == ["A", "B", "?"]
 
 
 def test_a_row_with_its_own_toolbox_is_played_in_its_own_words():

@@ -8,9 +8,9 @@ import pytest
 from deepeyes_env.core import Message, RewardTerm, Sample, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.images import ImageRef
-from deepeyes_env.judges import RuleJudge, Verdict
+from deepeyes_env.judges import Judge, RuleJudge, Verdict
 from deepeyes_env.rewards import Evidence, RoutedRubric, Rubric, Term, get_rubric, last_answer
-from deepeyes_env.rewards.rubric import ScoringError
+from deepeyes_env.rewards.rubric import BaseRubric, ScoringError
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 
@@ -142,6 +142,27 @@ def test_ascore_all() -> None:
     batch = [episode("left"), episode("right")]
     scored = asyncio.run(Rubric([ACCURACY]).ascore_all(batch))
     assert [trajectory.reward for trajectory in scored] == [1.0, 0.0]
+
+
+class OwnRubric(BaseRubric):
+    """One that asks no judge."""
+
+    def __call__(self, trajectory: Trajectory) -> Trajectory:
+        return trajectory.scored({"turns": RewardTerm(float(len(trajectory.turns)), 1.0)}, None)
+
+    def with_judge(self, judge: Judge) -> "OwnRubric":
+        return self
+
+
+def test_a_judge_beside_the_rubric_judges_batches_too() -> None:
+    class Always:
+        def __call__(self, prediction: str, sample: Sample) -> Verdict:
+            return Verdict(0.25, "always")
+
+    batch, rubric = [episode("left"), episode("right")], OwnRubric()
+    assert [each.correct for each in rubric.score_all(batch)] == [1.0, 0.0]
+    assert [each.correct for each in rubric.score_all(batch, judge=Always())] == [0.25, 0.25]
+    assert [each.correct for each in asyncio.run(rubric.ascore_all(batch, judge=Always()))] == [0.25, 0.25]
 
 
 def test_routes_by_data_source_and_replaces_every_judge() -> None:

@@ -14,6 +14,7 @@ from deepeyes_env import BBox, Image, ImageRef, Tool, ToolContext, ToolOutput, t
 from deepeyes_env.errors import ArgumentError, ToolError, UnknownNameError
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.tools import RotateTool, ToolBaseTool, ZoomTool, get_tool, register_tool
+from deepeyes_env.tools.signature import box_parameters
 from deepeyes_env.tools.zoom import ImagePathZoomTool, enlarge
 from tests.conftest import pattern
 
@@ -291,3 +292,14 @@ def test_tool_classes_keep_state_of_their_own():
     assert one.stateful
     assert not ZoomTool().stateful
     assert isinstance(ToolOutput().images, Sequence)
+
+
+def test_parameters_that_take_a_box_are_found_optional_ones_too():
+    @tool
+    def compare(words: list[str], first: BBox | None = None, second: BBox | None = None) -> str:
+        """Compare two places."""
+        return "equal"
+
+    assert box_parameters(compare.schema["function"]) == ["first", "second"]
+    assert box_parameters(flip.schema["function"]) == []
+    assert box_parameters(ZoomTool().schema["function"]) == ["bbox_2d"]

@@ -121,7 +121,7 @@ def remax(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
     """Return of each token against the reward of the group's greedy episode.
 
     Raises:
-        ValueError: There are no baselines.
+        UsageError: There are no baselines.
     """
     if inputs.baselines is None:
         raise UsageError("remax needs the reward of a greedy episode for each group: baselines")
@@ -135,7 +135,7 @@ def gae(inputs: AdvantageInputs) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimation over policy tokens, whitened; returns are the value head's targets.
 
     Raises:
-        ValueError: There are no values.
+        UsageError: There are no values.
     """
     if inputs.values is None:
         raise UsageError("gae needs the values of a value head")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.trainers.tracking import names
 
 
 def train(
@@ -61,20 +62,12 @@ def quiet_transformers() -> None:
 
 def _before_and_after(rows: list[dict[str, float]]) -> Table:
     """Return the held-out results of the first and the last evaluation; of the first only, if there is no other."""
-    evaluated = [row for row in rows if any(name.startswith("eval/") for name in row)]
+    evaluated = [row for row in rows if any(name.startswith(names.HELD_OUT) for name in row)]
     shown = [evaluated[0], evaluated[-1]] if len(evaluated) > 1 else evaluated
     table = Table("held-out questions", *("before", "after")[: len(shown)])
-    names = (
-        "accuracy/hard",
-        "accuracy/easy",
-        "accuracy",
-        "tool/rate/hard",
-        "tool/rate/easy",
-        "zoom/iou",
-        "reward/total",
-    )
-    for name in names:
-        values = [row.get(f"eval/{name}") for row in shown]
+    accuracies, rates = names.BY_DIFFICULTY[:2], names.BY_DIFFICULTY[2:]
+    for name in (*accuracies, names.ACCURACY, *rates, names.ZOOM_IOU, names.REWARD):
+        values = [row.get(f"{names.HELD_OUT}{name}") for row in shown]
         if any(value is not None for value in values):
             table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
     return table

@@ -15,6 +15,7 @@ from deepeyes_env.trainers.grpo.run import METRICS, SETTINGS, check_same, run
 from deepeyes_env.trainers.grpo.trainer import AFTER
 from deepeyes_env.trainers.tracking import read_metrics
 from deepeyes_env.trainers.tracking.curves import plot_bands
+from deepeyes_env.trainers.tracking.names import COMPARED, HELD_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,6 @@ ARMS = (
 FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads", "plugins")
 """Settings, or prefixes of their names, that may change when a run is resumed."""
 
-COLUMNS = ("accuracy/hard", "accuracy/easy", "tool/rate/hard", "tool/rate/easy", "zoom/iou", "tool/calls")
-
 
 def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> Path:
     """Train every arm with every seed, and write ``ablation.png`` and ``ablation.md``.
@@ -63,7 +62,7 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
 
     Raises:
         OSError: The folder is a file, or cannot be written to.
-        ValueError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
+        UsageError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
             differ in; or a run in the folder had other settings.
         KeyboardInterrupt: A run was interrupted; the same call resumes it.
     """
@@ -93,11 +92,13 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
 
 def table(arms: Mapping[str, Sequence[Path]]) -> str:
     """Return the last evaluations as a Markdown table: mean, and lowest and highest seed."""
-    lines = ["| arm | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = ["| arm | " + " | ".join(COMPARED) + " |", "|---" * (len(COMPARED) + 1) + "|"]
     first = {f"{name} (before)": paths for name, paths in list(arms.items())[:1]}
     for place, group in ((0, first), (-1, arms)):
         for name, paths in group.items():
-            cells = [_cell([_evaluations(path)[place].get(f"eval/{column}") for path in paths]) for column in COLUMNS]
+            cells = [
+                _cell([_evaluations(path)[place].get(f"{HELD_OUT}{column}") for path in paths]) for column in COMPARED
+            ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -69,8 +69,8 @@ class EnvSettings(Section):
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
     max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=56 * 56, ge=_LEAST_VIEW)
-    max_pixels: int = Field(default=1280 * 28 * 28, ge=_LEAST_VIEW)
+    min_pixels: int = Field(default=ViewBudget().min_pixels, ge=_LEAST_VIEW)
+    max_pixels: int = Field(default=ViewBudget().max_pixels, ge=_LEAST_VIEW)
     image_memory: int = Field(default=128, ge=0)
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 import torch
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trajectories import Summary, summarise
 
 
@@ -33,28 +34,28 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     if not trajectories:
         return {}
     summary = summarise(trajectories)
-    metrics = {"reward/total": summary.reward}
-    metrics |= {f"reward/{name}": share for name, share in sorted(summary.reward_terms.items())}
+    metrics = {names.REWARD: summary.reward}
+    metrics |= {f"{names.REWARD_TERM}{name}": share for name, share in sorted(summary.reward_terms.items())}
     metrics |= _rates(summary, "")
-    for name, easy in (("/hard", False), ("/easy", True)):
+    for name, easy in ((names.HARD, False), (names.EASY, True)):
         kind = [each for each in trajectories if each.sample.metadata.get("easy") is easy]
         metrics |= _rates(summarise(kind), name) if kind else {}
     if all(each.sample.options for each in trajectories):
-        metrics["chance"] = fmean(1 / len(each.sample.options) for each in trajectories)
-    metrics["tool/calls"] = summary.tool_calls
+        metrics[names.CHANCE] = fmean(1 / len(each.sample.options) for each in trajectories)
+    metrics[names.TOOL_CALLS] = summary.tool_calls
     if summary.tool_calls:
         metrics["tool/failed"] = sum(summary.failed_calls.values()) / (summary.tool_calls * summary.episodes)
     if summary.iou is not None:
-        metrics["zoom/iou"] = summary.iou
+        metrics[names.ZOOM_IOU] = summary.iou
     metrics["response/turns"] = summary.turns
     if summary.tokens is not None:
-        metrics["response/tokens"] = summary.tokens
+        metrics[names.RESPONSE_TOKENS] = summary.tokens
     return metrics
 
 
 def _rates(summary: Summary, suffix: str) -> dict[str, float]:
-    accuracy = {} if summary.accuracy is None else {f"accuracy{suffix}": summary.accuracy}
-    return {**accuracy, f"tool/rate{suffix}": summary.tool_use, f"zoom/rate{suffix}": summary.zooms}
+    accuracy = {} if summary.accuracy is None else {f"{names.ACCURACY}{suffix}": summary.accuracy}
+    return {**accuracy, f"{names.TOOL_RATE}{suffix}": summary.tool_use, f"{names.ZOOM_RATE}{suffix}": summary.zooms}
 
 
 def memory_metrics() -> dict[str, float]:

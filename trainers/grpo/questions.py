@@ -38,7 +38,8 @@ class Questions:
         config: The run.
 
     Raises:
-        ValueError: The data cannot be read, or holds too few questions to keep some for evaluation.
+        DataError: The data cannot be read.
+        UsageError: It holds too few questions to keep some for evaluation.
     """
 
     def __init__(self, config: Config) -> None:

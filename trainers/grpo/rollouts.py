@@ -119,7 +119,7 @@ class Rollouts:
         """Begin a batch of episodes; returns at once.
 
         Raises:
-            ValueError: Another batch was begun, or there are more episodes than environments.
+            UsageError: Another batch was begun, or there are more episodes than environments.
         """
         if self.begun:
             raise UsageError("a batch of episodes is under way; play it first")

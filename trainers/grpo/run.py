@@ -89,8 +89,9 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
             run wrote, which is never deleted.
         FileNotFoundError: There is no run to be resumed.
         OSError: The folder cannot be written to.
-        ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
+        UsageError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
             missing.
+        DataError: The data cannot be read.
     """
     folder = Path(config.out)
     if not is_vacant(folder) and not resume and not overwrite:
@@ -159,7 +160,7 @@ def check_same(config: Config, matters: Callable[[str], bool]) -> None:
 
     Raises:
         FileNotFoundError: The folder holds no run.
-        ValueError: A setting that matters has changed.
+        UsageError: A setting that matters has changed.
     """
     path = Path(config.out) / SETTINGS
     if not path.exists() or not TRAINING_RUN.is_at(path.parent):

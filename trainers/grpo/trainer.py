@@ -27,7 +27,7 @@ from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
 from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers, by_error
 from deepeyes_env.trainers.grpo.stopping import GracefulStop
-from deepeyes_env.trainers.tracking import Recorder
+from deepeyes_env.trainers.tracking import Recorder, names
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trajectories import TrajectoryWriter
 
@@ -81,7 +81,8 @@ class Trainer:
         resume: Resume from the last checkpoint in ``config.out``, if there is one.
 
     Raises:
-        ValueError: Model or data cannot be used.
+        UsageError: The model cannot be used, a name is unknown, or settings do not go together.
+        DataError: The data cannot be read.
         CheckpointError: The last checkpoint cannot be read.
     """
 
@@ -180,8 +181,8 @@ class Trainer:
         finished = finished_of(played)
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
-        metrics = {f"eval/{key}": value for key, value in rollout_metrics(finished).items()}
-        failed = {"eval/episodes/failed": float(len(played) - len(finished))} if played else {}
+        metrics = {f"{names.HELD_OUT}{key}": value for key, value in rollout_metrics(finished).items()}
+        failed = {f"{names.HELD_OUT}episodes/failed": float(len(played) - len(finished))} if played else {}
         return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
 
     # --- one step ------------------------------------------------------------------------------------------------

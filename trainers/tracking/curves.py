@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env.plotting import COLOURS, RATE, finish, from_zero, new_figure, save, whole_numbers
+from deepeyes_env.plotting import COLOURS, RATE, capitalised, finish, from_zero, new_figure, save, whole_numbers
+from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.tracking.recorders import read_metrics
 
 Rows = Sequence[Mapping[str, float]]
@@ -25,43 +26,43 @@ class Panel:
     """One axis of a figure.
 
     Attributes:
-        title: Its title.
+        metric: The metric that it shows; its label is the title.
         unit: What its vertical axis is.
-        metric: The metric that it shows; with ``split``, the metric of hard and of easy questions where there are both.
-        split: Whether questions are told apart by whether they are easy.
+        split: Whether hard and easy questions are told apart, where there are both.
         is_rate: Whether it goes from 0 to 1.
     """
 
-    title: str
-    unit: str
     metric: str
+    unit: str
     split: bool = False
     is_rate: bool = False
 
+    @property
+    def title(self) -> str:
+        """The label of the metric."""
+        return capitalised(names.label_of(self.metric))
+
     def curves(self, rows: Rows) -> dict[str, str]:
         """Return the metrics that a run has, by their labels."""
-        split = {kind: f"{self.metric}/{kind}" for kind in ("hard", "easy")} if self.split else {}
+        kinds = (names.HARD, names.EASY) if self.split else ()
+        split = {kind.removeprefix("/"): f"{self.metric}{kind}" for kind in kinds}
         return {kind: name for kind, name in split.items() if any(name in row for row in rows)} or {"": self.metric}
 
 
 PANELS = (
-    Panel("Accuracy", "share of answers", "accuracy", split=True, is_rate=True),
-    Panel("Tool-use rate", "share of episodes", "tool/rate", split=True, is_rate=True),
-    Panel("Best zoom box against the object", "IoU", "zoom/iou", is_rate=True),
-    Panel("Tool calls", "calls per episode", "tool/calls"),
-    Panel("Response length", "tokens per episode", "response/tokens"),
+    Panel(names.ACCURACY, "share of answers", split=True, is_rate=True),
+    Panel(names.TOOL_RATE, "share of episodes", split=True, is_rate=True),
+    Panel(names.ZOOM_IOU, "IoU", is_rate=True),
+    Panel(names.TOOL_CALLS, "calls"),
+    Panel(names.RESPONSE_TOKENS, "tokens"),
 )
 """What is shown of a run, beside its rewards."""
 
-COMPARED = (
-    Panel("Accuracy (hard)", "share of answers", "accuracy/hard", is_rate=True),
-    Panel("Accuracy (easy)", "share of answers", "accuracy/easy", is_rate=True),
-    Panel("Tool-use rate (hard)", "share of episodes", "tool/rate/hard", is_rate=True),
-    Panel("Tool-use rate (easy)", "share of episodes", "tool/rate/easy", is_rate=True),
-    Panel("Best zoom box against the object", "IoU", "zoom/iou", is_rate=True),
-    Panel("Tool calls", "calls per episode", "tool/calls"),
-)
-"""What the arms of an ablation are compared by."""
+
+def compared() -> tuple[Panel, ...]:
+    """Return what the arms of an ablation are compared by."""
+    known = {panel.metric: panel for panel in PANELS}
+    return tuple(replace(known[names.kind_of(name)[0]], metric=name, split=False) for name in names.COMPARED)
 
 
 def plot_curves(metrics: Path, out: Path) -> None:
@@ -79,15 +80,15 @@ def plot_curves(metrics: Path, out: Path) -> None:
         shown: list[float] = []
         for colour, (label, name) in zip(COLOURS, panel.curves(rows).items(), strict=False):
             shown += _line(axis, rows, name, label, colour)
-            steps, values = _points(rows, f"eval/{name}")
+            steps, values = _points(rows, f"{names.HELD_OUT}{name}")
             axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white")
             shown += values
-        if panel.metric == "accuracy":
+        if panel.metric == names.ACCURACY:
             _draw_chance(axis, rows)
         _finish(axis, panel, shown)
-    names = sorted({name for row in rows for name in row if name.startswith("reward/") and name != "reward/total"})
-    for colour, name in zip(COLOURS, ("reward/total", *names), strict=False):
-        _line(axes[-1], rows, name, name.removeprefix("reward/"), colour)
+    terms = sorted({name for row in rows for name in row if name.startswith(names.REWARD_TERM)} - {names.REWARD})
+    for colour, name in zip(COLOURS, (names.REWARD, *terms), strict=False):
+        _line(axes[-1], rows, name, name.removeprefix(names.REWARD_TERM), colour)
     finish(axes[-1], "Reward and its terms", y="reward per episode")
     marks = {
         "training batch": {"color": "#666666", "linewidth": 0.7, "alpha": 0.4},
@@ -106,26 +107,26 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
         out: The PNG; a PDF is written beside it.
     """
     runs = {arm: [read_metrics(path) for path in paths] for arm, paths in arms.items()}
-    figure, axes = _figure(len(COMPARED))
-    for axis, panel in zip(axes, COMPARED, strict=True):
+    figure, axes = _figure(len(names.COMPARED))
+    for axis, panel in zip(axes, compared(), strict=True):
         shown: list[float] = []
         for colour, seeds in zip(COLOURS, runs.values(), strict=False):
-            tables = [dict(zip(*_points(rows, f"eval/{panel.metric}"), strict=True)) for rows in seeds]
+            tables = [dict(zip(*_points(rows, f"{names.HELD_OUT}{panel.metric}"), strict=True)) for rows in seeds]
             steps = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
             values = np.array([[table[step] for step in steps] for table in tables])
             if steps:
                 axis.plot(steps, values.mean(0), "o-", color=colour, linewidth=1.8, markersize=3)
                 axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
                 shown += values.ravel().tolist()
-        if panel.metric.startswith("accuracy"):
+        if panel.metric.startswith(names.ACCURACY):
             _draw_chance(axis, [row for seeds in runs.values() for rows in seeds for row in rows])
         _finish(axis, panel, shown)
-    seeds = max(map(len, arms.values()), default=0)
+    most = max(map(len, arms.values()), default=0)
     marks: dict[str, dict[str, Any]] = {
         arm: {"color": colour, "linewidth": 1.8} for colour, arm in zip(COLOURS, arms, strict=False)
     }
-    if seeds > 1:
-        marks[f"lowest to highest of {seeds} seeds"] = {"color": "#666666", "linewidth": 7, "alpha": 0.25}
+    if most > 1:
+        marks[f"lowest to highest of {most} seeds"] = {"color": "#666666", "linewidth": 7, "alpha": 0.25}
     _legend_below(figure, axes[0], marks)
     save(figure, out)
 
@@ -146,7 +147,7 @@ def _finish(axis: Any, panel: Panel, shown: Sequence[float]) -> None:
 
 def _draw_chance(axis: Any, rows: Rows) -> None:
     """Draw what guessing scores, where every question is multiple choice."""
-    _, known = _points(rows, "eval/chance")
+    _, known = _points(rows, f"{names.HELD_OUT}{names.CHANCE}")
     if known:
         axis.axhline(known[-1], color="#666666", linewidth=1, linestyle=":", label="chance")
 

@@ -8,21 +8,27 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from deepeyes_env.trainers.tracking import names
+
 logger = logging.getLogger(__name__)
 
 LINE_EVERY = 20
 _BARS = " ▁▂▃▄▅▆▇█"
 _ROWS = (
-    ("reward", "reward/total", "{:+.2f}"),
-    ("accuracy", "accuracy", "{:.0%}"),
-    ("  hard", "accuracy/hard", "{:.0%}"),
-    ("  easy", "accuracy/easy", "{:.0%}"),
-    ("tool-use rate", "tool/rate", "{:.0%}"),
-    ("best IoU", "zoom/iou", "{:.2f}"),
-    ("response tokens", "response/tokens", "{:.0f}"),
+    (names.LABELS[names.REWARD], names.REWARD, "{:+.2f}"),
+    (names.LABELS[names.ACCURACY], names.ACCURACY, "{:.0%}"),
+    ("  hard", f"{names.ACCURACY}{names.HARD}", "{:.0%}"),
+    ("  easy", f"{names.ACCURACY}{names.EASY}", "{:.0%}"),
+    (names.LABELS[names.TOOL_RATE], names.TOOL_RATE, "{:.0%}"),
+    (names.LABELS[names.ZOOM_IOU], names.ZOOM_IOU, "{:.2f}"),
+    (names.LABELS[names.RESPONSE_TOKENS], names.RESPONSE_TOKENS, "{:.0f}"),
     ("loss", "learn/loss", "{:+.4f}"),
     ("tokens trained per second", "learn/tokens_per_second", "{:.0f}"),
 )
+_HELD_OUT = [
+    (name, f"{names.HELD_OUT}{name}")
+    for name in (*names.BY_DIFFICULTY[:2], names.ACCURACY, names.TOOL_RATE, names.ZOOM_IOU)
+]
 
 
 class Live:
@@ -52,7 +58,7 @@ class Live:
             self._course.setdefault(name, []).append(value)
         if self._live is not None:
             self._live.update(self._table(step, metrics), refresh=True)
-        elif step % LINE_EVERY == 0 or step == self._steps or any(name.startswith("eval/") for name in metrics):
+        elif step % LINE_EVERY == 0 or step == self._steps or any(name.startswith(names.HELD_OUT) for name in metrics):
             self._console.print(self._line(step, metrics), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -63,7 +69,7 @@ class Live:
     def _line(self, step: int, metrics: Mapping[str, float]) -> str:
         parts = [f"step {step}/{self._steps}"]
         parts += [f"{label.strip()} {text.format(metrics[name])}" for label, name, text in _ROWS[:6] if name in metrics]
-        held_out = [f"{name[5:]} {metrics[name]:.2f}" for name in _HELD_OUT if name in metrics]
+        held_out = [f"{name} {metrics[key]:.2f}" for name, key in _HELD_OUT if key in metrics]
         return "  ".join([*parts, *(["held out: " + "  ".join(held_out)] if held_out else []), self._left(step)])
 
     def _left(self, step: int) -> str:
@@ -81,17 +87,16 @@ class Live:
         table.add_column("now", justify="right")
         table.add_column("history", no_wrap=True)
         terms = [
-            (f"  {name[7:]}", name, "{:+.2f}") for name in metrics if name.startswith("reward/") and name[7:] != "total"
+            (f"  {name.removeprefix(names.REWARD_TERM)}", name, "{:+.2f}")
+            for name in metrics
+            if name.startswith(names.REWARD_TERM) and name != names.REWARD
         ]
-        held_out = [(f"held out: {name[5:]}", name, "{:.2f}") for name in _HELD_OUT if name in self._course]
+        held_out = [(f"held out: {name}", key, "{:.2f}") for name, key in _HELD_OUT if key in self._course]
         for label, name, text in (_ROWS[0], *terms, *_ROWS[1:], *held_out):
             course = self._course.get(name)
             if course:
                 table.add_row(label, text.format(course[-1]), sparkline(course, self._width))
         return table
-
-
-_HELD_OUT = ("eval/accuracy/hard", "eval/accuracy/easy", "eval/accuracy", "eval/tool/rate", "eval/zoom/iou")
 
 
 def sparkline(values: list[float], width: int) -> str:

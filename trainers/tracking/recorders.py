@@ -49,7 +49,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """Read ``metrics.jsonl``; a last line that was torn off is left out.
 
     Raises:
-        ValueError: Another line is not JSON.
+        UsageError: Another line is not JSON.
     """
     return [row for row, _ in _rows(path)]
 

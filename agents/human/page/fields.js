@@ -7,12 +7,8 @@ function plain(schema) {
   return kinds.length === 1 ? { ...kinds[0], description: schema.description } : schema;
 }
 
-const isBox = (schema) => schema.type === "array" && schema.minItems === 4 && schema.maxItems === 4;
-
-/** The name of the parameter of a tool that takes a box; undefined if there is none. */
-function boxParameter(tool) {
-  return Object.entries(tool.parameters.properties || {}).find(([, schema]) => isBox(plain(schema)))?.[0];
-}
+/** Whether a tool takes a box. */
+const takesBox = (tool) => tool.boxes.length > 0;
 
 /** "image_zoom_in_tool" as a person would say it. */
 function toolLabel(name) {
@@ -53,7 +49,7 @@ class ToolForm {
   }
 
   field(name, schema, required, fallback, grid) {
-    if (isBox(schema)) return this.boxField(name, schema, required, grid);
+    if (this.tool.boxes.includes(name)) return this.boxField(name, schema, required, grid);
     const input = inputFor(schema, required);
     input.id = `field-${name}`;
     if (fallback !== undefined && fallback !== null) input.placeholder = `${fallback}`;

@@ -153,7 +153,7 @@ class Game {
       tools.length ? el("section", { class: "tools-section" },
         el("h3", {}, "Look closer", el("small", {}, left > 1 ? ` ${left} messages left, the answer included` : " the last message")), this.choices, this.slot) : "",
       answerForm(options, left === 1 || !tools.length, (answer) => this.say({ answer })));
-    const first = tools.find(boxParameter) || tools[0];
+    const first = tools.find(takesBox) || tools[0];
     if (first) this.choose(first);
   }
 
@@ -179,7 +179,7 @@ class Game {
 
   /** A box is being drawn: the tool that takes one is meant. */
   chooseBoxTool(box) {
-    if (!boxParameter(this.form.tool)) this.choose(this.state.episode.tools.find(boxParameter));
+    if (!takesBox(this.form.tool)) this.choose(this.state.episode.tools.find(takesBox));
     this.form.setBox(box);
   }
 
@@ -197,7 +197,7 @@ class Game {
       ...calls.map(({ box }, i) => ({ box, call: i + 1, kind: "used" })).filter(({ box, call }) => box && call !== image.call),
       ...(outcome ? outcome.truths.map((box) => ({ box, kind: "truth" })) : []),
     ];
-    const drawable = !outcome && episode.tools.some(boxParameter);
+    const drawable = !outcome && episode.tools.some(takesBox);
     this.stage.show(image, this.nameOf(image), marks, { drawable, decimals: episode.decimals });
     byId("hint").replaceChildren(...this.hint(image, drawable, outcome));
     [...byId("film").children].forEach((thumb, i) => thumb.setAttribute("aria-pressed", String(i === index)));

@@ -9,7 +9,7 @@ from deepeyes_env.data.benchmarks.registry import (
     open_benchmark,
     register_benchmark,
 )
-from deepeyes_env.data.benchmarks.transforms import FIXED_OPTIONS, GROUP
+from deepeyes_env.data.benchmarks.transforms import FIXED_OPTIONS, GROUP, numbered
 
 __all__ = [
     "BENCHMARKS",
@@ -18,6 +18,7 @@ __all__ = [
     "Benchmark",
     "Metric",
     "benchmarks",
+    "numbered",
     "open_benchmark",
     "register_benchmark",
 ]

@@ -31,7 +31,7 @@ from deepeyes_env.data.benchmarks.records import (
     RecordDataset,
     check_fields,
     find_image,
-    read_json,
+    read_json_records,
     read_parquet,
     text_of,
 )
@@ -70,7 +70,7 @@ def open_mathvista(path: Path) -> Dataset:
         records = read_parquet(path, "decoded_image")
         check_fields(records, _FIELDS, FORMAT)
         return RecordDataset(records, _sample, image_column="decoded_image")
-    records = read_json(path)
+    records = read_json_records(path)
     check_fields(records, (*_FIELDS, "image"), FORMAT)
     return RecordDataset(records, _sample)
 

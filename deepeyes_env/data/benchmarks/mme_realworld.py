@@ -24,7 +24,7 @@ from deepeyes_env.data.benchmarks.records import (
     RecordDataset,
     check_fields,
     find_image,
-    read_json,
+    read_json_records,
     text_of,
 )
 from deepeyes_env.data.dataset import Dataset
@@ -58,7 +58,7 @@ def open_mme_realworld(path: Path) -> Dataset:
                 f"{path}: lacks the column {OPTIONS_COLUMN!r} (and A, B, ...); it has {', '.join(dataset.columns)}"
             )
         return MappedDataset(dataset, _with_options)
-    records = read_json(path)
+    records = read_json_records(path)
     check_fields(records, ("Text", "Answer choices", "Ground truth", ("Image", "image")), FORMAT)
     return RecordDataset(records, _sample)
 

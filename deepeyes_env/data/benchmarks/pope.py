@@ -22,7 +22,7 @@ from deepeyes_env.data.benchmarks.records import (
     RecordDataset,
     check_fields,
     find_image,
-    read_json,
+    read_json_records,
     read_parquet,
     text_of,
 )
@@ -54,7 +54,7 @@ def open_pope(path: Path) -> Dataset:
         check_fields(records, (("question", "text"), ("answer", "label")), FORMAT)
         return RecordDataset(records, _sample, image_column="image")
     files = _files_of(path) if path.is_dir() else [path]
-    records = [record for file in files for record in read_json(file)]
+    records = [record for file in files for record in read_json_records(file)]
     check_fields(records, (("text", "question"), ("label", "answer"), "image"), FORMAT)
     return RecordDataset(records, _sample)
 

@@ -114,7 +114,7 @@ class MappedDataset:
             raise DataError(f"{self.dataset!r}, sample {sample.id!r}: {error}") from error
 
 
-def read_json(path: Path) -> list[Record]:
+def read_json_records(path: Path) -> list[Record]:
     """Read a file that is a JSON array, an object of objects (its keys become ``"key"``), or one object a line.
 
     Raises:

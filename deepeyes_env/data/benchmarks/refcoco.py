@@ -32,7 +32,7 @@ from deepeyes_env.data.benchmarks.records import (
     check_fields,
     exploded,
     find_image,
-    read_json,
+    read_json_records,
     read_parquet,
     text_of,
 )
@@ -82,7 +82,7 @@ def open_refcoco(path: Path) -> Dataset:
         records = read_parquet(path, "image")
         check_fields(records, ("bbox", "answer"), FORMAT)
         return RecordDataset(exploded(records, "answer"), _sample, image_column="image")
-    records = read_json(path)
+    records = read_json_records(path)
     check_fields(records, ("bbox", ("sent", "sents"), ("image", "img_id", "file_name")), FORMAT)
     return RecordDataset(exploded(records, "sents") if "sents" in records[0].fields else records, _sample)
 

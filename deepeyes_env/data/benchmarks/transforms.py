@@ -170,10 +170,15 @@ class Circular:
         return max(1, len(sample.options))
 
     def _cycled(self, sample: Sample, row: int, shift: int) -> Sample:
-        group = f"{sample.id} (sample {row})" if sample.id in self._shared else sample.id
+        group = numbered(sample.id, row) if sample.id in self._shared else sample.id
         options = sample.options[shift:] + sample.options[:shift]
         metadata = {**sample.metadata, GROUP: group, "cycle": shift, FIXED_OPTIONS: True}
         return replace(sample, id=f"{sample.id}#{shift}", options=options, metadata=metadata)
+
+
+def numbered(id: str, index: int) -> str:
+    """Tell a sample apart from others of the same id, by its index in the data set."""
+    return f"{id} (sample {index})"
 
 
 def first_readable(dataset: Dataset) -> Sample | None:

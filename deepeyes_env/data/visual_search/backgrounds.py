@@ -117,7 +117,7 @@ def find_photos(path: Path) -> list[Path]:
     Other files are passed over with a warning.
 
     Raises:
-        ValueError: There is no such folder, or it holds no readable photo.
+        UsageError: There is no such folder, or it holds no readable photo.
     """
     if not path.exists():
         raise UsageError(f"folder of photos {str(path)!r} does not exist")

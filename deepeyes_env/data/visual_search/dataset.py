@@ -64,7 +64,7 @@ class VisualSearch:
         backgrounds: A folder of photographs, or one, to put behind the objects instead of drawn backgrounds.
 
     Raises:
-        ValueError: The settings are out of range or cannot go together; the message says which and what to change.
+        UsageError: The settings are out of range or cannot go together; the message says which and what to change.
     """
 
     split: Split = "train"

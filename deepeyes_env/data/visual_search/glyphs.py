@@ -22,10 +22,10 @@ _ROWS = {
     "Z": "##### ....# ...#. ..#.. .#... #.... #####",
 }
 
-LETTERS = tuple(_ROWS)
+MARK_LETTERS = tuple(_ROWS)
 """Letters that a mark can show. None of A to F: as an answer those could also mean the choice with that letter."""
 
 
 def glyph(letter: str) -> NDArray[np.bool_]:
-    """Return the bitmap of one of ``LETTERS``: ``(7, 5)``, true where there is ink."""
+    """Return the bitmap of one of ``MARK_LETTERS``: ``(7, 5)``, true where there is ink."""
     return np.array([[cell == "#" for cell in row] for row in _ROWS[letter].split()])

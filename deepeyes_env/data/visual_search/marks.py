@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from deepeyes_env.data.visual_search.glyphs import GLYPH_HEIGHT, GLYPH_WIDTH, LETTERS, glyph
+from deepeyes_env.data.visual_search.glyphs import GLYPH_HEIGHT, GLYPH_WIDTH, MARK_LETTERS, glyph
 from deepeyes_env.data.visual_search.hiding import Pattern
 
 MarkKind: TypeAlias = Literal["texture", "letter", "dots"]
@@ -17,7 +17,7 @@ MarkKind: TypeAlias = Literal["texture", "letter", "dots"]
 TEXTURES = ("horizontal stripes", "vertical stripes", "diagonal stripes", "checks")
 COUNTS = ("1", "2", "3", "4", "5", "6")
 
-MARK_VALUES: dict[MarkKind, tuple[str, ...]] = {"texture": TEXTURES, "letter": LETTERS, "dots": COUNTS}
+MARK_VALUES: dict[MarkKind, tuple[str, ...]] = {"texture": TEXTURES, "letter": MARK_LETTERS, "dots": COUNTS}
 """What a mark of each kind can show."""
 
 LETTER_CELL, DOT = 0.4, 0.8

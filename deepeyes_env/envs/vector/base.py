@@ -113,7 +113,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
                 each (``None``: drawn by seed).
 
         Raises:
-            ValueError: An option is unknown or has the wrong length; the mask is empty.
+            UsageError: An option is unknown or has the wrong length; the mask is empty.
             TypeError: The mask is not a boolean array, or a sample is not a ``Sample``.
             IndexError: An index is outside the data set.
             gymnasium.error.ResetNeeded: A mask leaves out an environment that was never reset.
@@ -147,7 +147,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             and infos in Gymnasium's form: an array for each key, and a mask of who has it under ``"_" + key``.
 
         Raises:
-            ValueError: There is not one action for each environment.
+            UsageError: There is not one action for each environment.
             TypeError: An action is none of those that ``VisualToolboxEnv.step`` takes.
             gymnasium.error.ResetNeeded: There is an action for an episode that has ended, and no autoreset.
         """
@@ -206,7 +206,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             commands: ``Reset(seed, options)`` or ``Step(action)`` by id (index) of the environment.
 
         Raises:
-            ValueError: An environment has not come back from what it was sent before.
+            UsageError: An environment has not come back from what it was sent before.
         """
         busy = sorted(self.outstanding.intersection(commands))
         if busy:
@@ -347,7 +347,7 @@ def check_groups(num_envs: int, group_size: int) -> None:
     """Raise unless a number of environments can be divided into groups.
 
     Raises:
-        ValueError: ``num_envs`` is no positive multiple of ``group_size``.
+        UsageError: ``num_envs`` is no positive multiple of ``group_size``.
     """
     if group_size < 1 or num_envs < 1 or num_envs % group_size:
         raise UsageError(

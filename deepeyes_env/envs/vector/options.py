@@ -19,7 +19,7 @@ def masked(mask: Any, num_envs: int) -> list[int]:
 
     Raises:
         UsageTypeError: The mask is not a boolean array.
-        ValueError: It has the wrong shape, or names none.
+        UsageError: It has the wrong shape, or names none.
     """
     if mask is None:
         return list(range(num_envs))
@@ -39,7 +39,7 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
         num_samples: Number of samples in the data set.
 
     Raises:
-        ValueError: An option is unknown, or there is not one for each environment.
+        UsageError: An option is unknown, or there is not one for each environment.
         UsageTypeError: An index is no integer, or a sample no ``Sample``.
         IndexError: An index is outside the data set.
     """

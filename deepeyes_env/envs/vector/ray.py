@@ -62,7 +62,7 @@ class RayVectorEnv(BatchedVectorEnv):
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ValueError: ``num_envs`` is no positive multiple of ``group_size``; there is no actor, or more than groups.
+        UsageError: ``num_envs`` is no positive multiple of ``group_size``; there is no actor, or more than groups.
         TypeError: A keyword argument cannot be sent to the actors.
         Exception: Whatever the environments' configuration raises.
     """

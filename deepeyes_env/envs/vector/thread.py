@@ -29,7 +29,7 @@ class ThreadVectorEnv(BatchedVectorEnv):
         **env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
 
     Raises:
-        ValueError: ``num_envs`` is no positive multiple of ``group_size``, or there is no thread.
+        UsageError: ``num_envs`` is no positive multiple of ``group_size``, or there is no thread.
         Exception: Whatever the environments' configuration raises.
     """
 

@@ -29,7 +29,7 @@ class FixedSizeObservation(gym.ObservationWrapper[Image, Any, dict[str, Any]], g
         size: ``(height, width)`` of the observation in pixels, or one number for both.
 
     Raises:
-        ValueError: A side is less than 1 pixel.
+        UsageError: A side is less than 1 pixel.
     """
 
     def __init__(self, env: gym.Env[dict[str, Any], Any], size: int | tuple[int, int]) -> None:

@@ -43,7 +43,7 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         """Read the vector: which space, and which value of it.
 
         Raises:
-            ValueError: The vector has the wrong shape or holds NaN.
+            UsageError: The vector has the wrong shape or holds NaN.
         """
         vector = np.asarray(action, np.float32)
         if vector.shape != self.action_space.shape or np.isnan(vector).any():

@@ -17,7 +17,6 @@ from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import PixelBox, Size, from_native
 from deepeyes_env.tools.context import MAX_BOX_RATIO
-from deepeyes_env.tools.signature import is_box_schema
 
 ROTATIONS = (90, 180, 270)
 """Degrees clockwise among which the rotate action chooses."""
@@ -48,7 +47,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
 
     Raises:
         UsageTypeError: The environment inside is no ``VisualToolboxEnv``.
-        ValueError: ``max_options`` is less than 1.
+        UsageError: ``max_options`` is less than 1.
     """
 
     def __init__(self, env: gym.Env[dict[str, Any], Any], max_options: int = 4) -> None:
@@ -76,7 +75,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         """Turn ``(index of the kind, value)`` into a call or an answer.
 
         Raises:
-            ValueError: The index names no kind, a discrete value is out of range, or a zoom is not four finite numbers
+            UsageError: The index names no kind, a discrete value is out of range, or a zoom is not four finite numbers
                 (they are clipped to 0 and 1).
         """
         index, value = int(action[0]), action[1]
@@ -87,7 +86,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
             raise UsageError(f"action {action!r}: the value of {kind} must be 0 to {space.n - 1}")
         names = self._names_in(trajectory.toolbox)
         if kind == "answer":
-            return names.format_answer(option_letter(trajectory.sample.options, int(value)))
+            return names.format_answer(answer_letter(trajectory.sample.options, int(value)))
         tool, parameter = names.targets.get(kind) or self._own.targets[kind]
         return ToolCall(tool, {parameter: _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]})
 
@@ -112,17 +111,15 @@ class ToolNames:
     @classmethod
     def of(cls, toolbox: Toolbox) -> ToolNames:
         """Look a toolbox's tools over."""
-        targets: dict[str, tuple[str, str]] = {}
-        for tool in toolbox.make_tools().values():
-            for name, schema in tool.schema["function"]["parameters"].get("properties", {}).items():
-                if is_box_schema(schema):
-                    targets.setdefault("zoom", (tool.name, name))
-                elif name == "angle":
-                    targets.setdefault("rotate", (tool.name, name))
+        zoom = toolbox.box_parameter
+        functions = [schema["function"] for schema in toolbox.schemas]
+        turning = [each["name"] for each in functions if "angle" in each["parameters"].get("properties", {})]
+        targets: dict[str, tuple[str, str]] = {"zoom": zoom} if zoom else {}
+        targets |= {"rotate": (turning[0], "angle")} if turning else {}
         return cls(targets, toolbox.protocol.format_answer)
 
 
-def option_letter(options: tuple[str, ...], index: int) -> str:
+def answer_letter(options: tuple[str, ...], index: int) -> str:
     """Return the letter of an option, or ``NO_SUCH_OPTION``; any letter is one where no options are known."""
     lettered = letter_options(options or ("",) * (index + 1))
     return lettered[index][0] if index < len(lettered) else NO_SUCH_OPTION

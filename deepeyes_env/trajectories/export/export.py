@@ -15,6 +15,7 @@ from deepeyes_env.trajectories.export import vlmevalkit
 from deepeyes_env.trajectories.export.conversation import Conversation, conversation_of
 from deepeyes_env.trajectories.export.formats import FORMATS, AnyFormat, Format, Sheet
 from deepeyes_env.trajectories.export.selection import NOT_SCORED, Selection
+from deepeyes_env.trajectories.summary import written_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def export(
         rows: The same as its file has it, where a benchmark rewrites questions; ``vlmevalkit`` writes its columns.
 
     Raises:
-        ValueError: An argument does not fit; the message names it.
+        UsageError: An argument does not fit; the message names it.
         DataError: No episode is left to write; the message counts the reasons.
     """
     path, chosen = Path(path), FORMATS.get(format)
@@ -195,8 +196,8 @@ class _Kept:
 
     def _check_any(self) -> None:
         if not self.written:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in self.left_out.items())
             remedy = "; play with a rubric, or judge the run" if NOT_SCORED in self.left_out else ""
             raise DataError(
-                f"no episode is left to write ({reasons or 'the run has none'}); nothing was written{remedy}"
+                f"no episode is left to write ({written_counts(self.left_out, 'the run has none')}); nothing was "
+                f"written{remedy}"
             )

@@ -10,6 +10,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
 
 NOT_SCORED = "not scored"
+"""Why an episode is left out that nobody has judged, though its verdict is asked about, or its reward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Selection:
         tools: ``on``: played with a toolbox; ``off``: an ordinary question; ``None`` for both.
 
     Raises:
-        ValueError: ``tools`` is none of these.
+        UsageError: ``tools`` is none of these.
     """
 
     right: bool = False
@@ -40,16 +41,12 @@ class Selection:
             raise UsageError(f"min_reward={self.min_reward}: must be a number")
 
     def reason_to_skip(self, trajectory: Trajectory) -> str:
-        """Return why an episode is left out, in a few words; empty if it is kept.
-
-        Raises:
-            ValueError: The answer is asked about, and the rubric has no term for it.
-        """
+        """Return why an episode is left out, in a few words; empty if it is kept."""
         if self.tools and (self.tools == "on") != bool(trajectory.toolbox):
             return f"played with tools {'on' if trajectory.toolbox else 'off'}"
-        if (self.right or self.min_reward is not None) and not trajectory.reward_terms:
+        if (self.right and trajectory.correct is None) or (self.min_reward is not None and not trajectory.reward_terms):
             return NOT_SCORED
-        if self.right and not _verdict(trajectory):
+        if self.right and not trajectory.right:
             return "wrong answer"
         if self.min_reward is not None and trajectory.reward < self.min_reward:
             return f"reward below {self.min_reward:g}"
@@ -60,13 +57,3 @@ class Selection:
         if self.used_tools and not trajectory.used_tool:
             return "no image from a tool"
         return ""
-
-
-def _verdict(trajectory: Trajectory) -> bool:
-    verdict = trajectory.right
-    if verdict is None:
-        raise UsageError(
-            f"nobody has judged whether the answer of the episode of sample {trajectory.sample.id!r} is right; play "
-            "with a rubric, or do not select by it"
-        )
-    return verdict

@@ -20,7 +20,7 @@ from typing import Any
 from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
@@ -54,7 +54,7 @@ def write_sharegpt(conversations: Iterable[Conversation], path: Path) -> None:
 
     Raises:
         DataError: There is a ``dataset_info.json`` that is none.
-        ValueError: The name is that of another file's data set.
+        UsageError: The name is that of another file's data set.
         ImageError: An image cannot be read.
     """
     _entries_for(path)  # before the work is done
@@ -75,7 +75,7 @@ def _entries_for(path: Path) -> dict[str, Any]:
     if entry is not None:
         file = entry.get("file_name", "another source") if isinstance(entry, dict) else entry
         if file != path.name:
-            raise ValueError(
+            raise UsageError(
                 f"{beside}: the data set {path.stem!r} is that of {file!r}, not of {path.name!r}; export to a file of "
                 "another name"
             )

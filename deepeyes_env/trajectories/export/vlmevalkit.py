@@ -93,7 +93,7 @@ def prediction_of(
         row: The question as the benchmark's file has it; ``None`` where it is played as it is.
 
     Raises:
-        ValueError: The sample has options and ``original`` is missing, or is another question.
+        UsageError: The sample has options and ``original`` is missing, or is another question.
     """
     shown = trajectory.sample
     if original is None:
@@ -104,7 +104,7 @@ def prediction_of(
             )
         original = BenchmarkQuestion.of(shown)
     if original.question != shown.question or sorted(original.options) != sorted(shown.options):
-        raise ValueError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
+        raise UsageError(f"sample {shown.id!r} of the data set is not the question that was played; give that data set")
     row = row or original
     letters = _letters(row)
     others = dict(zip(letters, row.options, strict=False))
@@ -145,7 +145,7 @@ def write_vlmevalkit(predictions: Iterable[Prediction], path: Path) -> None:
     cannot hold become ``?`` and cells are cut at 32,767 characters (with a warning) in an ``.xlsx``.
 
     Raises:
-        ValueError: The suffix is another one.
+        UsageError: The suffix is another one.
         MissingExtraError: openpyxl is not installed, for ``.xlsx``.
     """
     rows = list(predictions)
@@ -165,7 +165,7 @@ def _cell(row: Prediction, column: str) -> str:
 
 def _is_xlsx(path: Path) -> bool:
     if path.suffix not in (".xlsx", ".tsv"):
-        raise ValueError(f"{path}: a result sheet is an .xlsx or a .tsv file")
+        raise UsageError(f"{path}: a result sheet is an .xlsx or a .tsv file")
     return path.suffix == ".xlsx"
 
 

@@ -6,7 +6,7 @@ import pytest
 from deepeyes_env import Sample
 from deepeyes_env.data import write_jsonl, write_tsv, write_vstar
 from deepeyes_env.data.benchmarks import Benchmark, benchmarks, open_benchmark, register_benchmark
-from deepeyes_env.data.benchmarks.records import find_image, read_json, read_parquet
+from deepeyes_env.data.benchmarks.records import find_image, read_json_records, read_parquet
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.judges import make_judge
 
@@ -147,7 +147,7 @@ def test_a_folder_of_splits_in_capitals(put_lines, put_image, tmp_path):
 def test_only_a_line_feed_ends_a_line(tmp_path, mark):
     path = tmp_path / "x.jsonl"
     path.write_bytes(f'{{"text": "a{mark}b"}}\r\n\n{{"text": "c"}}'.encode())
-    assert [(record.row, record.fields["text"]) for record in read_json(path)] == [(0, f"a{mark}b"), (2, "c")]
+    assert [(record.row, record.fields["text"]) for record in read_json_records(path)] == [(0, f"a{mark}b"), (2, "c")]
 
 
 def test_a_tsv_that_lacks_a_column_is_told_those_it_has(put_tsv):
@@ -188,23 +188,23 @@ def test_json_of_other_shapes_is_refused_or_one_record(tmp_path, value):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(value))
     if isinstance(value, dict):
-        assert [dict(record.fields) for record in read_json(path)] == [value]
+        assert [dict(record.fields) for record in read_json_records(path)] == [value]
     else:
         with pytest.raises(DataError, match="must hold an array of objects"):
-            read_json(path)
+            read_json_records(path)
 
 
 def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"bad.json: cannot be read"):
-        read_json(tmp_path / "bad.json")
+        read_json_records(tmp_path / "bad.json")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match=r"bad.parquet: cannot be read as parquet"):
         read_parquet(tmp_path / "bad.parquet", "image")
 
 
 def test_an_image_is_found_by_the_end_of_its_path(put_lines, put_image):
-    (record,) = read_json(put_lines("x.jsonl", {"image": "/far/away/a/b.jpg"}))
+    (record,) = read_json_records(put_lines("x.jsonl", {"image": "/far/away/a/b.jpg"}))
     right = put_image("images/a/b.jpg")
     put_image("images/b.jpg")
     assert find_image(record, "/far/away/a/b.jpg", (".", "images")).source == right

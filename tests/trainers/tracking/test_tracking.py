@@ -88,7 +88,7 @@ def test_every_axis_is_labelled_rates_go_from_0_to_1_and_every_mark_has_a_legend
     metrics = written(tmp_path / "metrics.jsonl")
     plot_curves(metrics, tmp_path / "curves.png")
     plot_bands({"a": [metrics, metrics], "b": [metrics]}, tmp_path / "bands.png")
-    for figure, panels in zip(figures, (curves.PANELS, curves.COMPARED), strict=True):
+    for figure, panels in zip(figures, (curves.PANELS, curves.compared()), strict=True):
         for axis in figure.axes:
             assert axis.get_title(loc="left")
             assert axis.get_ylabel()

@@ -46,11 +46,12 @@ def test_a_run_that_was_not_scored_cannot_be_selected_by_score(oracle, tmp_path)
     with pytest.raises(DataError, match=r"\(not scored 1\); nothing was written; play with a rubric, or judge the run"):
         export([unscored], tmp_path / "a.jsonl", "sharegpt", selection=Selection(right=True))
     no_verdict = replace(oracle[0], correct=None)
-    with pytest.raises(UsageError, match="nobody has judged whether the answer .* is right"):
-        Selection(right=True).reason_to_skip(no_verdict)
+    assert Selection(right=True).reason_to_skip(no_verdict) == "not scored"
     assert Selection(min_reward=1.0).reason_to_skip(no_verdict) == ""
     by_other_terms = replace(oracle[0], reward_terms={"format": oracle[0].reward_terms["format"]})
     assert Selection(right=True).reason_to_skip(by_other_terms) == ""
+    judged_only = replace(oracle[0], reward_terms={})
+    assert Selection(right=True).reason_to_skip(judged_only) == ""
 
 
 def test_with_tools_or_without(oracle):
