@@ -19,9 +19,11 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def masked_whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return values shifted and scaled to mean 0 and (unbiased) variance 1 over the mask, and 0 outside it.
 
-    A single value becomes 0.
+    A single value becomes 0, and so do equal ones, exactly: values are first counted from the lowest, which leaves
+    nothing of them to round.
     """
     count = mask.sum()
-    centred = torch.where(mask.bool(), values - masked_mean(values, mask), 0.0)
+    above = values - torch.where(mask.bool(), values, torch.inf).min()
+    centred = torch.where(mask.bool(), above - masked_mean(above, mask), 0.0)
     variance = (centred**2).sum() / (count - 1).clamp(min=1)
     return centred * torch.rsqrt(variance + 1e-8)

@@ -335,11 +335,11 @@ def finished_of(rollouts: Sequence[PlayedEpisode]) -> list[Trajectory]:
 
 
 def _rewards(rollouts: Sequence[PlayedEpisode]) -> dict[int, set[float]]:
-    """Return the different rewards in each group that has any."""
+    """Return the different rewards in each group that has any, in the ``float32`` of a batch."""
     rewards: dict[int, set[float]] = {}
     for each in rollouts:
         if each.finished is not None:
-            rewards.setdefault(each.spec.group, set()).add(each.finished.reward)
+            rewards.setdefault(each.spec.group, set()).add(float(np.float32(each.finished.reward)))
     return rewards
 
 

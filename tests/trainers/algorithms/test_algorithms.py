@@ -128,6 +128,32 @@ def test_a_reward_that_all_members_get_changes_nothing(name, totals, shift):
         assert torch.allclose(plain, moved, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "remax"])
+@given(st.floats(-5, 5, width=32), st.integers(2, 16))
+def test_groups_of_equal_reward_have_no_advantage(name, reward, size):
+    groups = [3] * size + [5] * 2
+    inputs = of_rewards([reward] * len(groups), groups, baselines=torch.full((len(groups),), reward))
+    advantages, _ = algorithms.get_advantage(name)(inputs)
+    assert not advantages.any()
+
+
+@given(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32), st.integers(2, 16))
+def test_whitened_equal_values_are_zero(reward, value, size):
+    mask = torch.ones(size, 3, dtype=torch.bool)
+    assert not masked_whiten(torch.full((size, 3), reward), mask).any()
+    inputs = of_rewards([reward] * size, [0] * size, values=torch.full((size, 1), value))
+    assert not algorithms.get_advantage("gae")(inputs)[0].any()
+
+
+@pytest.mark.parametrize(("reward", "verls"), [(0.8, -0.0562), (1.2, 0.1065), (0.2, -0.0147), (1.0, 0.0)])
+def test_verl_gives_equal_rewards_an_advantage_and_ours_does_not(reward, verls):
+    """Named difference: verl 0.9.1 divides the rounding of the mean by a deviation of nearly 0 (its PR 4597)."""
+    scores = torch.full((8,), reward)
+    of_verl = (scores - scores.mean()) / (scores.std() + 1e-6)
+    assert of_verl.tolist() == pytest.approx([verls] * 8, abs=1e-3)
+    assert not algorithms.get_advantage("grpo")(of_rewards([reward] * 8, [0] * 8))[0].any()
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 @given(st.permutations(range(8)))
 def test_the_order_of_episodes_does_not_matter(name, order):

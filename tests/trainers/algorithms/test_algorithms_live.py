@@ -47,6 +47,16 @@ def test_the_golden_values_are_made_by_this_script(verl):
     assert verl.rounded(verl.values(verl.inputs())) == stored
 
 
+def test_equal_rewards_are_the_difference_to_verl(verl):
+    x = verl.inputs()
+    x["rewards"] = torch.zeros(8, 5)
+    x["rewards"][:, 0], x["mask"], x["groups"] = 0.8, torch.ones(8, 5), torch.zeros(8, dtype=torch.int64)
+    theirs = torch.tensor(verl.values(x)["advantages"]["grpo"][0])
+    assert theirs.tolist() == [pytest.approx([-0.0562] * 5, abs=1e-3)] * 8  # if this is 0, verl has mended it
+    ours, _ = algorithms.get_advantage("grpo")(AdvantageInputs(x["rewards"], x["mask"].bool(), x["groups"]))
+    assert not ours.any()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_everything_is_verls(verl, seed):
     x = batch(verl, seed)

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from deepeyes_env import register_toolbox  # noqa: E402
+from deepeyes_env import Rubric, Term, register_rubric, register_toolbox  # noqa: E402
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.errors import UsageError  # noqa: E402
 from deepeyes_env.registry import load_plugins  # noqa: E402
@@ -38,6 +38,21 @@ def test_every_algorithm_takes_a_step(tmp_path, settings):
     after = trainer.policy.model.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert all(torch.isfinite(weight).all() for weight in after.values())
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "remax"])
+def test_a_constant_reward_changes_no_weight(tmp_path, advantage):
+    register_rubric("test_always_0.8", Rubric([Term("constant", lambda evidence: 0.8)]))
+    many = ("rollout.group_size=8", "steps=3", "optim.weight_decay=0.1", "evaluation.samples=0")
+    trainer = Trainer(config(tmp_path, "env.rubric=test_always_0.8", f"algorithm.advantage={advantage}", *many))
+    before = {name: weight.clone() for name, weight in trainer.policy.model.state_dict().items()}
+    try:
+        trainer.train()
+    finally:
+        trainer.close()
+    after = trainer.policy.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert trainer.learner.state()["optimizer_steps"] == 0
 
 
 @pytest.mark.parametrize("advantage", ["grpo", "reinforce_plus_plus", "gae"])
