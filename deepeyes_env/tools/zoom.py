@@ -8,6 +8,7 @@ from deepeyes_env.errors import ArgumentError
 from deepeyes_env.images import Image, ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size
 from deepeyes_env.images.ops import crop
+from deepeyes_env.tools.signature import Unread
 from deepeyes_env.tools.tool import Tool, ToolOutput
 
 
@@ -27,7 +28,7 @@ class ZoomTool(Tool):
         self.enlarge_to = enlarge_to
         self.name = name
 
-    def __call__(self, image: Image, bbox_2d: BBox, label: str | None = None) -> ToolOutput:
+    def __call__(self, image: Image, bbox_2d: BBox, label: Unread = "") -> ToolOutput:
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.
 
         Args:
@@ -65,7 +66,7 @@ class ZoomTool(Tool):
 class ImagePathZoomTool(ZoomTool):
     """Zoom as ``VisualToolbox-v1`` writes it: the box is called ``bbox``; an image path is named but never opened."""
 
-    def __call__(self, image: Image, bbox: BBox, image_path: str = "") -> ToolOutput:  # type: ignore[override]
+    def __call__(self, image: Image, bbox: BBox, image_path: Unread = "") -> ToolOutput:  # type: ignore[override]
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.
 
         Args:
