@@ -6,6 +6,9 @@ import json
 import math
 from typing import Any
 
+_CONTEXT = 20
+"""How many characters before and after a mistake are repeated."""
+
 
 def read_json(text: str) -> Any:
     """Parse JSON strictly: NaN and Infinity are refused, and so are numbers that would become infinite.
@@ -17,6 +20,21 @@ def read_json(text: str) -> Any:
         return _STRICT.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def why_not_json(error: ValueError, text: str) -> str:
+    """Say what keeps a text from being JSON, and where in it.
+
+    Args:
+        error: What ``read_json`` raised.
+        text: The text it was given.
+    """
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)[:200]
+    if error.pos >= len(text):
+        return f"{error.msg} at its end"
+    before, after = text[max(0, error.pos - _CONTEXT) : error.pos], text[error.pos : error.pos + _CONTEXT]
+    return f"{error.msg} at character {error.pos + 1}, between {before!r} and {after!r}"
 
 
 def _refuse_constant(name: str) -> Any:

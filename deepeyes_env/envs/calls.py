@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from deepeyes_env.core import ToolCall, ToolResult
 from deepeyes_env.errors import ArgumentError, ToolError
@@ -12,6 +13,9 @@ from deepeyes_env.images import ImageRef, shown_size
 from deepeyes_env.images.ops import fit
 from deepeyes_env.protocols import MalformedCall, ParsedCall, quote
 from deepeyes_env.tools import Tool, ToolContext
+
+NAMESPACE = "functions."
+"""Before a tool's name in the dialect of some models."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +28,12 @@ def run_call(call: ParsedCall, tools: Mapping[str, Tool], context: ToolContext) 
     """
     if isinstance(call, MalformedCall):
         return ToolResult(ToolCall("", {}), "malformed", call.error)
-    tool = tools.get(call.name)
+    tool = _named(call.name, tools)
     if tool is None:
         known = ", ".join(tools) or "none"
         return ToolResult(call, "unknown_tool", f"there is no tool named {quote(call.name)}; the tools are: {known}")
+    if tool.name != call.name:
+        call = replace(call, name=tool.name)
     start = time.perf_counter()
     try:
         output = tool.run(call.arguments, context)
@@ -41,6 +47,11 @@ def run_call(call: ParsedCall, tools: Mapping[str, Tool], context: ToolContext) 
         message = f"{call.name} failed: {type(error).__name__}: {str(error)[:200]}"
         return ToolResult(call, "failed", message, seconds=time.perf_counter() - start)
     return ToolResult(call, "ok", "", output.text, images, output.box, time.perf_counter() - start)
+
+
+def _named(name: str, tools: Mapping[str, Tool]) -> Tool | None:
+    """Find a tool by the name that a policy wrote; some models are trained to write ``functions.`` before it."""
+    return tools.get(name) or tools.get(name.strip().removeprefix(NAMESPACE).strip())
 
 
 def _shown(ref: ImageRef, context: ToolContext) -> ImageRef:

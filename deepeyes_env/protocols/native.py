@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
-from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
+from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
 from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
 from deepeyes_env.protocols.tags import THINK, TOOL_CALL, Tag
-from deepeyes_env.strict_json import read_json
+from deepeyes_env.strict_json import read_json, why_not_json
 
 RETURNED = "The tools returned:"
 """Opens the user message with images that cannot stand in tool messages."""
@@ -118,7 +118,8 @@ def _read_call(call: Any) -> ParsedCall:
         try:
             arguments = read_json(arguments)
         except ValueError as error:
-            return MalformedCall(f"the arguments of {quote(function['name'])} are not valid JSON ({str(error)[:200]})")
+            reason = neutral(why_not_json(error, arguments))
+            return MalformedCall(f"the arguments of {quote(function['name'])} are not valid JSON ({reason})")
     if not isinstance(arguments, Mapping):
         return MalformedCall(f"the arguments of {quote(function['name'])} must be a JSON object")
     return ToolCall(function["name"], arguments, id=str(call.get("id") or ""))
