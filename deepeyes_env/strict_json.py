@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
+
+MAX_DEPTH = 64
+"""How many levels of arrays and objects a call may have: all readers of a record can parse as many."""
+
+_MAX_INT_BITS = 14_000  # just under the 4,300 digits that Python agrees to parse
+_TOO_DEEP = f"nested too deeply: more than {MAX_DEPTH} levels"
 
 _CONTEXT = 20
 """How many characters before and after a mistake are repeated."""
@@ -14,12 +21,50 @@ def read_json(text: str) -> Any:
     """Parse JSON strictly: NaN and Infinity are refused, and so are numbers that would become infinite.
 
     Raises:
-        ValueError: The text is not JSON; also for nesting deeper than the interpreter's limit.
+        ValueError: The text is not JSON, or is nested more than ``MAX_DEPTH`` levels deep.
     """
     try:
-        return _STRICT.decode(text)
+        value = _STRICT.decode(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if not is_recordable(value):
+        raise ValueError(f"{_TOO_DEEP}, or a number of thousands of digits")
+    return value
+
+
+def as_json(value: Any) -> Any:
+    """Return a value of Python as it comes back from JSON, numpy's numbers and arrays as JSON has them.
+
+    Raises:
+        ValueError: JSON cannot hold it: it contains itself, a key is no text, a number too long, the nesting too deep.
+    """
+    try:
+        return read_json(json.dumps(value, default=plain))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(_TOO_DEEP if isinstance(error, RecursionError) else str(error)) from None
+
+
+def is_recordable(value: Any) -> bool:
+    """Whether a value of JSON can be written and is sure to be read again: nested ``MAX_DEPTH`` levels deep at most.
+
+    A level is an array or an object. Keys are text, and numbers are not longer than Python agrees to parse.
+    """
+    layer = [value] if isinstance(value, Mapping | list | tuple) else []
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for node in layer:
+            if isinstance(node, Mapping):
+                if not all(isinstance(key, str) for key in node):
+                    return False
+                below += node.values()
+            else:
+                below += node
+        if any(isinstance(each, int) and each.bit_length() > _MAX_INT_BITS for each in below):
+            return False
+        layer = [each for each in below if isinstance(each, Mapping | list | tuple)]
+        if not layer:
+            return True
+    return False
 
 
 def why_not_json(error: ValueError, text: str) -> str:

@@ -23,6 +23,8 @@ class ZoomTool(Tool):
         name: The name that the policy calls.
     """
 
+    runs_in_place = True
+
     def __init__(self, *, min_side: int = 1, enlarge_to: int = 1, name: str = "image_zoom_in_tool") -> None:
         self.min_side = min_side
         self.enlarge_to = enlarge_to
@@ -42,7 +44,7 @@ class ZoomTool(Tool):
     @property
     def returns_crops(self) -> bool:
         """Whether this is a zoom of the package: one derived from it may draw on the crop."""
-        return type(self) in (ZoomTool, ImagePathZoomTool)
+        return self.runs_in_place
 
     def cut(self, context: ToolContext, box: BBox) -> ToolOutput:
         """Apply the size rules to a native box and cut it out.
@@ -60,6 +62,8 @@ class ZoomTool(Tool):
 
 class ImagePathZoomTool(ZoomTool):
     """Zoom as ``VisualToolbox-v1`` writes it: the box is called ``bbox``; an image path is named but never opened."""
+
+    runs_in_place = True
 
     def __call__(self, context: ToolContext, bbox: BBox, image_path: Unread = "") -> ToolOutput:  # type: ignore[override]
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.

@@ -185,7 +185,7 @@ def test_stop_strings_among_further_fields_are_those_sent(stop):
     with FaultyServer(lambda request: "I would say <answer> B maybe") as server:
         agent = OpenAIAgent("tiny", server.url, extra={"stop": stop})
         run = agents.rollout("VisualToolbox-v2", agent, episodes=1, progress=False)
-    assert run.trajectories[0].turns[0].action == "I would say <answer> B maybe"
+    assert run.trajectories[0].turns[0].action == "I would say <answer> B maybe</answer>"
     assert server.requests[0].get("stop") == stop
 
 
