@@ -50,6 +50,7 @@ class Kernel(Tool):
 
 
 GATE = threading.Event()
+register_toolbox("KernelForTest-v0", tools=["image_zoom_in_tool", Kernel])
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,6 @@ def gate():
 
 
 def make(**kwargs):
-    register_toolbox("KernelForTest-v0", tools=["image_zoom_in_tool", Kernel])
     return gym.make("KernelForTest-v0", dataset=[SAMPLE], **{"tool_timeout": LIMIT} | kwargs)
 
 
