@@ -6,6 +6,7 @@ The numbered ones follow the original's toolboxes: what they read and how many c
 from deepeyes_env.protocols.native import (
     RETURNED,
     NativeProtocol,
+    portable,
     read_call,
     read_message,
     result_texts,
@@ -50,6 +51,7 @@ __all__ = [
     "TaggedProtocol",
     "get_protocol",
     "neutral",
+    "portable",
     "quote",
     "read_call",
     "read_message",

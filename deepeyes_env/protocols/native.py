@@ -120,6 +120,37 @@ def read_call(call: ToolCall, protocol: Protocol) -> tuple[str, ParsedMessage]:
     return _as_text(call, None, protocol), ParsedMessage(calls=(call,))
 
 
+def portable(action: Any) -> Any:
+    """Return an action as another process can be sent it: what JSON cannot hold in it becomes text that says why.
+
+    ``read_message`` and ``read_call`` find the same calls in it; those that could not be sent are malformed there too.
+    """
+    if isinstance(action, ToolCall):
+        try:
+            return replace(action, arguments=as_json(dict(action.arguments)))
+        except ValueError:
+            function = {"name": action.name, "arguments": dict(action.arguments)}
+            return {"tool_calls": [_portable_call({"id": action.id, "function": function})]}
+    if not isinstance(action, Mapping):
+        return action
+    thought, calls = action.get("reasoning_content"), action.get("tool_calls")
+    sent: dict[str, Any] = {"content": _content(action.get("content"))}
+    if isinstance(thought, str):
+        sent["reasoning_content"] = thought
+    if isinstance(calls, Sequence) and not isinstance(calls, str):
+        sent["tool_calls"] = [_portable_call(call) for call in calls]
+    return sent
+
+
+def _portable_call(call: Any) -> Any:
+    try:
+        return as_json(call)
+    except ValueError as error:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        name = function.get("name") if isinstance(function, Mapping) else None
+        return {"function": {"name": name, "arguments": f"({error})"}} if isinstance(name, str) else None
+
+
 def _read_call(call: Any) -> ParsedCall:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):

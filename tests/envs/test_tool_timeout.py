@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from deepeyes_env import Rubric, Sample, Term, Tool, ToolCall, register_toolbox, tool
+from deepeyes_env import Rubric, Sample, Term, Tool, ToolCall, VisualToolboxEnv, register_toolbox, tool
 from deepeyes_env.envs import Toolbox
 from deepeyes_env.envs.daemon_threads import DaemonThreads
 from deepeyes_env.envs.tool_runner import ToolRunner, hung_tools
@@ -133,8 +133,7 @@ def test_opening_and_closing_have_the_limit_too(caplog):
             if self.where == "close":
                 GATE.wait()
 
-    register_toolbox("HangsInForTest-v0", tools=[HangsIn])
-    env = gym.make("HangsInForTest-v0", dataset=[SAMPLE], tool_timeout=LIMIT)
+    env = VisualToolboxEnv(Toolbox("", (HangsIn,)), [SAMPLE], tool_timeout=LIMIT)
     HangsIn.where = "open"
     with pytest.raises(ToolTimeoutError, match="hangs_in did not return"):
         env.reset(seed=0)
