@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,18 +112,20 @@ def test_a_protocol_that_cannot_write_a_call_still_reads_it(tmp_path):
     assert checked(env, ToolCall("image_zoom_in_tool", {"bbox_2d": [1]}), tmp_path).status == "bad_arguments"
 
 
+def zero(evidence):
+    return 0.0
+
+
 def actions():
     return [NESTED, zoom_text([5, 5, 70, 60]), {"tool_calls": [{"function": {"name": "x", "arguments": CYCLE}}]}]
 
 
-class Lambda(float):
-    """A reward that cannot be pickled."""
+class Unpackable(Rubric):
+    """Adds to an episode what cannot be pickled, for one answer."""
 
-    def __reduce__(self):
-        raise RecursionError("so deep")
-
-
-UNPACKABLE = Rubric([Term("acc", lambda evidence: Lambda(1.0) if evidence.answer == "odd" else 0.0)])
+    def __call__(self, trajectory):
+        metadata = {"odd": lambda: 0} if trajectory.answer == "odd" else {}
+        return replace(super().__call__(trajectory), metadata=metadata)
 
 
 def played(env):
@@ -148,7 +151,7 @@ def test_in_threads():
 @pytest.mark.usefixtures("shared_ray")
 def test_in_actors():
     options = {"num_actors": 1, "actor_options": {"num_cpus": 0}}
-    env = RayVectorEnv("VisualToolbox-v2", 3, dataset=[SAMPLE], rubric=UNPACKABLE, **options)
+    env = RayVectorEnv("VisualToolbox-v2", 3, dataset=[SAMPLE], rubric=Unpackable([Term("acc", zero)]), **options)
     try:
         played(env)
         env.reset(seed=0)
