@@ -10,7 +10,10 @@ from typing import Any
 MAX_DEPTH = 64
 """How many levels of arrays and objects a call may have: all readers of a record can parse as many."""
 
-_MAX_INT_BITS = 14_000  # just under the 4,300 digits that Python agrees to parse
+_MAX_DIGITS = 4000  # Python agrees to parse 4,300
+_MAX_INT_BITS = 14_000  # a little more than that
+_SCALARS = frozenset({str, float, bool, type(None)})
+_CONTAINERS, _KEYED = (list, dict, tuple, Mapping), (dict, Mapping)
 _TOO_DEEP = f"nested too deeply: more than {MAX_DEPTH} levels"
 
 _CONTEXT = 20
@@ -27,7 +30,8 @@ def read_json(text: str) -> Any:
         value = _STRICT.decode(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if not is_recordable(value):
+    harmless = len(text) < _MAX_DIGITS and text.count("[") + text.count("{") <= MAX_DEPTH
+    if not harmless and not is_recordable(value):
         raise ValueError(f"{_TOO_DEEP}, or a number of thousands of digits")
     return value
 
@@ -49,22 +53,28 @@ def is_recordable(value: Any) -> bool:
 
     A level is an array or an object. Keys are text, and numbers are not longer than Python agrees to parse.
     """
-    layer = [value] if isinstance(value, Mapping | list | tuple) else []
-    for _ in range(MAX_DEPTH):
+    layer = [value]
+    for level in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for node in layer:
-            if isinstance(node, Mapping):
-                if not all(isinstance(key, str) for key in node):
+            kind = type(node)
+            if kind is int:
+                if node.bit_length() > _MAX_INT_BITS:
                     return False
-                below += node.values()
-            else:
-                below += node
-        if any(isinstance(each, int) and each.bit_length() > _MAX_INT_BITS for each in below):
-            return False
-        layer = [each for each in below if isinstance(each, Mapping | list | tuple)]
-        if not layer:
+            elif kind not in _SCALARS and isinstance(node, _CONTAINERS):
+                if level == MAX_DEPTH:
+                    return False
+                if not isinstance(node, _KEYED):
+                    below.extend(node)
+                    continue
+                for key in node:
+                    if not isinstance(key, str):
+                        return False
+                below.extend(node.values())
+        if not below:
             return True
-    return False
+        layer = below
+    return True
 
 
 def why_not_json(error: ValueError, text: str) -> str:

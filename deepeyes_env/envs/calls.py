@@ -17,7 +17,7 @@ from deepeyes_env.protocols import MalformedCall, ParsedCall, quote
 from deepeyes_env.spaces import MAX_SIDE
 from deepeyes_env.strict_json import is_recordable
 from deepeyes_env.tools import Tool, ToolContext
-from deepeyes_env.tools.tool import as_output
+from deepeyes_env.tools.tool import checked_output
 
 NAMESPACE = "functions."
 """Before a tool's name in the dialect of some models."""
@@ -66,8 +66,10 @@ def run_call(
     start = time.perf_counter()
     stop: StopReason = ""
     try:
-        output = as_output(runner.run(tool, tool.run, call.arguments, context), tool.name)
-        images = tuple(_shown(image, context) for image in output.images)
+        output = runner.run(tool, tool.run, call.arguments, context)
+        if not tool.runs_in_place:
+            output = checked_output(output, tool.name)
+        images = tuple(_shown(image, context, tool.runs_in_place) for image in output.images)
         text = _cut(output.text, max_text)
         return ToolResult(call, "ok", "", text, images, output.box, time.perf_counter() - start), ""
     except ArgumentError as refusal:
@@ -86,9 +88,9 @@ def _named(name: str, tools: Mapping[str, Tool]) -> Tool | None:
     return tools.get(name) or tools.get(name.strip().removeprefix(NAMESPACE).strip())
 
 
-def _shown(ref: ImageRef, context: ToolContext) -> ImageRef:
+def _shown(ref: ImageRef, context: ToolContext, trusted: bool) -> ImageRef:
     """Return an image as it is shown; a file or a recipe, which may change or draw anew, as the pixels it has now."""
-    pixels = as_rgb_array(ref.pixels())
+    pixels = ref.pixels() if trusted else as_rgb_array(ref.pixels())
     size = (pixels.shape[1], pixels.shape[0])
     shown = shown_size(size, context.budget)
     if max(shown) > MAX_SIDE:

@@ -88,8 +88,8 @@ class ToolRunner:
                 return function(*args)
             except (Exception, KeyboardInterrupt):
                 raise
-            except BaseException as error:
-                raise _exits(tool, error) from error
+            except BaseException as exit:
+                raise _exits(tool, exit) from exit
         self._threads = self._threads or DaemonThreads(1, "tools")
         future = self._threads.submit(function, *args)
         self._awaited = (future, tool, function)

@@ -80,7 +80,8 @@ class ToolSignature:
         config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
         self._model = pydantic.create_model(name, __config__=config, **fields)
         self._validate = self._model.__pydantic_validator__.validate_json
-        self._read = frozenset(fields).difference(self._unread)
+        self._names = frozenset(fields)
+        self._read = self._names.difference(self._unread)
         self.parameters = self._model.model_json_schema(schema_generator=_PlainSchema)
         self.parameters.pop("title", None)
 
@@ -120,9 +121,10 @@ class ToolSignature:
                 are not taken for numbers, and NaN and Infinity are not numbers. An argument that no parameter reads is
                 ignored, whatever it is, unless its name seems to be meant for a parameter that was not given.
         """
-        given = {name: value for name, value in arguments.items() if name in self._read}
-        unknown = [name for name in arguments if isinstance(name, str) and name not in self._model.model_fields]
-        if unknown:
+        given, unknown = arguments, []
+        if not self._read.issuperset(arguments):
+            given = {name: value for name, value in arguments.items() if name in self._read}
+            unknown = [name for name in arguments if isinstance(name, str) and name not in self._names]
             self._refuse_misspelt(unknown, given)
         try:
             checked = self._validate(to_json(given, fallback=_without_numpy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, overload
 
@@ -27,22 +27,11 @@ class ToolOutput:
         text: Text for the policy; may be empty.
         images: Images for the policy, at whatever size; the environment fits them to its view budget.
         box: The box that was really used, in native pixels of the first image, if not the one the policy wrote.
-
-    Raises:
-        TypeError: The text is no text, an image no image, or the box not four finite numbers with x1 < x2 and y1 < y2.
     """
 
     text: str = ""
     images: tuple[ImageRef, ...] = ()
     box: BBox | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise TypeError(f"ToolOutput: text is {type(self.text).__name__}, not str")
-        if not isinstance(self.images, tuple) or not all(isinstance(image, ImageRef) for image in self.images):
-            raise TypeError(f"ToolOutput: images is {self.images!r:.80}, not a tuple of ImageRef")
-        if self.box is not None:
-            object.__setattr__(self, "box", _checked_box(self.box))
 
 
 class Tool:
@@ -195,6 +184,20 @@ def as_output(returned: ToolReturn, name: str) -> ToolOutput:
     texts = [part for part in parts if isinstance(part, str)]
     images = tuple(_image(part, name) for part in parts if not isinstance(part, str))
     return ToolOutput(text="\n".join(texts), images=images)
+
+
+def checked_output(returned: Any, name: str) -> ToolOutput:
+    """Bring what a tool returned into one form, and see that it can be shown and recorded.
+
+    Raises:
+        TypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and y1 < y2.
+    """
+    output = as_output(returned, name)
+    if not isinstance(output.text, str):
+        raise TypeError(f"ToolOutput: text is {type(output.text).__name__}, not str")
+    if not isinstance(output.images, tuple) or not all(isinstance(image, ImageRef) for image in output.images):
+        raise TypeError(f"ToolOutput: images is {output.images!r:.80}, not a tuple of ImageRef")
+    return output if output.box is None else replace(output, box=_checked_box(output.box))
 
 
 def _checked_box(box: Any) -> BBox:

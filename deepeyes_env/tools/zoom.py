@@ -65,7 +65,7 @@ class ImagePathZoomTool(ZoomTool):
 
     runs_in_place = True
 
-    def __call__(self, context: ToolContext, bbox: BBox, image_path: Unread = "") -> ToolOutput:  # type: ignore[override]
+    def __call__(self, context: ToolContext, bbox: BBox, image_path: Unread = "") -> ToolOutput:
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.
 
         Args:
