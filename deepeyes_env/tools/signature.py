@@ -14,7 +14,7 @@ import pydantic
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_json
 
-from deepeyes_env.errors import ArgumentError
+from deepeyes_env.errors import ArgumentError, UsageTypeError
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.protocols.protocol import quote
@@ -60,14 +60,14 @@ class ToolSignature:
         parameters: JSON schema of the arguments that the policy writes.
 
     Raises:
-        TypeError: A parameter has no type hint, is variadic, or there is no docstring.
+        UsageTypeError: A parameter has no type hint, is variadic, or there is no docstring.
     """
 
     def __init__(self, function: Callable[..., Any], *, name: str) -> None:
         doc = docstring_parser.parse(inspect.getdoc(function) or "")
         self.description = " ".join(filter(None, (doc.short_description, doc.long_description))).replace("\n", " ")
         if not self.description:
-            raise TypeError(f"tool {name!r}: needs a docstring; it is what the policy reads")
+            raise UsageTypeError(f"tool {name!r}: needs a docstring; it is what the policy reads")
         self.name = name
         hints = get_type_hints(function, include_extras=True)
         described = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
@@ -94,9 +94,11 @@ class ToolSignature:
     ) -> None:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise TypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
+            raise UsageTypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
         if name not in hints:
-            raise TypeError(f"tool {self.name!r}: parameter {name!r} needs a type hint; the JSON schema comes from it")
+            raise UsageTypeError(
+                f"tool {self.name!r}: parameter {name!r} needs a type hint; the JSON schema comes from it"
+            )
         hint = hints[name]
         for injected, fill in _INJECTED.items():
             if hint == injected:
@@ -107,7 +109,7 @@ class ToolSignature:
             hint = _BOX_FIELD if hint == BBox else _BOX_FIELD | None
         if hint == Unread:
             if parameter.default is parameter.empty:
-                raise TypeError(f"tool {self.name!r}: parameter {name!r} is Unread and needs a default")
+                raise UsageTypeError(f"tool {self.name!r}: parameter {name!r} is Unread and needs a default")
             self._unread.append(name)
         default = ... if parameter.default is parameter.empty else parameter.default
         description = described.get(name)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, overload
 from PIL import Image as PILImage
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import Image, ImageLike, ImageRef
 from deepeyes_env.images.frames import BBox, is_finite_box
 from deepeyes_env.tools.context import ToolContext
@@ -150,7 +151,7 @@ def tool(function: Callable[..., ToolReturn] | None = None, /, *, name: str = ""
         name: The name that the policy calls; the function's own by default.
 
     Raises:
-        TypeError: A parameter has no type hint, or there is no docstring.
+        UsageTypeError: A parameter has no type hint, or there is no docstring.
 
     Example:
         >>> @tool
@@ -174,7 +175,7 @@ def as_output(returned: ToolReturn, name: str) -> ToolOutput:
     """Bring what a tool returned into one form.
 
     Raises:
-        TypeError: Something is neither text nor an image; nothing at all (``None``) is neither, too.
+        UsageTypeError: Something is neither text nor an image; nothing at all (``None``) is neither, too.
     """
     if isinstance(returned, ToolOutput):
         return returned
@@ -190,13 +191,13 @@ def checked_output(returned: Any, name: str) -> ToolOutput:
     """Bring what a tool returned into one form, and see that it can be shown and recorded.
 
     Raises:
-        TypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and y1 < y2.
+        UsageTypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and y1 < y2.
     """
     output = as_output(returned, name)
     if not isinstance(output.text, str):
-        raise TypeError(f"ToolOutput: text is {type(output.text).__name__}, not str")
+        raise UsageTypeError(f"ToolOutput: text is {type(output.text).__name__}, not str")
     if not isinstance(output.images, tuple) or not all(isinstance(image, ImageRef) for image in output.images):
-        raise TypeError(f"ToolOutput: images is {output.images!r:.80}, not a tuple of ImageRef")
+        raise UsageTypeError(f"ToolOutput: images is {output.images!r:.80}, not a tuple of ImageRef")
     return output if output.box is None else replace(output, box=_checked_box(output.box))
 
 
@@ -204,16 +205,16 @@ def _checked_box(box: Any) -> BBox:
     try:
         x1, y1, x2, y2 = (x if type(x) in (int, float) else float(x) for x in box)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"ToolOutput: box {box!r:.80} is not four numbers") from error
+        raise UsageTypeError(f"ToolOutput: box {box!r:.80} is not four numbers") from error
     if isinstance(box, str) or not is_finite_box((x1, y1, x2, y2)) or x1 >= x2 or y1 >= y2:
-        raise TypeError(f"ToolOutput: box {box!r:.80} is not four finite numbers with x1 < x2 and y1 < y2")
+        raise UsageTypeError(f"ToolOutput: box {box!r:.80} is not four finite numbers with x1 < x2 and y1 < y2")
     return (x1, y1, x2, y2)
 
 
 def _image(part: Any, name: str) -> ImageRef:
     if isinstance(part, ImageRef | PILImage.Image | bytes) or hasattr(part, "__array__"):
         return ImageRef.of(part)
-    raise TypeError(f"tool {name!r} returned {type(part).__name__}; return text, an image, or a list of them")
+    raise UsageTypeError(f"tool {name!r} returned {type(part).__name__}; return text, an image, or a list of them")
 
 
 __all__ = ["BBox", "FunctionTool", "Image", "Tool", "ToolContext", "ToolOutput", "ToolReturn", "as_output", "tool"]
