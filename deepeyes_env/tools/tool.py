@@ -191,7 +191,8 @@ def checked_output(returned: Any, name: str) -> ToolOutput:
     """Bring what a tool returned into one form, and see that it can be shown and recorded.
 
     Raises:
-        UsageTypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and y1 < y2.
+        UsageTypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and
+            y1 < y2.
     """
     output = as_output(returned, name)
     if not isinstance(output.text, str):
