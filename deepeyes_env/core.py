@@ -75,11 +75,14 @@ CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_argument
 tool itself raised. ``skipped``: the protocol runs fewer calls a message than the message held.
 """
 
-StopReason: TypeAlias = Literal["", "answer", "format_error", "max_turns", "image_budget", "token_budget", "error"]
+StopReason: TypeAlias = Literal[
+    "", "answer", "format_error", "max_turns", "image_budget", "token_budget", "tool_timeout", "error"
+]
 """Why an episode ended; empty while it goes on.
 
 ``answer`` and ``format_error`` (a message with neither a call nor an answer) terminate an episode; the others truncate
-it. ``error`` is set by vector environments when an environment itself failed.
+it. ``tool_timeout``: a tool did not return. ``error``: a tool tried to end the process; or the environment itself
+failed, which vector environments say.
 """
 
 

@@ -11,7 +11,9 @@
     │   └── UnexportableError   one episode has no place in a format
     ├── ImageError              an image cannot be read
     ├── ToolError               a tool refuses
-    │   └── ArgumentError       because of the arguments of the call
+    │   ├── ArgumentError       because of the arguments of the call
+    │   ├── ToolTimeoutError    it did not return in time
+    │   └── ToolExitError       it tried to end the process
     └── JudgeError              a judge could not be reached or understood
         ├── ScoringError          for some trajectories of a batch (``deepeyes_env.rewards.rubric`` raises it)
         └── UnreadableReplyError  a judging model's reply is no judgement
@@ -84,6 +86,14 @@ class ToolError(DeepEyesError, ValueError):
 
 class ArgumentError(ToolError):
     """Arguments that do not fit a tool; the message tells the policy what would."""
+
+
+class ToolTimeoutError(ToolError):
+    """A tool did not return in time: it was given up, and the episode with it."""
+
+
+class ToolExitError(ToolError):
+    """A tool tried to end the process, as ``sys.exit`` does: the episode is given up, and the process goes on."""
 
 
 class JudgeError(DeepEyesError, RuntimeError):

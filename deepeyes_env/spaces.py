@@ -17,6 +17,9 @@ from gymnasium.spaces import Space
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.codec import Image
 
+MAX_SIDE = 2**16
+"""The longest side of an image in an observation, in pixels."""
+
 _SAMPLE_ALPHABET = string.printable + "äßéñçøłжщЯאبहを日本語한국🙂🖼️∑√≤"
 
 
@@ -104,7 +107,7 @@ class RGBImage(Space[Image]):
         self,
         *,
         min_side: int = 1,
-        max_side: int = 2**16,
+        max_side: int = MAX_SIDE,
         sample_side: int = 64,
         seed: int | np.random.Generator | None = None,
     ) -> None:

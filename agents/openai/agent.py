@@ -138,7 +138,7 @@ class OpenAIAgent:
             choice = await self._ask_the_other_way(episode, refusal)
         toolbox = toolbox_of(episode)
         try:
-            return read_reply(choice, toolbox.protocol, self._stops(toolbox.protocol), native=toolbox.protocol.native)
+            return read_reply(choice, toolbox.protocol, native=toolbox.protocol.native)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             raise AgentError(f"the server answered with something else than a chat completion: {error}") from error
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.core import PolicyTokens
 from deepeyes_env.protocols import THINK, Protocol
 
+_MATCHED = ("stop_reason", "matched_stop")
+"""Where vLLM and SGLang name the stop string that ended a message; a token id or null if it was none."""
 
-def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str], *, native: bool) -> Reply:
+
+def read_reply(choice: Mapping[str, Any], protocol: Protocol, *, native: bool) -> Reply:
     """Read a choice of a chat completion.
 
     Args:
         choice: The choice, as JSON.
         protocol: The protocol of the environment.
-        stops: The stop strings that were sent.
         native: Whether tool calls travel beside the text.
     """
     message = choice["message"]
@@ -30,29 +32,24 @@ def read_reply(choice: Mapping[str, Any], protocol: Protocol, stops: Collection[
     if calls:  # some servers take calls out of the text whether or not tools were sent
         beside["tool_calls"] = calls
     elif not native:
-        content = with_stop(content, choice, protocol, stops)
+        content = with_stop(content, choice, protocol)
     return Reply({"role": "assistant", "content": content, **beside} if native or beside else content, tokens)
 
 
-def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol, stops: Collection[str]) -> str:
-    """Put back the stop string that ended a message: servers cut it off, but it belongs to the call or the answer.
+def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol) -> str:
+    """Put back the closing mark that a finished message lacks, by the same rule for every server.
 
-    vLLM says which one it was. Elsewhere it was the closing mark of what the text left open last, unless that is a mere
-    mention: nothing follows it, or another call or answer does.
+    Servers cut off the stop string that ended a message, though it belongs to the call or the answer. vLLM and SGLang
+    say which one it was, others do not; and a model may end its turn instead of writing the mark. So what a finished
+    message left open last is closed, however it ended. One that was cut off by a limit is left as it is.
     """
     if choice.get("finish_reason") != "stop":
         return text
-    if "stop_reason" in choice:
-        mark = choice["stop_reason"]
-        return text + mark if isinstance(mark, str) and not text.endswith(mark) else text
-    marks = [(opening, closing) for opening, closing in protocol.ending_tags if closing in stops]
-    begun = [(text.rfind(opening), opening, closing) for opening, closing in marks if opening in text]
-    if not begun:
-        return text
-    start, opening, closing = max(begun)
-    rest = text[start + len(opening) :]
-    ended = not rest.strip() or any(other in rest for _, other in marks)
-    return text if ended else text + closing
+    for field in _MATCHED:
+        mark = choice.get(field)
+        if isinstance(mark, str) and not text.endswith(mark):
+            return text + mark
+    return protocol.closed(text)
 
 
 def read_tokens(choice: Mapping[str, Any]) -> PolicyTokens | None:

@@ -5,46 +5,101 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
-from deepeyes_env.core import ToolCall, ToolResult
-from deepeyes_env.errors import ArgumentError, ToolError
+from deepeyes_env.core import StopReason, ToolCall, ToolResult
+from deepeyes_env.envs.tool_runner import ToolRunner
+from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError
 from deepeyes_env.images import ImageRef, shown_size
+from deepeyes_env.images.codec import as_rgb_array
 from deepeyes_env.images.ops import fit
 from deepeyes_env.protocols import MalformedCall, ParsedCall, quote
+from deepeyes_env.spaces import MAX_SIDE
+from deepeyes_env.strict_json import is_recordable
 from deepeyes_env.tools import Tool, ToolContext
+from deepeyes_env.tools.tool import checked_output
+
+NAMESPACE = "functions."
+"""Before a tool's name in the dialect of some models."""
+
+MAX_TEXT = 2**22
+"""How many characters the texts of all tools may have that one message calls; an observation has room for more."""
+
+MAX_ERROR = 1000
+"""How many characters an error may have."""
+
+_STOPS: dict[type[ToolError], StopReason] = {ToolTimeoutError: "tool_timeout", ToolExitError: "error"}
 
 logger = logging.getLogger(__name__)
 
 
-def run_call(call: ParsedCall, tools: Mapping[str, Tool], context: ToolContext) -> ToolResult:
-    """Run one call; the images of its result are fitted to the view budget.
+def run_call(
+    call: ParsedCall, tools: Mapping[str, Tool], context: ToolContext, runner: ToolRunner, max_text: int = MAX_TEXT
+) -> tuple[ToolResult, StopReason]:
+    """Run one call; the images of its result are fitted to the view budget, its text is cut.
 
     Never raises: a call that cannot be read or run, and a tool that breaks, give a result that says so. A tool that
     breaks is logged with its traceback.
+
+    Args:
+        call: The call.
+        tools: Tools by name.
+        context: The images of the episode.
+        runner: Runs the tool.
+        max_text: How many characters the tool's text may have.
+
+    Returns:
+        The result, and why the episode cannot go on; empty if it can.
     """
     if isinstance(call, MalformedCall):
-        return ToolResult(ToolCall("", {}), "malformed", call.error)
-    tool = tools.get(call.name)
+        return ToolResult(ToolCall("", {}), "malformed", call.error), ""
+    if not is_recordable(call.arguments):  # A protocol of the user's own has let it pass.
+        error = f"the arguments of {quote(call.name)} are nested too deeply, or hold what JSON cannot"
+        return ToolResult(ToolCall("", {}), "malformed", error), ""
+    tool = _named(call.name, tools)
     if tool is None:
         known = ", ".join(tools) or "none"
-        return ToolResult(call, "unknown_tool", f"there is no tool named {quote(call.name)}; the tools are: {known}")
+        error = f"there is no tool named {quote(call.name)}; the tools are: {known}"
+        return ToolResult(call, "unknown_tool", error), ""
+    if tool.name != call.name:
+        call = replace(call, name=tool.name)
     start = time.perf_counter()
+    stop: StopReason = ""
     try:
-        output = tool.run(call.arguments, context)
-        images = tuple(_shown(image, context) for image in output.images)
-    except ArgumentError as error:
-        return ToolResult(call, "bad_arguments", str(error), seconds=time.perf_counter() - start)
-    except ToolError as error:
-        return ToolResult(call, "failed", str(error), seconds=time.perf_counter() - start)
-    except Exception as error:
+        output = runner.run(tool, tool.run, call.arguments, context)
+        if not tool.runs_in_place:
+            output = checked_output(output, tool.name)
+        images = tuple(_shown(image, context, tool.runs_in_place) for image in output.images)
+        text = _cut(output.text, max_text)
+        return ToolResult(call, "ok", "", text, images, output.box, time.perf_counter() - start), ""
+    except ArgumentError as refusal:
+        return ToolResult(call, "bad_arguments", _cut(str(refusal)), seconds=time.perf_counter() - start), ""
+    except ToolError as refusal:
+        message = str(refusal)
+        stop = _STOPS.get(type(refusal), "")
+    except Exception as failure:
         logger.exception("tool %s failed on image %s", call.name, context.refs[0].name)
-        message = f"{call.name} failed: {type(error).__name__}: {str(error)[:200]}"
-        return ToolResult(call, "failed", message, seconds=time.perf_counter() - start)
-    return ToolResult(call, "ok", "", output.text, images, output.box, time.perf_counter() - start)
+        message = f"{call.name} failed: {type(failure).__name__}: {str(failure)[:200]}"
+    return ToolResult(call, "failed", _cut(message), seconds=time.perf_counter() - start), stop
 
 
-def _shown(ref: ImageRef, context: ToolContext) -> ImageRef:
-    pixels = ref.pixels()
+def _named(name: str, tools: Mapping[str, Tool]) -> Tool | None:
+    """Find a tool by the name that a policy wrote; some models are trained to write ``functions.`` before it."""
+    return tools.get(name) or tools.get(name.strip().removeprefix(NAMESPACE).strip())
+
+
+def _shown(ref: ImageRef, context: ToolContext, trusted: bool) -> ImageRef:
+    """Return an image as it is shown; a file or a recipe, which may change or draw anew, as the pixels it has now."""
+    pixels = ref.pixels() if trusted else as_rgb_array(ref.pixels())
     size = (pixels.shape[1], pixels.shape[0])
     shown = shown_size(size, context.budget)
-    return ref if shown == size else ImageRef(fit(pixels, shown, context.mode))
+    if max(shown) > MAX_SIDE:
+        raise ValueError(f"an image of {size[0]} x {size[1]} pixels is too large; the longest side is {MAX_SIDE}")
+    if shown != size:
+        return ImageRef(fit(pixels, shown, context.mode))
+    return ref if ref.source is pixels or isinstance(ref.source, bytes) else ImageRef(pixels)
+
+
+def _cut(text: str, most: int = MAX_ERROR) -> str:
+    """Return at most so many characters of a text, and say how many there were."""
+    return text if len(text) <= most else f"{text[:most]}... (cut: {len(text)} characters)"

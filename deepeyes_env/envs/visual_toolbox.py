@@ -11,10 +11,11 @@ import gymnasium as gym
 from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
-from deepeyes_env.envs.calls import run_call
+from deepeyes_env.envs.calls import MAX_TEXT, run_call
 from deepeyes_env.envs.limits import Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
+from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images import ImageRef, ViewBudget
@@ -22,7 +23,7 @@ from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
-from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_message
+from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_call, read_message
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -61,6 +62,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         count_tokens: Counts the tokens of a text; an estimate by default.
         resize: ``"exact"`` equals Pillow's bicubic; ``"fast"`` needs torch and is within 2 grey levels.
         store: Where images are decoded and shared; by default one store for the process.
+        tool_timeout: Seconds that a tool may take for a call. One that has not returned by then is given up, and its
+            episode is truncated. ``None``: no limit, and all tools run in the calling thread. Zoom and rotate always
+            do; other tools run in a thread of their environment's own.
         render_mode: ``"rgb_array"``, ``"ansi"`` or ``None``.
 
     Raises:
@@ -84,6 +88,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         count_tokens: Callable[[str], int] = approximate_tokens,
         resize: FitMode = "exact",
         store: ImageStore | None = None,
+        tool_timeout: float | None = DEFAULT_TIMEOUT,
         render_mode: str | None = None,
     ) -> None:
         check_frame_name(frame)
@@ -100,6 +105,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self.limits = Limits(
             max_turns, max_images, max_tokens, count_tokens, **({"factor": self.view.factor} if self.view else {})
         )
+        self._runner = ToolRunner(tool_timeout)
         self.store = store if store is not None else shared_store()
         self.render_mode = render_mode
         self.action_space = UnicodeText()
@@ -177,8 +183,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
         results, images, stop = self._run_all(parsed.calls, self._context)
-        reply = Message(self._bound.protocol.reply(results, parsed.skipped), images)
-        turn = Turn(text, results=results, skipped=parsed.skipped, observation=reply)
+        skipped = parsed.skipped + len(parsed.calls) - len(results)
+        reply = Message(self._bound.protocol.reply(results, skipped), images)
+        turn = Turn(text, results=results, skipped=skipped, observation=reply)
         self._turns.append(turn)
         stop = stop or self.limits.reached(self._opening, self._turns)
         if stop:
@@ -242,7 +249,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         return render.ansi(self.trajectory) if self.render_mode == "ansi" else render.rgb_array(self.trajectory)
 
     def close(self) -> None:
-        """Close the tools."""
+        """Close the tools; one that hangs is not waited for."""
+        self._runner.give_up()
         self._close_tools()
         super().close()
 
@@ -263,7 +271,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             mode=self.resize,
         )
         for tool in bound.tools.values():
-            tool.open(sample)
+            self._runner.open(tool, sample)
         self._images_shown = len(views)
         self._opening = Trajectory(
             sample=sample,
@@ -305,8 +313,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _close_tools(self) -> None:
         if self._context is not None:
             self._context = None
-            for tool in self._bound.tools.values():
-                tool.close()
+            reusable = [self._runner.close(tool) for tool in self._bound.tools.values()]
+            if not all(reusable):
+                del self._bound_toolboxes[self._bound.toolbox.name]  # the next episode gets other tools
 
     # --- reading and running -------------------------------------------------------------------------------------
 
@@ -315,7 +324,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if isinstance(action, str):
             return action, protocol.parse(action)
         if isinstance(action, ToolCall):
-            return protocol.format_call(action), ParsedMessage(calls=(action,))
+            return read_call(action, protocol)
         if isinstance(action, Mapping):
             return read_message(action, protocol)
         raise UsageTypeError(
@@ -330,13 +339,16 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         images: list[ImageRef] = []
         stop: StopReason = ""
         for call in calls:
-            result = run_call(call, self._bound.tools, context)
+            result, broken = run_call(call, self._bound.tools, context, self._runner, MAX_TEXT // len(calls))
             if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
                 stop = "image_budget"
                 error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
                 result = replace(result, status="skipped", error=error, text="", images=())
             results.append(result)
             images += result.images
+            if broken:
+                stop = broken
+                break
         self._images_shown += len(images)
         return tuple(results), tuple(images), stop
 

@@ -3,7 +3,15 @@
 The numbered ones follow the original's toolboxes: what they read and how many calls of a message they run.
 """
 
-from deepeyes_env.protocols.native import RETURNED, NativeProtocol, read_message, result_texts, without_images
+from deepeyes_env.protocols.native import (
+    RETURNED,
+    NativeProtocol,
+    portable,
+    read_call,
+    read_message,
+    result_texts,
+    without_images,
+)
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
 from deepeyes_env.protocols.registry import (
@@ -43,7 +51,9 @@ __all__ = [
     "TaggedProtocol",
     "get_protocol",
     "neutral",
+    "portable",
     "quote",
+    "read_call",
     "read_message",
     "register_protocol",
     "result_texts",

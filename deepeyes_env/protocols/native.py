@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
-from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, quote
+from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
 from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
 from deepeyes_env.protocols.tags import THINK, TOOL_CALL, Tag
-from deepeyes_env.strict_json import read_json
+from deepeyes_env.strict_json import as_json, read_json, why_not_json
 
 RETURNED = "The tools returned:"
 """Opens the user message with images that cannot stand in tool messages."""
@@ -105,26 +106,82 @@ def _content(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "\n".join(text if isinstance(text, str) else "" for text in texts)
     return ""
+
+
+def read_call(call: ToolCall, protocol: Protocol) -> tuple[str, ParsedMessage]:
+    """Read a call that was not written down yet; returns what ``read_message`` does."""
+    try:
+        call = replace(call, arguments=as_json(dict(call.arguments)))
+    except ValueError as error:
+        return _hermes(None), ParsedMessage(calls=(_malformed(call.name, str(error)),))
+    return _as_text(call, None, protocol), ParsedMessage(calls=(call,))
+
+
+def portable(action: Any) -> Any:
+    """Return an action as another process can be sent it: what JSON cannot hold in it becomes text that says why.
+
+    ``read_message`` and ``read_call`` find the same calls in it; those that could not be sent are malformed there too.
+    """
+    if isinstance(action, ToolCall):
+        try:
+            return replace(action, arguments=as_json(dict(action.arguments)))
+        except ValueError:
+            function = {"name": action.name, "arguments": dict(action.arguments)}
+            return {"tool_calls": [_portable_call({"id": action.id, "function": function})]}
+    if not isinstance(action, Mapping):
+        return action
+    thought, calls = action.get("reasoning_content"), action.get("tool_calls")
+    sent: dict[str, Any] = {"content": _content(action.get("content"))}
+    if isinstance(thought, str):
+        sent["reasoning_content"] = thought
+    if isinstance(calls, Sequence) and not isinstance(calls, str):
+        sent["tool_calls"] = [_portable_call(call) for call in calls]
+    return sent
+
+
+def _portable_call(call: Any) -> Any:
+    try:
+        return as_json(call)
+    except ValueError as error:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        name = function.get("name") if isinstance(function, Mapping) else None
+        return {"function": {"name": name, "arguments": f"({error})"}} if isinstance(name, str) else None
 
 
 def _read_call(call: Any) -> ParsedCall:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         return MalformedCall("the tool call has no function name")
-    arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = read_json(arguments)
-        except ValueError as error:
-            return MalformedCall(f"the arguments of {quote(function['name'])} are not valid JSON ({str(error)[:200]})")
+    name, written = function["name"], function.get("arguments")
+    try:
+        arguments = read_json(written) if isinstance(written, str) and written else as_json(written) or {}
+    except ValueError as error:
+        return _malformed(name, why_not_json(error, written if isinstance(written, str) else ""))
     if not isinstance(arguments, Mapping):
-        return MalformedCall(f"the arguments of {quote(function['name'])} must be a JSON object")
-    return ToolCall(function["name"], arguments, id=str(call.get("id") or ""))
+        return MalformedCall(f"the arguments of {quote(name)} must be a JSON object")
+    call_id = call.get("id")
+    return ToolCall(name, arguments, id=call_id if isinstance(call_id, str) else "")
+
+
+def _malformed(name: str, reason: str) -> MalformedCall:
+    return MalformedCall(f"the arguments of {quote(name)} are not valid JSON ({neutral(reason[:200])})")
 
 
 def _as_text(call: ParsedCall, raw: Any, protocol: Protocol) -> str:
+    """Write a call as text in a protocol, in tool call tags where the protocol cannot write it."""
     if isinstance(call, ToolCall):
-        return protocol.format_call(call)
-    return TOOL_CALL.around(f"\n{json.dumps(raw, default=str)}\n")
+        try:
+            return protocol.format_call(call)
+        except Exception:  # A user's protocol may know one tool only; what is called is the policy's choice.
+            raw = {"name": call.name, "arguments": call.arguments}
+    try:
+        return _hermes(as_json(raw))
+    except ValueError:
+        return _hermes(None)
+
+
+def _hermes(call: Any) -> str:
+    return TOOL_CALL.around(f"\n{json.dumps(call)}\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepeyes_env.protocols.protocol import ParsedMessage
 from deepeyes_env.protocols.tagged import TaggedProtocol, tagged_answer
-from deepeyes_env.protocols.tags import Tag
+from deepeyes_env.protocols.tags import ANSWER, Tag
 
 
 class PlainProtocol(TaggedProtocol):
@@ -16,6 +16,11 @@ class PlainProtocol(TaggedProtocol):
     def parse(self, message: str) -> ParsedMessage:
         """Take the last ``<answer>``, or else the whole message, as the answer."""
         return ParsedMessage(answer=tagged_answer(message) or message.strip() or None)
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of the answer."""
+        return (ANSWER,)
 
     @property
     def ending_tags(self) -> tuple[Tag, ...]:

@@ -112,6 +112,25 @@ class Protocol(ABC):
         return tuple(tag.closing for tag in self.ending_tags)
 
     @property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of a call and of the answer, whether or not they end a message; ``ending_tags`` by default."""
+        return self.ending_tags
+
+    def closed(self, message: str) -> str:
+        """Return a message of which the writer said no more with the closing mark that it lacks.
+
+        The mark is that of what the message left open last, unless that is a mere mention: nothing follows it, or
+        another call or answer does.
+        """
+        begun = [(message.rfind(tag.opening), tag) for tag in self.tags if tag.opening in message]
+        if not begun:
+            return message
+        start, tag = max(begun)
+        rest = message[start + len(tag.opening) :]
+        ended = not rest.strip() or any(other.closing in rest for other in self.tags)
+        return message if ended else message + tag.closing
+
+    @property
     def has_native_form(self) -> bool:
         """Whether its prompt and calls can be rewritten as native ones, by ``split_calls``; false by default."""
         return False

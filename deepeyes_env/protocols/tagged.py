@@ -11,7 +11,7 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
 from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag
-from deepeyes_env.strict_json import plain, read_json
+from deepeyes_env.strict_json import plain, read_json, why_not_json
 
 Style = Literal["named", "flat"]
 """``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
@@ -61,7 +61,7 @@ class TaggedProtocol(Protocol):
         try:
             value = read_json(written)
         except ValueError as error:
-            reason = getattr(error, "msg", None) or str(error)[:200]
+            reason = neutral(why_not_json(error, written))
             return MalformedCall(f"the tool call is not valid JSON ({reason}): {quote(written)}; {self._usage()}")
         if self.style == "flat" and isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -95,6 +95,11 @@ class TaggedProtocol(Protocol):
         return THINK.around(thought) + written
 
     @property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of a call and of the answer."""
+        return (Tag(self.opening, self.closing), ANSWER)
+
+    @property
     def ending_tags(self) -> tuple[Tag, ...]:
         """The tags of a call and of the answer.
 
@@ -102,7 +107,7 @@ class TaggedProtocol(Protocol):
         opening one, as with fenced blocks, would end a message before its call.
         """
         first_call_ends = self.max_calls == 1 and self.closing not in self.opening
-        return (Tag(self.opening, self.closing), ANSWER) if first_call_ends else (ANSWER,)
+        return self.tags if first_call_ends else (ANSWER,)
 
     @property
     def has_native_form(self) -> bool:

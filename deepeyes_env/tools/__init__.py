@@ -3,6 +3,7 @@
 from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.registry import TOOLS, ToolLike, get_tool, register_tool
 from deepeyes_env.tools.rotate import RotateTool
+from deepeyes_env.tools.signature import Unread
 from deepeyes_env.tools.tool import FunctionTool, Tool, ToolOutput, tool
 from deepeyes_env.tools.toolbase import ToolBaseTool
 from deepeyes_env.tools.zoom import ZoomTool
@@ -16,6 +17,7 @@ __all__ = [
     "ToolContext",
     "ToolLike",
     "ToolOutput",
+    "Unread",
     "ZoomTool",
     "get_tool",
     "register_tool",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from deepeyes_env.images.frames import (
     Size,
     clamp,
     frame_size,
+    from_native,
     is_finite_box,
     to_native,
     to_pixels,
@@ -24,6 +26,14 @@ from deepeyes_env.images.store import ImageStore
 
 MAX_BOX_RATIO = 100
 """The long side of a box may be at most this many times its short side (the original's rule)."""
+
+_UNITS: dict[Frame, str] = {
+    "native": "pixels",
+    "view": "pixels",
+    "norm1000": "in thousandths of its sides",
+    "unit": "in fractions of its sides",
+}
+_COUNTED: dict[Frame, str] = {"native": "pixels", "view": "pixels", "norm1000": "thousandths of them"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +84,16 @@ class ToolContext:
             ``(x1, y1, x2, y2)``, inside the image and at least one pixel in size.
 
         Raises:
-            ArgumentError: The box is not finite, is empty or inverted after clamping, or its sides differ by a factor
-                of more than 100 (all in the policy's own units).
+            ArgumentError: The box is not finite, is empty or inverted after clamping, its sides differ by a factor of
+                more than 100, or it is written in fractions where the frame has other units. All of it is told in the
+                policy's own units, with the size of the image.
         """
         x1, y1, x2, y2 = box
         written: BBox = (x1, y1, x2, y2)
         if not is_finite_box(written):
             raise self._refused(name, box, "every coordinate must be a finite number")
+        if self._in_fractions(written):
+            raise self._refused(name, box, self._meant(written))
         left, top, right, bottom = clamp(
             to_native(written, self.frame, self.native_size, self.view_size), self.native_size
         )
@@ -97,12 +110,56 @@ class ToolContext:
             raise self._refused(name, box, f"the long side is more than {MAX_BOX_RATIO} times the short side")
         return _at_least_one_pixel(to_pixels((left, top, right, bottom)), self.native_size)
 
-    def _refused(self, name: str, box: Sequence[Any], reason: str) -> ArgumentError:
+    @property
+    def extent(self) -> str:
+        """How large the image is in the policy's frame, in words."""
         width, height = frame_size(self.frame, self.native_size, self.view_size)
+        return f"the image is {width:g} x {height:g} {_UNITS[self.frame]}"
+
+    def check_sides(self, box: PixelBox, shortest: int) -> None:
+        """Refuse a box that is too small.
+
+        Args:
+            box: The box, in native pixels.
+            shortest: How long both of its sides must be at least, in native pixels.
+
+        Raises:
+            ArgumentError: It is smaller; told in the policy's units.
+        """
+        x1, y1, x2, y2 = box
+        if min(x2 - x1, y2 - y1) >= shortest:
+            return
+        *_, width, height = from_native((0, 0, x2 - x1, y2 - y1), self.frame, self.native_size, self.view_size)
+        *_, least_width, least_height = from_native(
+            (0, 0, shortest, shortest), self.frame, self.native_size, self.view_size
+        )
+        raise ArgumentError(
+            f"the box is {width:.4g} wide and {height:.4g} high, which is too small; it must be at least "
+            f"{self._rounded_up(least_width)} wide and {self._rounded_up(least_height)} high; {self.extent}"
+        )
+
+    def _rounded_up(self, length: float) -> str:
+        return f"{math.ceil(length * 1000) / 1000:g}" if self.frame == "unit" else str(math.ceil(length))
+
+    def _in_fractions(self, box: BBox) -> bool:
+        """Whether a box can only be meant in fractions of the sides: it is not even a pixel wide."""
+        x1, y1, x2, y2 = box
+        if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
+            return False
+        return min(frame_size(self.frame, self.native_size, self.view_size)) > 2
+
+    def _meant(self, box: BBox) -> str:
+        width, height = frame_size(self.frame, self.native_size, self.view_size)
+        x1, y1, x2, y2 = (round(x * side) for x, side in zip(box, (width, height) * 2, strict=True))
+        return (
+            f"these seem to be fractions of the sides of the image, and coordinates are {_COUNTED[self.frame]}; "
+            f"you probably mean [{x1}, {y1}, {x2}, {y2}]"
+        )
+
+    def _refused(self, name: str, box: Sequence[Any], reason: str) -> ArgumentError:
         numbers = ", ".join(f"{x:.6g}" if isinstance(x, float) else str(x)[:20] for x in box)
         return ArgumentError(
-            f"{name} [{numbers}]: {reason}; write [x1, y1, x2, y2] with x1 < x2 and y1 < y2; "
-            f"the image is {width:g} x {height:g}"
+            f"{name} [{numbers}]: {reason}; write [x1, y1, x2, y2] with x1 < x2 and y1 < y2; {self.extent}"
         )
 
 

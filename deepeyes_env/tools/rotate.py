@@ -16,6 +16,7 @@ class RotateTool(Tool):
     """
 
     name = "image_rotate_tool"
+    runs_in_place = True
 
     def __call__(self, context: ToolContext, angle: float) -> ToolOutput:
         """Rotate the image by an angle, keeping the whole image in sight.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import docstring_parser
 import pydantic
@@ -16,11 +17,16 @@ from pydantic_core import to_json
 from deepeyes_env.errors import ArgumentError, UsageTypeError
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
+from deepeyes_env.protocols.protocol import quote
 from deepeyes_env.tools.context import ToolContext
+
+Unread: TypeAlias = Annotated[Any, pydantic.WithJsonSchema({"type": "string"})]
+"""A parameter that the schema offers as text and that the tool does not read: whatever is written there is accepted."""
 
 BOX_DESCRIPTION = (
     "The bounding box as [x1, y1, x2, y2]: (x1, y1) is its top-left corner and (x2, y2) its bottom-right corner."
 )
+_MAX_NAMES, _MAX_NAME = 16, 80  # how many unknown arguments, and how much of each, is looked at
 _BOX_FIELD = Annotated[list[float], pydantic.Field(min_length=4, max_length=4, description=BOX_DESCRIPTION)]
 _INJECTED: dict[Any, Callable[[ToolContext], Any]] = {
     Image: lambda context: context.image,
@@ -67,12 +73,15 @@ class ToolSignature:
         described = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
         self._injected: list[tuple[str, Callable[[ToolContext], Any]]] = []
         self._boxes: list[str] = []
+        self._unread: list[str] = []
         fields: dict[str, Any] = {}
         for parameter in inspect.signature(function).parameters.values():
             self._add(parameter, hints, described, fields)
         config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
         self._model = pydantic.create_model(name, __config__=config, **fields)
         self._validate = self._model.__pydantic_validator__.validate_json
+        self._names = frozenset(fields)
+        self._read = self._names.difference(self._unread)
         self.parameters = self._model.model_json_schema(schema_generator=_PlainSchema)
         self.parameters.pop("title", None)
 
@@ -98,6 +107,10 @@ class ToolSignature:
         if hint in (BBox, BBox | None):
             self._boxes.append(name)
             hint = _BOX_FIELD if hint == BBox else _BOX_FIELD | None
+        if hint == Unread:
+            if parameter.default is parameter.empty:
+                raise UsageTypeError(f"tool {self.name!r}: parameter {name!r} is Unread and needs a default")
+            self._unread.append(name)
         default = ... if parameter.default is parameter.empty else parameter.default
         description = described.get(name)
         fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
@@ -107,12 +120,18 @@ class ToolSignature:
 
         Raises:
             ArgumentError: A required argument is missing, has the wrong type, or a box does not fit the image. Strings
-                are not taken for numbers, and NaN and Infinity are not numbers. Unknown arguments are ignored.
+                are not taken for numbers, and NaN and Infinity are not numbers. An argument that no parameter reads is
+                ignored, whatever it is, unless its name seems to be meant for a parameter that was not given.
         """
+        given, unknown = arguments, []
+        if not self._read.issuperset(arguments):
+            given = {name: value for name, value in arguments.items() if name in self._read}
+            unknown = [name for name in arguments if isinstance(name, str) and name not in self._names]
+            self._refuse_misspelt(unknown, given)
         try:
-            checked = self._validate(to_json(arguments, fallback=_without_numpy))
+            checked = self._validate(to_json(given, fallback=_without_numpy))
         except pydantic.ValidationError as error:
-            raise self._refused(error) from None
+            raise self._refused(error, unknown) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise ArgumentError(f"the arguments of {self.name} are not valid JSON ({type(error).__name__})") from None
         values: dict[str, Any] = checked.__dict__.copy()
@@ -124,13 +143,25 @@ class ToolSignature:
             values[name] = fill(context)
         return Bound(values, box if len(self._boxes) == 1 else None)
 
-    def _refused(self, error: pydantic.ValidationError) -> ArgumentError:
+    def _refuse_misspelt(self, unknown: Sequence[str], given: Mapping[str, Any]) -> None:
+        for name in unknown[:_MAX_NAMES]:
+            near = get_close_matches(name[:_MAX_NAME], self._read.difference(given), n=1, cutoff=0.7)
+            if near:
+                raise ArgumentError(f"there is no argument {quote(name)}; did you mean {near[0]!r}? {self._usage()}")
+
+    def _refused(self, error: pydantic.ValidationError, unknown: Sequence[str]) -> ArgumentError:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"][:3]) or "arguments"
+        reason = f"{where}: {first['msg'][:200]}"
+        if unknown and first["type"] == "missing":
+            reason += f"; there is no argument {quote(unknown[0])}"
+        return ArgumentError(f"{reason}; {self._usage()}")
+
+    def _usage(self) -> str:
         usage = ", ".join(
             f'"{name}": {_usage(schema)}' for name, schema in self.parameters.get("properties", {}).items()
         )
-        return ArgumentError(f"{where}: {first['msg'][:200]}; the arguments of {self.name} are {{{usage}}}")
+        return f"the arguments of {self.name} are {{{usage}}}"
 
 
 def _without_numpy(value: Any) -> Any:
@@ -140,7 +171,22 @@ def _without_numpy(value: Any) -> Any:
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """JSON schema without the titles that pydantic adds; policies need not read them."""
+    """JSON schema without the titles that pydantic adds; policies need not read them.
+
+    A parameter that may be ``None`` is described by its other type alone: servers' parsers of tool calls mistake an
+    ``anyOf`` with ``null``. Leaving it out means ``None``.
+    """
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe what the value is if it is not ``None``."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        """Name a default only where it says something."""
+        described = super().default_schema(schema)
+        if described.get("default", 0) in (None, ""):
+            del described["default"]
+        return described
 
     def get_title_from_name(self, name: str) -> str:
         """Give no title to a field."""

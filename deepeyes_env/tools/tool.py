@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
 from PIL import Image as PILImage
 
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import Image, ImageLike, ImageRef
-from deepeyes_env.images.frames import BBox
+from deepeyes_env.images.frames import BBox, is_finite_box
 from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.signature import ToolSignature
 
-ToolReturn: TypeAlias = "ToolOutput | str | ImageLike | list[str | ImageLike] | tuple[str | ImageLike, ...] | None"
+ToolReturn: TypeAlias = "ToolOutput | str | ImageLike | list[str | ImageLike] | tuple[str | ImageLike, ...]"
 """What a tool may return: text, an image, or several of them in a list."""
 
 
@@ -49,14 +49,19 @@ class Tool:
     Attributes:
         name: The name that the policy calls; defaults to the class name.
         stateful: Whether calls depend on earlier calls of the same episode. Set by overriding ``open``.
+        runs_in_place: Whether it is known to return soon: it runs in the thread of its environment, without a time
+            limit. Not inherited.
     """
 
     name: str = ""
+    runs_in_place: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__ and not cls.name:
             cls.name = cls.__name__
+        if "runs_in_place" not in cls.__dict__:
+            cls.runs_in_place = False  # what is derived from a tool may do anything
 
     def __call__(self, *args: Any, **kwargs: Any) -> ToolReturn:
         """Do it. Subclasses give this a typed signature and a docstring.
@@ -170,18 +175,41 @@ def as_output(returned: ToolReturn, name: str) -> ToolOutput:
     """Bring what a tool returned into one form.
 
     Raises:
-        UsageTypeError: Something is neither text nor an image.
+        UsageTypeError: Something is neither text nor an image; nothing at all (``None``) is neither, too.
     """
     if isinstance(returned, ToolOutput):
         return returned
-    if returned is None:
-        return ToolOutput()
     if isinstance(returned, str):
         return ToolOutput(text=returned)
     parts = returned if isinstance(returned, list | tuple) else [returned]
     texts = [part for part in parts if isinstance(part, str)]
     images = tuple(_image(part, name) for part in parts if not isinstance(part, str))
     return ToolOutput(text="\n".join(texts), images=images)
+
+
+def checked_output(returned: Any, name: str) -> ToolOutput:
+    """Bring what a tool returned into one form, and see that it can be shown and recorded.
+
+    Raises:
+        UsageTypeError: Something is neither text nor an image, or a box is not four finite numbers with x1 < x2 and
+            y1 < y2.
+    """
+    output = as_output(returned, name)
+    if not isinstance(output.text, str):
+        raise UsageTypeError(f"ToolOutput: text is {type(output.text).__name__}, not str")
+    if not isinstance(output.images, tuple) or not all(isinstance(image, ImageRef) for image in output.images):
+        raise UsageTypeError(f"ToolOutput: images is {output.images!r:.80}, not a tuple of ImageRef")
+    return output if output.box is None else replace(output, box=_checked_box(output.box))
+
+
+def _checked_box(box: Any) -> BBox:
+    try:
+        x1, y1, x2, y2 = (x if type(x) in (int, float) else float(x) for x in box)
+    except (TypeError, ValueError) as error:
+        raise UsageTypeError(f"ToolOutput: box {box!r:.80} is not four numbers") from error
+    if isinstance(box, str) or not is_finite_box((x1, y1, x2, y2)) or x1 >= x2 or y1 >= y2:
+        raise UsageTypeError(f"ToolOutput: box {box!r:.80} is not four finite numbers with x1 < x2 and y1 < y2")
+    return (x1, y1, x2, y2)
 
 
 def _image(part: Any, name: str) -> ImageRef:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import ceil, floor
 
-from deepeyes_env.errors import ArgumentError
-from deepeyes_env.images import Image, ImageRef
+from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size
 from deepeyes_env.images.ops import crop
+from deepeyes_env.tools.context import ToolContext
+from deepeyes_env.tools.signature import Unread
 from deepeyes_env.tools.tool import Tool, ToolOutput
 
 
@@ -22,59 +23,58 @@ class ZoomTool(Tool):
         name: The name that the policy calls.
     """
 
+    runs_in_place = True
+
     def __init__(self, *, min_side: int = 1, enlarge_to: int = 1, name: str = "image_zoom_in_tool") -> None:
         self.min_side = min_side
         self.enlarge_to = enlarge_to
         self.name = name
 
-    def __call__(self, image: Image, bbox_2d: BBox, label: str | None = None) -> ToolOutput:
+    def __call__(self, context: ToolContext, bbox_2d: BBox, label: Unread = "") -> ToolOutput:
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.
 
         Args:
-            image: The image.
+            context: The episode's images.
             bbox_2d: The bounding box of the region to zoom in on, as [x1, y1, x2, y2]: (x1, y1) is its top-left corner
                 and (x2, y2) its bottom-right corner.
             label: What is in the box (optional).
         """
-        return self.cut(image, bbox_2d)
+        return self.cut(context, bbox_2d)
 
     @property
     def returns_crops(self) -> bool:
         """Whether this is a zoom of the package: one derived from it may draw on the crop."""
-        return type(self) in (ZoomTool, ImagePathZoomTool)
+        return self.runs_in_place
 
-    def cut(self, image: Image, box: BBox) -> ToolOutput:
+    def cut(self, context: ToolContext, box: BBox) -> ToolOutput:
         """Apply the size rules to a native box and cut it out.
 
         Raises:
             ArgumentError: The box is smaller than ``min_side`` allows.
         """
         x1, y1, x2, y2 = map(int, box)
-        shortest = min(x2 - x1, y2 - y1)
-        if shortest < self.min_side:
-            raise ArgumentError(
-                f"the box covers only {x2 - x1} x {y2 - y1} pixels of the full-resolution image; "
-                f"both sides must be at least {self.min_side}; choose a larger box"
-            )
         used: PixelBox = (x1, y1, x2, y2)
-        if shortest < self.enlarge_to:
-            used = enlarge(used, self.enlarge_to, (image.shape[1], image.shape[0]))
-        return ToolOutput(images=(ImageRef(crop(image, used)),), box=used)
+        context.check_sides(used, self.min_side)
+        if min(x2 - x1, y2 - y1) < self.enlarge_to:
+            used = enlarge(used, self.enlarge_to, context.native_size)
+        return ToolOutput(images=(ImageRef(crop(context.image, used)),), box=used)
 
 
 class ImagePathZoomTool(ZoomTool):
     """Zoom as ``VisualToolbox-v1`` writes it: the box is called ``bbox``; an image path is named but never opened."""
 
-    def __call__(self, image: Image, bbox: BBox, image_path: str = "") -> ToolOutput:  # type: ignore[override]
+    runs_in_place = True
+
+    def __call__(self, context: ToolContext, bbox: BBox, image_path: Unread = "") -> ToolOutput:
         """Zoom in on a region of the image: returns the region inside a bounding box at full resolution.
 
         Args:
-            image: The image.
+            context: The episode's images.
             bbox: The bounding box of the region to zoom in on, as [x1, y1, x2, y2]: (x1, y1) is its top-left corner and
                 (x2, y2) its bottom-right corner.
             image_path: Name of the image (optional; there is only one).
         """
-        return self.cut(image, bbox)
+        return self.cut(context, bbox)
 
 
 def enlarge(box: PixelBox, side: int, size: Size) -> PixelBox:

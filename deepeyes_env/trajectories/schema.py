@@ -23,20 +23,19 @@ import numpy as np
 from deepeyes_env.core import ToolCall, Trajectory
 from deepeyes_env.errors import RecordError, UsageTypeError
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.strict_json import is_recordable
 
 VERSION = 1
 T = TypeVar("T")
 
-_MAX_DEPTH = 64
-_MAX_INT_BITS = 8192  # well under the 4,300 digits that Python agrees to parse
 _UNWRITABLE = {"unwritable": "arguments nested too deeply, or with too long a number, to be recorded"}
 
 
 def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
     """Return a trajectory as one line of ASCII JSON, without the line feed.
 
-    Arguments of a tool call that are nested more than 64 levels deep are replaced by a note: a policy can write them
-    and no later reader is sure to parse them. The turn's ``action`` still holds what the policy wrote.
+    Arguments of a tool call that are not ``is_recordable`` are replaced by a note: no environment of this package makes
+    such calls, and no later reader is sure to parse them. The turn's ``action`` still holds what the policy wrote.
 
     Args:
         trajectory: The trajectory.
@@ -50,7 +49,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
         if isinstance(value, ImageRef):
             return name_image(value)
         if isinstance(value, ToolCall):
-            arguments = value.arguments if _is_tame(value.arguments) else _UNWRITABLE
+            arguments = value.arguments if is_recordable(value.arguments) else _UNWRITABLE
             return {"name": value.name, "arguments": arguments, "id": value.id}
         if is_dataclass(value):
             return {field.name: getattr(value, field.name) for field in fields(value)}
@@ -103,18 +102,6 @@ def from_fields(record: Any, kind: type[T]) -> T:
 
 def _refuse_image(name: str) -> ImageRef:
     raise RecordError(f"no image can stand here, and {name!r} does")
-
-
-def _is_tame(arguments: Mapping[str, Any]) -> bool:
-    layer: list[Any] = [arguments]
-    for _ in range(_MAX_DEPTH):
-        if any(isinstance(value, int) and value.bit_length() > _MAX_INT_BITS for value in layer):
-            return False
-        parents = [value for value in layer if isinstance(value, Mapping | list | tuple)]
-        layer = [child for parent in parents for child in (parent.values() if isinstance(parent, Mapping) else parent)]
-        if not layer:
-            return True
-    return False
 
 
 class _Decoder:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from deepeyes_env import Sample
 from tests.conftest import pattern, zoom_text
+from tests.envs.fuzz import Player
+from tests.envs.fuzz import play as play_shards
 
 IDS = [f"VisualToolbox-v{n}" for n in range(1, 6)] + ["VisualToolboxNative-v0"]
 VALID = [
@@ -120,3 +122,21 @@ HUGE = {
 @pytest.mark.parametrize("kind", HUGE)
 def test_ten_megabytes(envs, kind):
     play(envs[1:3] + envs[4:], HUGE[kind])
+
+
+def test_some_mutated_messages_in_threads():
+    """The first of what ``make fuzz`` plays, hostile tools and all."""
+    player = Player("threads")
+    try:
+        player.play(seed=1, shard=0, messages=300)
+    finally:
+        player.close()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("shared_ray")
+def test_twenty_thousand_mutated_messages(tmp_path):
+    assert len(list(play_shards(20_000, tmp_path))) == 20
+    assert not list(play_shards(20_000, tmp_path)), "what has passed is played again"

@@ -390,3 +390,15 @@ def test_unreadable_images_name_the_sample():
     env = make(Sample("broken-1", "q", "a", b"not an image"))
     with pytest.raises(ValueError, match="broken-1"):
         env.reset()
+
+
+@pytest.mark.parametrize(
+    "name", ["functions.image_zoom_in_tool", "image_zoom_in_tool ", " functions. image_zoom_in_tool\n"]
+)
+def test_a_tools_name_as_some_models_write_it(sample, name):
+    env = make(sample)
+    env.reset()
+    *_, info = env.step(zoom_text([0, 0, 100, 100], name))
+    assert info["calls"][0].ok
+    assert info["calls"][0].call.name == "image_zoom_in_tool"
+    assert name in json.loads(info["turn"].action.split("tool_call>")[1].removesuffix("</"))["name"]

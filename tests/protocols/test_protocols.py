@@ -204,3 +204,16 @@ def test_spans_do_not_overlap_and_need_both_tags():
     assert find_json_spans("</a><a>", "<a>", "</a>") == []
     text = "<a>1<a>2</a>3</a><a></a>"
     assert [text[span.inner : span.outer] for span in find_json_spans(text, "<a>", "</a>")] == ["1<a>2", ""]
+
+
+def test_a_mistake_in_the_json_of_a_call_has_a_place():
+    box = '{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2 300, 400]}}'
+    (call,) = V2.parse(f"<tool_call>{box}</tool_call>").calls
+    assert "Expecting ',' delimiter at character 63, between" in call.error
+    assert "'300, 400]}}'" in call.error
+    (call,) = V2.parse(f"<tool_call>{box[:40]}</tool_call>").calls
+    assert "at its end" in call.error
+    arguments = {"function": {"name": "a", "arguments": '{"x": <image>}'}}
+    (call,) = read_message({"tool_calls": [arguments]}, NativeProtocol())[1].calls
+    assert "Expecting value at character 7" in call.error
+    assert "<image>" not in call.error

@@ -99,7 +99,9 @@ trajectories = st.builds(
     reward_terms=st.dictionaries(texts, st.builds(RewardTerm, numbers, numbers), max_size=2),
     terminated=st.booleans(),
     truncated=st.booleans(),
-    stop_reason=st.sampled_from(["", "answer", "format_error", "max_turns", "image_budget", "token_budget", "error"]),
+    stop_reason=st.sampled_from(
+        ["", "answer", "format_error", "max_turns", "image_budget", "token_budget", "tool_timeout", "error"]
+    ),
     metadata=mappings,
 )
 

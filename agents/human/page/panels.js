@@ -5,6 +5,7 @@ const STOPS = {
   format_error: "The message held neither a call nor an answer.",
   max_turns: "There are no more messages left.",
   image_budget: "No more images may be shown.",
+  tool_timeout: "A tool did not return in time.",
   token_budget: "The conversation has become too long.",
 };
 

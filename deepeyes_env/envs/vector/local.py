@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Container, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from typing import Any
 
@@ -14,6 +14,7 @@ import gymnasium as gym
 from deepeyes_env.core import Turn
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
+from deepeyes_env.envs.daemon_threads import DaemonThreads
 from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, Reset, Step
 from deepeyes_env.envs.vector.samples import SharedSamples
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
@@ -40,10 +41,10 @@ class LocalEnvs:
     def __init__(self, env_ids: range, make: Callable[[], VisualToolboxEnv], num_threads: int) -> None:
         self._make = make
         self._envs: dict[int, VisualToolboxEnv | None] = {i: make() for i in env_ids}
-        self._slow_pool: ThreadPoolExecutor | None = None
+        self._slow_threads = DaemonThreads(SLOW_ENV_THREADS, "slow-env")
         self._busy: dict[int, Future[Outcome]] = {}
         self._helpers = min(num_threads, len(env_ids)) - 1
-        self._pool = ThreadPoolExecutor(self._helpers, thread_name_prefix="envs") if self._helpers else None
+        self._threads = DaemonThreads(self._helpers, "envs")
 
     @classmethod
     def open(cls, env_ids: range, kwargs: Mapping[str, Any], *, group_size: int, num_threads: int) -> LocalEnvs:
@@ -80,7 +81,7 @@ class LocalEnvs:
                 outcomes[i] = self._execute(i, command)
 
         helpers = min(self._helpers, len(commands) - 1)
-        running = [self._pool.submit(work) for _ in range(helpers)] if self._pool else []
+        running = [self._threads.submit(work) for _ in range(helpers)]
         work()
         for helper in running:
             helper.result()
@@ -94,8 +95,7 @@ class LocalEnvs:
         """
         for i, command in commands.items():
             if i not in self._busy:
-                self._slow_pool = self._slow_pool or ThreadPoolExecutor(SLOW_ENV_THREADS, thread_name_prefix="slow-env")
-                self._busy[i] = self._slow_pool.submit(self._execute, i, command)
+                self._busy[i] = self._slow_threads.submit(self._execute, i, command)
         wait_for_futures([self._busy[i] for i in commands], timeout)
         return {i: self._busy.pop(i).result() for i in commands if self._busy[i].done()}
 
@@ -107,16 +107,16 @@ class LocalEnvs:
         """Let go of all other environments; the next reset makes new ones."""
         for i in self._envs:
             if i not in env_ids:
-                self._discard(i)
+                self.discard(i)
 
     def close(self) -> None:
-        """Close the environments and end the threads."""
-        if self._pool:
-            self._pool.shutdown()
-        if self._slow_pool:
-            self._slow_pool.shutdown(wait=False, cancel_futures=True)
+        """Close the environments and end the threads; a tool that hangs is not waited for."""
+        self._threads.close()
+        self._slow_threads.close()
+        for busy in self._busy.values():
+            busy.cancel()
         for i in self._envs:
-            self._discard(i)
+            self.discard(i)
 
     def _execute(self, i: int, command: Command) -> Outcome:
         turns: tuple[Turn, ...] = ()
@@ -130,10 +130,12 @@ class LocalEnvs:
                 raise gym.error.ResetNeeded("the environment failed and was not reset")
             turns = stepped.trajectory.turns
             return Outcome(*stepped.step(command.action))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             logger.exception("environment %d failed in %s", i, type(command).__name__.lower())
             new_turn = self._new_turn(i, turns) if isinstance(command, Step) else {}
-            self._discard(i)
+            self.discard(i)
             return Outcome.failed(error, new_turn)
 
     def _new_turn(self, i: int, turns: tuple[Turn, ...]) -> dict[str, Any]:
@@ -142,7 +144,7 @@ class LocalEnvs:
         after = env.trajectory.turns if env is not None else turns
         return {"turn": after[-1]} if len(after) > len(turns) else {}
 
-    def _discard(self, i: int) -> None:
+    def discard(self, i: int) -> None:
         """Let go of an environment; the next reset makes a new one."""
         env, self._envs[i] = self._envs[i], None
         if env is None:

@@ -65,7 +65,7 @@ class Outcome:
         return self.terminated or self.truncated
 
     @classmethod
-    def failed(cls, error: Exception, info: dict[str, Any]) -> Outcome:
+    def failed(cls, error: BaseException, info: dict[str, Any]) -> Outcome:
         """Return the outcome of a command that raised: the episode is over, with an empty observation."""
         return cls({"text": "", "images": ()}, truncated=True, info=info, error=f"{type(error).__name__}: {error}")
 

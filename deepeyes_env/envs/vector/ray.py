@@ -12,10 +12,11 @@ from gymnasium.vector import AutoresetMode
 from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox, registered_kwargs
 from deepeyes_env.envs.vector.actor import RayActor, actor_errors, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
-from deepeyes_env.envs.vector.messages import Command, Outcome, Reset
+from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
 from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
 from deepeyes_env.errors import UsageError
+from deepeyes_env.protocols import portable
 from deepeyes_env.rewards.presets import RUBRICS
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,8 @@ class RayVectorEnv(BatchedVectorEnv):
     def _execute(self, commands: Mapping[int, Command], timeout: float | None = None) -> dict[int, Outcome]:
         shares: dict[RayActor, dict[int, Command]] = {}
         for i, command in commands.items():
+            if isinstance(command, Step):
+                command = Step(portable(command.action))
             shares.setdefault(self._actor_of[i], {})[i] = command
         answers = self._ask(
             "run", {actor: (share, timeout) for actor, share in shares.items()}, resets=_resets(commands)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deepeyes_env.envs.tool_runner import hung_tools
 from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox
 from deepeyes_env.envs.vector.local import LocalEnvs
-from deepeyes_env.envs.vector.messages import Command, EnvDescription
+from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome
 from deepeyes_env.envs.vector.transport import PackedArrays, pack, strip
 from deepeyes_env.registry import load_plugins
 from deepeyes_env.rewards.presets import RUBRICS
 from deepeyes_env.rewards.rubric import BaseRubric
+
+MAX_HUNG_TOOLS = 4
+"""With so many threads in it that were left behind in tools, the process of an actor is replaced."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,33 @@ class Worker:
             self._envs.run({i: log[turn] for i, log in logs.items() if turn < len(log)})
 
     def run(self, commands: Mapping[int, Command], timeout: float | None) -> PackedArrays:
-        """Execute commands; returns the outcomes by environment, with a timeout those that are known by then."""
+        """Execute commands; returns the outcomes by environment, with a timeout those that are known by then.
+
+        With too many hung tools in it this process ends instead: it is replaced as any that dies, and its environments
+        go on in another.
+        """
+        if (hung := hung_tools()) >= MAX_HUNG_TOOLS:
+            logger.error("%d tools of this process hang; it ends, to be replaced", hung)
+            os._exit(1)  # nothing may wait for the tools
         envs = self._envs
         outcomes = envs.run(commands) if timeout is None else envs.run_with_timeout(commands, timeout)
-        return pack({i: strip(outcome) for i, outcome in outcomes.items()})
+        return self._packed({i: strip(outcome) for i, outcome in outcomes.items()})
+
+    def _packed(self, outcomes: Mapping[int, Outcome]) -> PackedArrays:
+        """Pack outcomes; an environment whose outcome cannot be packed has failed, and the others have not."""
+        try:
+            return pack(outcomes)
+        except Exception:
+            return pack({i: self._packable(i, outcome) for i, outcome in outcomes.items()})
+
+    def _packable(self, i: int, outcome: Outcome) -> Outcome:
+        try:
+            pack(outcome)
+        except Exception as error:
+            logger.exception("what environment %d returned cannot be sent", i)
+            self._envs.discard(i)
+            return Outcome.failed(RuntimeError(f"what it returned cannot be sent: {str(error)[:200]}"), {})
+        return outcome
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> PackedArrays:
         """Return an attribute of each environment, or call it."""

@@ -9,7 +9,7 @@ from deepeyes_env import agents, protocols
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.openai import OpenAIAgent
 from deepeyes_env.agents.openai.reading import with_stop
-from deepeyes_env.core import PolicyTokens
+from deepeyes_env.core import PolicyTokens, ToolCall
 from tests.agents.openai.conftest import ZOOM
 from tests.servers.faulty import FaultyServer
 
@@ -108,17 +108,30 @@ def test_stop_strings_follow_from_the_protocol(protocol, stops):
         ("Just so.", {"finish_reason": "stop"}, "Just so."),
         (ZOOM, {"finish_reason": "length"}, ZOOM),
         (ZOOM, {"finish_reason": "stop", "stop_reason": "</tool_call>"}, f"{ZOOM}</tool_call>"),
-        (ZOOM, {"finish_reason": "stop", "stop_reason": None}, ZOOM),  # vLLM: the model ended it itself
-        (ZOOM, {"finish_reason": "stop", "stop_reason": 151645}, ZOOM),
+        (ZOOM, {"finish_reason": "stop", "stop_reason": None}, f"{ZOOM}</tool_call>"),  # the model ended it itself
+        (ZOOM, {"finish_reason": "stop", "stop_reason": 151645}, f"{ZOOM}</tool_call>"),
+        (ZOOM, {"finish_reason": "stop", "matched_stop": 151645}, f"{ZOOM}</tool_call>"),
+        (ZOOM, {"finish_reason": "stop", "matched_stop": None}, f"{ZOOM}</tool_call>"),
+        (ZOOM, {"finish_reason": "stop", "matched_stop": "</tool_call>"}, f"{ZOOM}</tool_call>"),
+        (ZOOM, {"finish_reason": "length", "matched_stop": None}, ZOOM),
+        ("<answer>A", {"finish_reason": "stop", "stop_reason": None}, "<answer>A</answer>"),
+        (MENTION, {"finish_reason": "stop", "stop_reason": None}, MENTION),
         (MENTION, {"finish_reason": "stop"}, MENTION),
         ("<answer>A</answer><answer>", {"finish_reason": "stop"}, "<answer>A</answer><answer>"),
         ("<answer>A</answer> or <tool_call>", {"finish_reason": "stop"}, "<answer>A</answer> or <tool_call>"),
         ("<tool_call>{}</tool_call>, or", {"finish_reason": "stop"}, "<tool_call>{}</tool_call>, or"),
     ],
 )
-def test_only_the_mark_that_the_server_cut_off_is_put_back(text, choice, whole):
-    assert with_stop(text, choice, protocols.V2, protocols.V2.stop_strings) == whole
-    assert with_stop(text, choice, protocols.V2, []) == (whole if "stop_reason" in choice else text)
+def test_what_a_finished_message_left_open_is_closed_whatever_the_server(text, choice, whole):
+    assert with_stop(text, choice, protocols.V2) == whole
+
+
+@pytest.mark.parametrize("protocol", [protocols.V1, protocols.V2, protocols.V3, protocols.V4, protocols.V5])
+def test_a_call_that_ends_with_the_message_is_a_call_in_every_protocol(protocol):
+    call = ToolCall("image_zoom_in_tool", {"bbox_2d": [1, 2, 30, 40]})
+    written = protocol.format_call(call).removesuffix(protocol.closing)
+    for choice in ({}, {"stop_reason": None}, {"matched_stop": 151645}):
+        assert protocol.parse(with_stop(written, {"finish_reason": "stop"} | choice, protocol)).calls == (call,)
 
 
 def test_a_thought_that_the_server_took_out_is_put_back(begin):
@@ -172,7 +185,7 @@ def test_stop_strings_among_further_fields_are_those_sent(stop):
     with FaultyServer(lambda request: "I would say <answer> B maybe") as server:
         agent = OpenAIAgent("tiny", server.url, extra={"stop": stop})
         run = agents.rollout("VisualToolbox-v2", agent, episodes=1, progress=False)
-    assert run.trajectories[0].turns[0].action == "I would say <answer> B maybe"
+    assert run.trajectories[0].turns[0].action == "I would say <answer> B maybe</answer>"
     assert server.requests[0].get("stop") == stop
 
 
