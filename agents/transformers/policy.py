@@ -17,6 +17,7 @@ from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
+from deepeyes_env.checksums import verify_checksums
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
@@ -31,6 +32,9 @@ _PROCESSOR = (
     "chat_template.json",
 )
 """Files of a model directory that are not used here, and that servers want beside trained weights."""
+
+_OURS: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers reads a directory: nothing is fetched, and no code in it is run or asked for at a prompt."""
 
 _FORBIDDEN = -1e9
 
@@ -69,18 +73,20 @@ class VisionPolicy:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> VisionPolicy:
-        """Load a model directory.
+        """Load a model directory; of the code and the pickles that it may hold, nothing is executed.
 
         Raises:
-            ValueError: There is no such directory, it lacks a file, or holds a model of another kind.
+            ValueError: There is no such directory, it lacks a file, holds a model of another kind, or a file of it is
+                damaged.
         """
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
         check_directory(Path(path))
+        verify_checksums(Path(path))
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=torch.float32, local_files_only=True
+            path, dtype=torch.float32, use_safetensors=True, **_OURS
         )
-        policy = cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+        policy = cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, **_OURS), dtype)
         files = (Path(path) / name for name in _PROCESSOR)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy

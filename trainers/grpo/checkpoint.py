@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepeyes_env.checksums import write_checksums
 from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.files import replacing_folder
 
@@ -82,6 +83,7 @@ class Checkpoints:
                 policy.save(beside)
                 everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
                 torch.save(everything, beside / "state.pt")
+                write_checksums(beside)
         except Exception as error:
             last = self.found()[-1:]
             left = f"the last complete one is {last[0]}" if last else "there is none yet"
@@ -95,13 +97,15 @@ class Checkpoints:
     def load(self, path: Path, device: torch.device) -> tuple[Progress, dict[str, Any]]:
         """Read the state of a checkpoint and set the random number generators back to it.
 
+        The folder may be a stranger's: tensors, numbers and texts are read, and nothing in it is executed.
+
         Raises:
             CheckpointError: It cannot be read.
         """
         with reading(path):
-            states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=False)
+            states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=True)
             progress = Progress(*states.pop("progress"))
-        _set_random_states(states.pop("random"))
+            _set_random_states(states.pop("random"))
         return progress, states
 
 
@@ -119,8 +123,11 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _random_states() -> dict[str, Any]:
+    """Return the state of every generator, in tensors, numbers and texts: nothing else is read from a checkpoint."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+    name, keys, *rest = np.random.get_state()
+    numpy = (name, np.asarray(keys).tolist(), *rest)
+    return {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state(), "cuda": cuda}
 
 
 def _set_random_states(states: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from deepeyes_env.checksums import CHECKSUMS  # noqa: E402
 from deepeyes_env.trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -84,3 +86,34 @@ def test_one_that_cannot_be_read_is_named(tmp_path):
     (path / "state.pt").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"step_000005 cannot be read .* delete it to resume from an earlier one"):
         Checkpoints(tmp_path, keep=1).load(path, CPU)
+
+
+class Evil:
+    """A stranger's state: unpickling it writes a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_strangers_state_executes_nothing(tmp_path, zipped):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    path = checkpoints.save(Progress(5, 0), Policy(), {})
+    whole = torch.load(path / "state.pt", weights_only=True)
+    proof = tmp_path / "executed"
+    if zipped:
+        torch.save({**whole, "optimizer": Evil(proof)}, path / "state.pt")
+    else:
+        (path / "state.pt").write_bytes(pickle.dumps({**whole, "optimizer": Evil(proof)}))
+    with pytest.raises(CheckpointError, match="step_000005 cannot be read"):
+        checkpoints.load(path, CPU)
+    assert not proof.exists()
+
+
+def test_a_checkpoint_has_the_checksums_of_all_its_files(tmp_path):
+    path = Checkpoints(tmp_path, keep=1).save(Progress(5, 0), Policy(), {})
+    listed = (path / CHECKSUMS).read_text(encoding="utf-8")
+    assert all(f'"{file.name}"' in listed for file in path.iterdir() if file.name != CHECKSUMS)
