@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MAX_BYTES = 2**30
+"""Largest file that is read whole into memory on the word of another file; the largest photograph is smaller."""
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Return the bytes of a file that may be anything: a device that never ends, a pipe that nobody writes to.
+
+    Raises:
+        OSError: It is not a regular file, is larger than ``MAX_BYTES``, or cannot be read.
+    """
+    # Opening a pipe would wait for its writer.
+    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise OSError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        with os.fdopen(opened, "rb", buffering=0, closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -30,7 +30,9 @@ def test_a_folder_without_checksums_passes(tmp_path):
 
 def test_a_flipped_bit_is_named(folder):
     (folder / "weights").write_bytes(b"abb")
-    with pytest.raises(DataError, match=r"'weights' has changed since its checksum was written; .*delete checksums.json"):
+    with pytest.raises(
+        DataError, match=r"'weights' has changed since its checksum was written; .*delete checksums.json"
+    ):
         verify_checksums(folder)
 
 

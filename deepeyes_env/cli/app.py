@@ -6,7 +6,9 @@ import functools
 import importlib
 import inspect
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -16,6 +18,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.images.folder import IMAGE_ROOT
 from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
 
 COMMANDS = {
@@ -131,11 +134,18 @@ app = typer.Typer(
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages of all levels.")] = False,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Let data files name images in this folder too, not only beside themselves; before the command.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Set up logging and installed plugins for every command."""
+    """Set up logging, installed plugins and where images may lie for every command."""
     from rich.logging import RichHandler
 
     handler = RichHandler(console=Console(stderr=True), show_path=debug)
@@ -143,6 +153,8 @@ def options(
         handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", handlers=[handler])
     load_installed_plugins()
+    if image_root is not None:
+        os.environ[IMAGE_ROOT] = str(image_root.absolute())  # which processes that are started inherit
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

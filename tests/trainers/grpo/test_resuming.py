@@ -69,7 +69,9 @@ def test_going_on_takes_the_settings_of_now(tmp_path):
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1  # a flipped bit is another weight, which nothing else would notice
     weights.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"step_000002 cannot be read .*model.safetensors.* has changed .* delete it"):
+    with pytest.raises(
+        CheckpointError, match=r"step_000002 cannot be read .*model.safetensors.* has changed .* delete it"
+    ):
         Trainer(config(tmp_path), resume=True)
     weights.write_bytes(data[:1000])
     write_checksums(weights.parent)
