@@ -10,6 +10,7 @@ import typer
 
 from deepeyes_env.cli.options import refuse_given
 from deepeyes_env.errors import UsageError
+from deepeyes_env.terminal import say
 
 if TYPE_CHECKING:
     from deepeyes_env.core import Trajectory
@@ -60,7 +61,7 @@ def export(
         refuse_given(ctx, set(ctx.params) - {"check", "format"}, "--check only reads a file")
         held = exports.check(check, format)
         counts = f", {held.messages} messages, {held.images} images" if held.messages else ""
-        typer.echo(f"{check}: good {format}, {held.rows} rows{counts}")
+        say(f"{check}: good {format}, {held.rows} rows{counts}")
         return
     if run is None or out is None:
         raise typer.BadParameter("give RUN and --out, or --check")
@@ -78,7 +79,7 @@ def export(
         rows=rows,
     )
     left_out = ", ".join(f"{reason} {count}" for reason, count in done.left_out.items())
-    typer.echo(f"{out}: {done.written} episodes" + (f"; left out: {left_out}" if left_out else ""))
+    say(f"{out}: {done.written} episodes" + (f"; left out: {left_out}" if left_out else ""))
 
 
 def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.terminal import console, say
 
 
 def play(
@@ -41,7 +41,7 @@ def play(
         env_kwargs["view"] = view_budget(max_pixels)
 
     def announce(url: str) -> None:
-        typer.echo(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
+        say(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
         if browser:
             webbrowser.open(url)
 
@@ -59,6 +59,6 @@ def play(
             **env_kwargs,
         )
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command plays what {out} lacks", err=True)
+        say(f"stopped; the same command plays what {out} lacks", err=True)
         raise typer.Exit(130) from None
-    Console().print(summary_table({f"human on {env}": summary}))
+    console().print(summary_table({f"human on {env}": summary}))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
+from deepeyes_env.telling import markdown_text
 
 SHOWN = 20
 """Episodes without a verdict that the text lists; report.json has all."""
@@ -16,7 +17,7 @@ WITH = {"on": "with tools", "off": "without tools"}
 def markdown(report: Report, plots: Sequence[str] = ()) -> str:
     """Return the report as Markdown; ``plots`` are paths of pictures relative to it."""
     parts = [
-        f"# {report.policy} on {report.title}",
+        f"# {markdown_text(report.policy)} on {markdown_text(report.title)}",
         _course(report),
         *_overview(report),
         *_difference(report),
@@ -87,7 +88,7 @@ def state(report: Report) -> str:
 
 def _course(report: Report) -> str:
     facts = {**report.judge, "seed": report.settings.get("seed"), "environment": report.settings.get("env")}
-    told = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    told = "; ".join(f"{name}: {markdown_text(str(value))}" for name, value in facts.items())
     over = "" if report.complete else " Accuracy is over those that were judged."
     return f"{state(report)}.{over} Intervals are 95 %.\n\n{told[:1].upper()}{told[1:]}."
 
@@ -109,8 +110,8 @@ def _categories(report: Report) -> Iterable[str]:
         for value in values:
             found = [each.categories.get(name, {}).get(value) for each in report.conditions]
             questions = max(each.questions for each in found if each)
-            rows.append([as_cell(value), str(questions), *map(estimate, found)])
-        yield f"## Accuracy by {name}"
+            rows.append([value, str(questions), *map(estimate, found)])
+        yield f"## Accuracy by {markdown_text(name)}"
         yield table([name, "questions", *(WITH[each.name] for each in report.conditions)], rows)
 
 
@@ -134,7 +135,7 @@ def _yes_no(report: Report) -> Iterable[str]:
     rows = [
         [
             WITH[each.name],
-            as_cell(name or "all"),
+            name or "all",
             *(f"{value:.1%}" for value in (said.accuracy, said.precision, said.recall, said.f1, said.yes_ratio)),
             str(said.unanswered),
         ]
@@ -151,9 +152,7 @@ def _listed(title: str, listed: Sequence[UnscoredEpisode], remedy: str) -> Itera
         return
     yield f"## {title}"
     yield f"{len(listed)} episodes. {remedy}"
-    rows = [
-        [str(each.episode), as_cell(each.sample), WITH[each.condition], as_cell(each.error)] for each in listed[:SHOWN]
-    ]
+    rows = [[str(each.episode), each.sample, WITH[each.condition], each.error] for each in listed[:SHOWN]]
     yield table(["episode", "sample", "", "why"], rows)
     if len(listed) > SHOWN:
         yield f"And {len(listed) - SHOWN} more, in report.json."
@@ -161,12 +160,10 @@ def _listed(title: str, listed: Sequence[UnscoredEpisode], remedy: str) -> Itera
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [list(map(as_cell, head)), ["---"] * len(head), *(map(as_cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def as_cell(text: str) -> str:
-    """Write a text that may hold anything into a cell of a table."""
-    flat = " ".join(text.split())
-    shown = flat if len(flat) <= 300 else f"{flat[:300]} …"
-    return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Write a text that may hold anything into a cell of a table; a long one is cut."""
+    return markdown_text(text if len(text) <= 300 else f"{text[:300]} …")

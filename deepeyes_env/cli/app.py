@@ -13,13 +13,14 @@ from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperGroup
 
 from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.images.folder import IMAGE_ROOT
 from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
+from deepeyes_env.telling import printable
+from deepeyes_env.terminal import console, log_handler, say
 
 COMMANDS = {
     "rollout": "deepeyes_env.agents.cli.rollout:rollout",
@@ -38,6 +39,9 @@ COMMANDS = {
 
 USER_ERRORS = (DeepEyesError, OSError, gym.error.Error)
 """What wrong arguments, files and installations raise; everything else is a bug and shows its traceback."""
+
+_WRONG_USAGE: Any = typer.BadParameter.__base__
+"""click's ``UsageError``, of the click that typer uses: its own, or the installed one."""
 
 
 class Commands(TyperGroup):
@@ -70,15 +74,16 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            Console(stderr=True).print(
-                f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
-            )
+            console(stderr=True).print(Text("Error:", "red"), one_line(error), soft_wrap=True)
             raise typer.Exit(1) from None
+        except _WRONG_USAGE as error:
+            error.message = printable(error.message)  # quotes arguments
+            raise
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message in one line, safe to print as rich markup."""
-    return escape(" ".join(str(error).split()) or type(error).__name__)
+    """Return an error's message in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _load(name: str) -> Any:
@@ -116,7 +121,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from deepeyes_env import __version__
 
-        typer.echo(f"deepeyes_env {__version__}")
+        say(f"deepeyes_env {__version__}")
         raise typer.Exit
 
 
@@ -146,9 +151,7 @@ def options(
     ] = False,
 ) -> None:
     """Set up logging, installed plugins and where images may lie for every command."""
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=Console(stderr=True), show_path=debug)
+    handler = log_handler(show_path=debug)
     if not debug:
         handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", handlers=[handler])

@@ -1,4 +1,4 @@
-"""JPEGs that would take minutes to decode, or that declare what they do not hold, are refused before they are decoded."""
+"""JPEGs that would take minutes to decode, or declare what they do not hold, are refused before they are decoded."""
 
 import io
 import struct
