@@ -66,6 +66,7 @@ class TransformersAgent:
         self.frame: Frame = family.frame
         context: int = policy.model.config.text_config.max_position_embeddings
         self.budget = budget or context_budget(policy.tokenizer, family, context, sampling.max_new_tokens)
+        self.about = {"temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens, "device": device}
         self._seed = seed
         self._policy = policy
         self._generator = Generator(policy, sampling)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
-from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.images.folder import IMAGE_ROOT
 from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
 from deepeyes_env.telling import printable
@@ -60,9 +61,11 @@ class Commands(TyperGroup):
 
         Raises:
             UnknownNameError: There is none; the message has the nearest name.
+            UsageError: An argument of it is empty: a variable of the shell that was not set, mostly.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise unknown_name("command", args[0], COMMANDS)
+        _refuse_empty(args)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -79,6 +82,14 @@ class Commands(TyperGroup):
         except _WRONG_USAGE as error:
             error.message = printable(error.message)  # quotes arguments
             raise
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    for before, argument in itertools.pairwise(args):
+        option = argument[:-1] if argument.startswith("--") and argument.endswith("=") else ""
+        if option or not argument:
+            named = option or (before if before.startswith("-") else f"an argument after {before}")
+            raise UsageError(f"{named}: is empty; give it a value, or leave it out")
 
 
 def one_line(error: Exception) -> str:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.envs.vector.backends import RAY
-from deepeyes_env.errors import DataError, UnknownNameError, UsageError
+from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
-from deepeyes_env.registry import did_you_mean, nearest, unknown_name
+from deepeyes_env.images import ViewBudget
+from deepeyes_env.registry import nearest, unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
+from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
 
-PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
+
+_LEAST_VIEW = ViewBudget().factor ** 2
+_Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -41,7 +46,7 @@ class SceneSettings(Section):
     """
 
     size: tuple[int, int] = (448, 448)
-    view_pixels: int = Field(default=112 * 112, gt=0)
+    view_pixels: int = Field(default=112 * 112, ge=_LEAST_VIEW)
     tasks: tuple[str, ...] = ("attribute",)
     objects: tuple[int, int] = (2, 3)
     shapes: tuple[str, ...] = ("square",)
@@ -64,8 +69,8 @@ class EnvSettings(Section):
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
     max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=56 * 56, gt=0)
-    max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
+    min_pixels: int = Field(default=56 * 56, ge=_LEAST_VIEW)
+    max_pixels: int = Field(default=1280 * 28 * 28, ge=_LEAST_VIEW)
     image_memory: int = Field(default=128, ge=0)
 
 
@@ -88,7 +93,7 @@ class RolloutSettings(Section):
     prompts: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    max_new_tokens: int = Field(default=32, ge=1)
+    max_new_tokens: int = Field(default=32, ge=1, le=2**20)
     backend: str = RAY
     actors: int | None = Field(default=None, ge=1)
     max_wait: float = Field(default=1.0, ge=0)
@@ -154,7 +159,7 @@ class OptimSettings(Section):
 
     lr: float = Field(default=3e-4, gt=0)
     warmup: int = Field(default=5, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[_Beta, _Beta] = (0.9, 0.98)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=1, ge=1)
@@ -163,7 +168,7 @@ class OptimSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     device: str = "auto"
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
 
 
 class EvaluationSettings(Section):
@@ -180,7 +185,7 @@ class EvaluationSettings(Section):
     every: int = Field(default=20, ge=0)
     samples: int = Field(default=128, ge=0)
     data: str | None = None
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     temperature: float = Field(default=1.0, ge=0)
 
 
@@ -233,7 +238,7 @@ class Config(Section):
     data: str = VISUAL_SEARCH
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     scenes: SceneSettings = SceneSettings()
     env: EnvSettings = EnvSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -258,6 +263,10 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+        if self.env.min_pixels > self.env.max_pixels:
+            raise UsageError(
+                f"env.min_pixels={self.env.min_pixels} is more than env.max_pixels={self.env.max_pixels}; swap them"
+            )
         if self.evaluation.data and self.data == VISUAL_SEARCH:
             raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
@@ -283,12 +292,22 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     """
     given: dict[str, Any] = {}
     for override in overrides:
-        given = _merged(given, _parsed(override))
+        given = _merged(given, parse_override(override))
     if path is None:
         path = Path(TINY if given.get("model", TINY) == TINY else "qwen2_5_vl")
     preset = PRESETS / f"{path}.yaml"
-    settings = _merged(_read(preset if preset.is_file() else path), given)
+    settings = _merged(read_settings_file(preset if preset.is_file() else path), given)
     _check_names(settings, Config)
+    return validated(settings)
+
+
+def validated(settings: Mapping[str, Any]) -> Config:
+    """Return settings of all sections with their values checked.
+
+    Raises:
+        UnknownNameError: No choice has that name.
+        UsageError: A value is wrong; the message names the first one.
+    """
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -297,6 +316,9 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
 
 def _told(error: ValidationError) -> UsageError:
     first = error.errors()[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, UsageError):
+        return reason
     name, value = ".".join(map(str, first["loc"])), first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         return unknown_name(name, value, _choices(first["loc"]))
@@ -321,36 +343,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise UnknownNameError(
-            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise DataError(f"configuration {str(path)!r} is not a mapping of settings")
-    return settings
-
-
-def _parsed(override: str) -> dict[str, Any]:
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{override!r} is not key=value; for example rollout.prompts=16")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{override!r}: the value is not YAML: {error}") from error
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return dict(nested)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.batch import Batch
 from deepeyes_env.trainers.grpo.build import load_policy, make_env
@@ -37,9 +37,13 @@ SHOWN = 10
 """Held-out questions whose episodes are kept from before and after training."""
 
 MAX_EMPTY_STEPS = 3
-"""So many steps in a row in which every episode failed end the run."""
+"""So many steps in a row in which every episode failed end the run; fewer if it has no more."""
 
 BEFORE, AFTER = "before", "after"
+
+
+class EpisodesFailedError(DeepEyesError, RuntimeError):
+    """No episode could be played to its end, again and again: the environment, a tool or the judge fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Trainer:
         Raises:
             NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
             CheckpointError: A checkpoint could not be written; earlier ones are untouched.
-            RuntimeError: No episode of several steps in a row could be played.
+            EpisodesFailedError: No episode of several steps in a row could be played, or of all steps of a short run.
         """
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
@@ -241,11 +245,8 @@ class Trainer:
         if len(batch) == 0:
             self._empty_steps = self._empty_steps + 1 if metrics["episodes/failed"] == metrics["episodes/played"] else 0
             logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
-            if self._empty_steps >= MAX_EMPTY_STEPS:
-                raise RuntimeError(
-                    f"no episode of the last {MAX_EMPTY_STEPS} steps could be learned from; "
-                    f"failed: {dict(by_error(rollouts))}"
-                )
+            if self._empty_steps >= min(MAX_EMPTY_STEPS, self.config.steps):
+                raise EpisodesFailedError(_all_failed(step, self._empty_steps, by_error(rollouts)))
             return metrics
         self._empty_steps = 0
         if self.board is not None:
@@ -319,6 +320,12 @@ def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None
     with TrajectoryWriter(folder) as writer:
         for trajectory in trajectories:
             writer.write(trajectory)
+
+
+def _all_failed(step: int, steps: int, errors: Mapping[str, int]) -> str:
+    which = f"of step {step}" if steps == 1 else f"of the last {steps} steps, up to {step},"
+    reasons = "; ".join(f"{error} ({count} times)" for error, count in errors.items())
+    return f"no episode {which} could be played: {reasons}; mend that, and go on with --resume"
 
 
 def finished_of(rollouts: Sequence[PlayedEpisode]) -> list[Trajectory]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.errors import DataError
+from deepeyes_env.trainers.tiny import BASE
 
 
 def test_what_a_server_needs_besides_comes_along(policy, tmp_path):
@@ -49,6 +52,15 @@ def test_a_strangers_directory_executes_nothing(policy, tmp_path):
     assert not proof.exists()
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Evil(proof)}))
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(DataError, match="safetensors"):
         VisionPolicy.load(folder)
     assert not proof.exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damaged", [lambda data: data[: len(data) // 2], lambda data: b"\xff\x00"])
+def test_a_damaged_file_of_a_model_is_told(tmp_path, name, damaged):
+    folder = shutil.copytree(BASE, tmp_path / "model")
+    (folder / name).write_bytes(damaged((folder / name).read_bytes()))
+    with pytest.raises(DataError, match=r"model.*; download (the model|it) again"):
+        VisionPolicy.load(folder)
