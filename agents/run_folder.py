@@ -20,8 +20,8 @@ from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
-from deepeyes_env.trajectories.files import IMAGES, RECORDS
-from deepeyes_env.trajectories.page import CONVERTED, PAGE
+from deepeyes_env.trajectories.files import EPISODE_FILES
+from deepeyes_env.trajectories.page import PAGE_FILES
 
 IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
@@ -42,8 +42,8 @@ PLOTS = "plots"
 RUN = OutputFolder(
     "run of episodes",
     (
-        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE, PLAN, RECORDS, FAILURES, SETTINGS),
-        *(f"{IMAGES}/??/*", f"{CONVERTED}/*", f"{PLOTS}/*"),
+        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE_FILES, PLAN, *EPISODE_FILES, FAILURES, SETTINGS),
+        *(f"{PLOTS}/{name}.{kind}" for name in ("accuracy", "tool_use", "repeats") for kind in ("png", "pdf")),
     ),
 )
 

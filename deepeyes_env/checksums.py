@@ -19,6 +19,17 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=2) + "\n", encoding="utf-8")
 
 
+def listed_files(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that its checksums list, theirs last; none if they cannot be read."""
+    try:
+        listed = read_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    if not isinstance(listed, dict):
+        return []
+    return [*(path.name for path in _files(folder) if path.name in listed), CHECKSUMS]
+
+
 def verify_checksums(folder: Path) -> None:
     """Check the files of a folder against its checksums; a folder without any, such as a downloaded model, passes.
 

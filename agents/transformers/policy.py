@@ -25,7 +25,7 @@ from deepeyes_env.images.ref import ImageRef
 MODEL_TYPES = ("qwen2_5_vl",)
 """What ``config.json`` may name as ``model_type``."""
 
-_PROCESSOR = (
+PROCESSOR_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
     "video_preprocessor_config.json",
@@ -95,7 +95,7 @@ class VisionPolicy:
                 f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
             ) from error
         policy = cls(model.to(device).eval(), tokenizer, dtype)
-        files = (Path(path) / name for name in _PROCESSOR)
+        files = (Path(path) / name for name in PROCESSOR_FILES)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepeyes_env.checksums import write_checksums
+from deepeyes_env.agents.transformers.policy import PROCESSOR_FILES
+from deepeyes_env.checksums import CHECKSUMS
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.files import replacing_folder
+from deepeyes_env.files import remove_folder, replacing_folder
+from deepeyes_env.output_folder import OutputFolder
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = OutputFolder(
+    "checkpoint",
+    (
+        *("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        *("vocab.json", "merges.txt", "chat_template.jinja", *PROCESSOR_FILES, "state.pt", CHECKSUMS),
+    ),
+)
+"""The folder of a checkpoint: a model directory and ``state.pt``."""
 
 _NAME = re.compile(r"step_(\d{6,})")
 
@@ -62,7 +73,8 @@ class Checkpoints:
         """Return the complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+        named = (path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(path for path in named if (path / CHECKSUMS).is_file())
 
     def save(self, progress: Progress, policy: Any, states: Mapping[str, Any]) -> Path:
         """Write a checkpoint beside the others, then move it into place and remove those that are too old.
@@ -77,13 +89,10 @@ class Checkpoints:
         """
         path = self.folder / f"step_{progress.step:06d}"
         try:
-            for half in self.folder.glob(".step_*.tmp"):  # left by runs that were killed
-                shutil.rmtree(half, ignore_errors=True)
             with replacing_folder(path) as beside:  # one may be there, left by a run that was set back
                 policy.save(beside)
                 everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
                 torch.save(everything, beside / "state.pt")
-                write_checksums(beside)
         except Exception as error:
             last = self.found()[-1:]
             left = f"the last complete one is {last[0]}" if last else "there is none yet"
@@ -91,7 +100,7 @@ class Checkpoints:
                 f"checkpoint {path} could not be written ({error}); {left}. Free some space and resume with --resume"
             ) from error
         for old in self.found()[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
         return path
 
     def load(self, path: Path, device: torch.device) -> tuple[Progress, dict[str, Any]]:

@@ -71,14 +71,21 @@ def test_a_real_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_half_written_does_not_count(tmp_path):
+def test_what_is_incomplete_does_not_count(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3)
     checkpoints.save(Progress(5, 0), Policy(), {})
-    (tmp_path / ".step_000010.tmp").mkdir()
+    (tmp_path / "step_000010").mkdir()
     assert [path.name for path in checkpoints.found()] == ["step_000005"]
     checkpoints.save(Progress(12, 0), Policy(), {})
     assert [path.name for path in checkpoints.found()] == ["step_000005", "step_000012"]
-    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_strangers_file_outlives_the_checkpoint_that_it_lies_in(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    (checkpoints.save(Progress(5, 0), Policy(), {}) / "notes.txt").touch()
+    checkpoints.save(Progress(10, 0), Policy(), {})
+    assert [path.name for path in checkpoints.found()] == ["step_000010"]
+    assert [path.name for path in (tmp_path / "step_000005").iterdir()] == ["notes.txt"]
 
 
 def test_one_that_cannot_be_read_is_named(tmp_path):
