@@ -37,12 +37,14 @@ EARLIER_SCORES = "scores.earlier.jsonl"
 REPORT = "report.json"
 REPORT_TEXT = "report.md"
 PLOTS = "plots"
+DOOR = "open.html"
+"""Leads a browser to the page of ``deepeyes play`` while it runs."""
 
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
 RUN = OutputFolder(
     "run of episodes",
     (
-        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE_FILES, PLAN, *EPISODE_FILES, FAILURES, SETTINGS),
+        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE_FILES, PLAN, *EPISODE_FILES, FAILURES, SETTINGS, DOOR),
         *(f"{PLOTS}/{name}.{kind}" for name in ("accuracy", "tool_use", "repeats") for kind in ("png", "pdf")),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,8 @@ def play(
 ) -> None:
     """Play episodes yourself in a web page: the policy's views, its tools, its reward. All of it is recorded."""
     from deepeyes_env.agents.human import play_by_hand
+    from deepeyes_env.agents.human.browser import opened
+    from deepeyes_env.agents.run_folder import DOOR
 
     env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns, "frame": frame}
     if max_pixels is not None:
@@ -43,8 +45,9 @@ def play(
     def announce(url: str) -> None:
         say(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
         if browser:
-            webbrowser.open(url)
+            leaving.enter_context(opened(url, out / DOOR))
 
+    leaving = ExitStack()
     try:
         summary = play_by_hand(
             env,
@@ -61,4 +64,6 @@ def play(
     except KeyboardInterrupt:
         say(f"stopped; the same command plays what {out} lacks", err=True)
         raise typer.Exit(130) from None
+    finally:
+        leaving.close()
     console().print(summary_table({f"human on {env}": summary}))
