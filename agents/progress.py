@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.telling import printable
+from deepeyes_env.terminal import console
 from deepeyes_env.trajectories.summary import RunningSummary
 
 
@@ -23,17 +25,21 @@ def progress_bar(title: str, total: int, done: int = 0, *, shown: bool = True) -
         shown: ``False`` shows nothing anywhere.
     """
     try:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
         shown = False
     if not (shown and sys.stderr.isatty()):
         yield lambda result: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[result]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[result]}", markup=False),
+    )
     left = (TimeRemainingColumn(elapsed_when_finished=True), TextColumn("left", style="dim"))
-    with Progress(*columns, *left, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, completed=done, result="")
+    with Progress(*columns, *left, console=console(stderr=True)) as bar:
+        task = bar.add_task(printable(title), total=total, completed=done, result="")
         yield lambda result: bar.update(task, advance=1, result=result)
 
 

@@ -20,8 +20,8 @@ from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
-from deepeyes_env.trajectories.files import IMAGES, RECORDS
-from deepeyes_env.trajectories.page import CONVERTED, PAGE
+from deepeyes_env.trajectories.files import EPISODE_FILES
+from deepeyes_env.trajectories.page import PAGE_FILES
 
 IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
@@ -37,13 +37,15 @@ EARLIER_SCORES = "scores.earlier.jsonl"
 REPORT = "report.json"
 REPORT_TEXT = "report.md"
 PLOTS = "plots"
+DOOR = "open.html"
+"""Leads a browser to the page of ``deepeyes play`` while it runs."""
 
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
 RUN = OutputFolder(
     "run of episodes",
     (
-        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE, PLAN, RECORDS, FAILURES, SETTINGS),
-        *(f"{IMAGES}/??/*", f"{CONVERTED}/*", f"{PLOTS}/*"),
+        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE_FILES, PLAN, *EPISODE_FILES, FAILURES, SETTINGS, DOOR),
+        *(f"{PLOTS}/{name}.{kind}" for name in ("accuracy", "tool_use", "repeats") for kind in ("png", "pdf")),
     ),
 )
 

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import platform
+import re
 import shutil
+import stat
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from pathlib import Path
+
+from deepeyes_env.checksums import listed_files, write_checksums
+
+_TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}\.tmp")
+
+MAX_BYTES = 2**30
+"""Largest file that is read whole into memory on the word of another file; the largest photograph is smaller."""
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Return the bytes of a file that may be anything: a device that never ends, a pipe that nobody writes to.
+
+    Raises:
+        OSError: It is not a regular file, is larger than ``MAX_BYTES``, or cannot be read.
+    """
+    # Opening a pipe would wait for its writer.
+    opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(opened)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise OSError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        with os.fdopen(opened, "rb", buffering=0, closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(opened)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``, moved onto it when the block succeeds and removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    _sweep_once(path.parent)
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -27,23 +64,86 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside ``path``, moved into its place when the block succeeds and removed when it fails.
 
-    Its files are on the disk before it gets its name: a power cut must not leave half of them.
+    Its files are on the disk before it gets its name: a power cut must not leave half of them. It holds their checksums
+    too, which also say what is deleted when another takes its place: what others put there moves into the new one.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    sweep(path.parent)
+    temporary = _temporary(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        write_checksums(temporary)
         _flush(temporary)
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            _make_way(path, temporary)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _make_way(path: Path, successor: Path) -> None:
+    """Delete a folder that ``replacing_folder`` wrote; what others put there moves into its successor."""
+    ours = listed_files(path)
+    foreign = [each for each in path.iterdir() if each.name not in ours]
+    for each in foreign:
+        if (successor / each.name).exists():
+            raise FileExistsError(f"{path}: holds {each.name}, which was changed or is another's; move it elsewhere")
+    for each in foreign:
+        each.rename(successor / each.name)
+    remove_folder(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete what ``replacing_folder`` wrote into a folder, and the folder, unless it holds something else."""
+    for name in listed_files(path):
+        (path / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it holds another's file
+        path.rmdir()
+
+
 def is_temporary(name: str) -> bool:
-    """Return whether a path is that of a file or folder (or of a part of one) that was not finished when killed."""
-    return any(part.startswith(".") and part.endswith(".tmp") for part in Path(name).parts)
+    """Return whether a path is that of a file or folder (or of a part of one) of ours that was not finished."""
+    return any(_TEMPORARY.fullmatch(part) for part in Path(name).parts)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the temporary files and folders in a folder whose writers were killed; nothing else, and none elsewhere.
+
+    They are recognised by their names, which hold the writer's machine and process.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = _TEMPORARY.fullmatch(path.name)
+        if name is None or name["host"] != _host() or _is_alive(int(name["process"])):
+            continue
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+_sweep_once = lru_cache(maxsize=4096)(sweep)
+"""Looking through a folder for every file that is written into it would take longer than writing them."""
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    if sys.platform == "win32":
+        return True  # it cannot be asked without ending it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def refuse_file(folder: Path) -> None:

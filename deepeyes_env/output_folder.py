@@ -83,6 +83,10 @@ class OutputFolder:
             FileExistsError: See ``check``; nothing is deleted then.
         """
         self.check(folder)
+        self.delete(folder)
+
+    def delete(self, folder: Path) -> None:
+        """Delete what this kind writes and nothing else, in a folder inside one that is marked as ours."""
         names = list(_files(folder))
         for pattern in self.files:
             for name in names:
@@ -92,6 +96,10 @@ class OutputFolder:
             if is_temporary(name):
                 (folder / name).unlink(missing_ok=True)
         _remove_empty({folder / parent for name in names for parent in Path(name).parents} - {folder})
+
+    def inside(self, *folders: str) -> tuple[str, ...]:
+        """Return the patterns of what this kind writes in folders inside that of another kind."""
+        return tuple(f"{folder}/{pattern}" for folder in folders for pattern in self.files)
 
     def _writes(self, name: str) -> bool:
         return is_temporary(name) or any(fnmatchcase(name, pattern) for pattern in self.files)

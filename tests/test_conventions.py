@@ -82,6 +82,19 @@ def test_nothing_is_printed():
     assert found == []
 
 
+def test_the_terminal_is_written_to_in_one_place():
+    """There, texts of strangers are made harmless."""
+    found = [
+        at(path, node)
+        for path in files(*PACKAGES)
+        if path.name != "terminal.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("typer.echo", "typer.secho", "Console", "RichHandler")
+    ]
+    assert found == []
+
+
 def test_loggers_are_called_logger():
     found = []
     for path in files(*PACKAGES):

@@ -1,11 +1,14 @@
 """Files and folders that appear whole or not at all."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from deepeyes_env.files import check_folder, is_temporary, link_or_copy, replacing, replacing_folder
+from deepeyes_env.checksums import CHECKSUMS
+from deepeyes_env.files import check_folder, is_temporary, link_or_copy, remove_folder, replacing, replacing_folder
 
 
 def interrupted(replace, path, write):
@@ -51,11 +54,52 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="half"):
         interrupted(replacing_folder, path, lambda temporary: (temporary / "third").touch())
     assert [each.name for each in path.parent.iterdir()] == ["folder"]
-    assert [each.name for each in path.iterdir()] == ["second"]
-    (tmp_path / "new" / ".folder.tmp").mkdir()  # by a process that was killed
-    (tmp_path / "new" / ".folder.tmp" / "half").touch()
+    assert sorted(each.name for each in path.iterdir()) == [CHECKSUMS, "second"]
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from deepeyes_env.files import replacing, replacing_folder
+
+with replacing(Path(sys.argv[1])) as file, replacing_folder(Path(sys.argv[2])) as folder:
+    file.touch()
+    (folder / "half").touch()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", DIES, tmp_path / "file", tmp_path / "folder"], env=environment, check=False)
+    left = [each.name for each in tmp_path.iterdir()]
+    assert len(left) == 2
+    assert all(map(is_temporary, left))
+    strangers = [".notes.tmp", ".file.tmp", ".file.0123abcd.tmp", ".x.00000000-1-01234567.tmp"]
+    for name in strangers:
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "other") as living:
+        living.touch()
+        with replacing_folder(tmp_path / "folder") as temporary:
+            assert list(temporary.iterdir()) == []
+        assert living.exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([*strangers, "folder", "other"])
+
+
+def test_a_strangers_file_in_a_folder_that_is_replaced_stays(tmp_path):
+    path = tmp_path / "folder"
     with replacing_folder(path) as temporary:
-        assert list(temporary.iterdir()) == []
+        (temporary / "first").touch()
+    (path / "mine").touch()
+    with replacing_folder(path) as temporary:
+        (temporary / "second").touch()
+    assert sorted(each.name for each in path.iterdir()) == [CHECKSUMS, "mine", "second"]
+    (path / "third").touch()
+    third = pytest.raises(FileExistsError, match="holds third, which was changed or is another")
+    with third, replacing_folder(path) as temporary:
+        (temporary / "third").touch()
+    remove_folder(path)
+    assert sorted(each.name for each in path.iterdir()) == ["mine", "third"]
 
 
 def test_a_file_is_linked_where_it_can_be(tmp_path, monkeypatch):

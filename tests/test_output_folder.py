@@ -6,6 +6,8 @@ import pytest
 
 from deepeyes_env.output_folder import MARKER, OutputFolder, is_vacant
 
+TEMPORARY = ".settings.json.01234567-1-01234567.tmp"
+
 RUN = OutputFolder("run of ours", ("verdicts.txt", "settings.json", "pictures/*.png", "parts/*"))
 
 
@@ -22,7 +24,7 @@ def held(folder):
 @pytest.fixture
 def ours(tmp_path):
     RUN.claim(tmp_path / "run")
-    put(tmp_path / "run", "settings.json", "verdicts.txt", "pictures/ab/1.png", "parts/a/b.bin", ".settings.json.1.tmp")
+    put(tmp_path / "run", "settings.json", "verdicts.txt", "pictures/ab/1.png", "parts/a/b.bin", TEMPORARY)
     return tmp_path / "run"
 
 
@@ -91,4 +93,4 @@ def test_files_go_in_the_order_that_is_given(ours, monkeypatch):
 
     monkeypatch.setattr(Path, "unlink", told)
     RUN.clear(ours)
-    assert gone == ["verdicts.txt", "settings.json", "1.png", "b.bin", ".settings.json.1.tmp"]
+    assert gone == ["verdicts.txt", "settings.json", "1.png", "b.bin", TEMPORARY]

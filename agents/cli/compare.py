@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from deepeyes_env.terminal import console, say
 
 
 def compare(
@@ -29,8 +30,8 @@ def compare(
         table.add_column(name, justify="right")
     for row in overview(found):
         table.add_row(*row)
-    Console().print(table)
+    console().print(table)
     for pair in found.pairs:
         sides = (label(name, side, found) for name, side in zip(found.names, (pair.first, pair.second), strict=True))
-        typer.echo(test_result(pair.test, *sides))
-    typer.echo(f"{found.page} (question by question), {found.page.with_suffix('.md')}")
+        say(test_result(pair.test, *sides))
+    say(f"{found.page} (question by question), {found.page.with_suffix('.md')}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deepeyes_env.agents.cli.eval_options import EvalOptions
@@ -16,6 +15,7 @@ from deepeyes_env.agents.cli.eval_scoring import make_scoring
 from deepeyes_env.cli.options import refuse_given, takes
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.judges.llm_endpoint import LOCAL
+from deepeyes_env.terminal import console, say
 
 _FOR_SERVER = ("base_url", "stop", "timeout", "retries")
 _FOR_MODEL = (*_FOR_SERVER, "frame", "temperature", "max_tokens")
@@ -59,7 +59,7 @@ def evaluate(ctx: typer.Context, options: EvalOptions) -> None:
             **env_kwargs,
         )
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command with --resume asks only what {folder} lacks", err=True)
+        say(f"stopped; the same command with --resume asks only what {folder} lacks", err=True)
         raise typer.Exit(130) from None
     return _show(report, folder)
 
@@ -76,7 +76,7 @@ def _rescore(ctx: typer.Context, options: EvalOptions) -> None:
     try:
         return _show(evaluation.rescore(out, scoring), out)
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the report in {out} is still the last one; the same command resumes", err=True)
+        say(f"stopped; the report in {out} is still the last one; the same command resumes", err=True)
         raise typer.Exit(130) from None
 
 
@@ -92,7 +92,7 @@ def _check(ctx: typer.Context, options: EvalOptions) -> None:
         refuse_given(ctx, _FOR_SERVER, "--model is a local folder, which no server is asked for")
     if any(mark in options.model for mark in "/\\") and not options.base_url and not options.is_local:
         looked = f"--model {options.model}: there is no such folder, so it would be the name of a served model"
-        typer.echo(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
+        say(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
     if options.model and options.repeats > 1 and options.temperature == 0:
         raise typer.BadParameter("--repeats at temperature 0 asks for the same again: give --temperature, such as 0.7")
 
@@ -135,13 +135,13 @@ def _show(report: Any, folder: Path) -> None:
         table.add_column(WITH[each.name], justify="right")
     for row in overview(report):
         table.add_row(*row)
-    Console().print(table)
+    console().print(table)
     if report.difference:
-        typer.echo(difference(report))
-    typer.echo(f"{folder}/report.md, {folder}/index.html (every episode)")
+        say(difference(report))
+    say(f"{folder}/report.md, {folder}/index.html (every episode)")
     if not report.complete:
         first = next(iter((*report.failed, *report.unjudged)), None)
         why = f"; the first is sample {first.sample}: {first.error}" if first else ""
         again = "--rescore judges" if not report.failed and not report.missing else "--resume plays and judges"
-        typer.echo(f"{state(report)}{why}\n{again} the rest; {folder}/report.json lists them all", err=True)
+        say(f"{state(report)}{why}\n{again} the rest; {folder}/report.json lists them all", err=True)
         raise typer.Exit(1)

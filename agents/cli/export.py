@@ -10,6 +10,7 @@ import typer
 
 from deepeyes_env.cli.options import refuse_given
 from deepeyes_env.errors import UsageError
+from deepeyes_env.terminal import say
 
 if TYPE_CHECKING:
     from deepeyes_env.core import Trajectory
@@ -61,7 +62,7 @@ def export(
         refuse_given(ctx, set(ctx.params) - {"check", "format"}, "--check only reads a file")
         held = exports.check(check, format)
         counts = f", {held.messages} messages, {held.images} images" if held.messages else ""
-        typer.echo(f"{check}: good {format}, {held.rows} rows{counts}")
+        say(f"{check}: good {format}, {held.rows} rows{counts}")
         return
     if run is None or out is None:
         raise typer.BadParameter("give RUN and --out, or --check")
@@ -79,7 +80,7 @@ def export(
         rows=rows,
     )
     left_out = f"; left out: {written_counts(done.left_out)}" if done.left_out else ""
-    typer.echo(f"{out}: {done.written} episodes{left_out}")
+    say(f"{out}: {done.written} episodes{left_out}")
 
 
 def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:

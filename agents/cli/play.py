@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.terminal import console, say
 
 
 def play(
@@ -35,16 +35,19 @@ def play(
 ) -> None:
     """Play episodes yourself in a web page: the policy's views, its tools, its reward. All of it is recorded."""
     from deepeyes_env.agents.human import play_by_hand
+    from deepeyes_env.agents.human.browser import opened
+    from deepeyes_env.agents.run_folder import DOOR
 
     env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns, "frame": frame}
     if max_pixels is not None:
         env_kwargs["view"] = view_budget(max_pixels)
 
     def announce(url: str) -> None:
-        typer.echo(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
+        say(f"play at {url}\nrecording in {out}; Ctrl-C stops, the same command resumes")
         if browser:
-            webbrowser.open(url)
+            leaving.enter_context(opened(url, out / DOOR))
 
+    leaving = ExitStack()
     try:
         summary = play_by_hand(
             env,
@@ -59,6 +62,8 @@ def play(
             **env_kwargs,
         )
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the same command plays what {out} lacks", err=True)
+        say(f"stopped; the same command plays what {out} lacks", err=True)
         raise typer.Exit(130) from None
-    Console().print(summary_table({f"human on {env}": summary}))
+    finally:
+        leaving.close()
+    console().print(summary_table({f"human on {env}": summary}))

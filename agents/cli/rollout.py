@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.terminal import console, say
 
 
 def rollout(
@@ -58,13 +58,13 @@ def rollout(
             **env_kwargs,
         )
     except KeyboardInterrupt:
-        typer.echo(f"stopped; --resume plays what {out} lacks" if out else "stopped; nothing was recorded", err=True)
+        say(f"stopped; --resume plays what {out} lacks" if out else "stopped; nothing was recorded", err=True)
         raise typer.Exit(130) from None
-    Console().print(summary_table({f"{agent} on {env}": run.summary}))
+    console().print(summary_table({f"{agent} on {env}": run.summary}))
     if run.failures:
         again = f"; {out}/failures.jsonl lists them, --resume plays them again" if out else ""
         first = run.failures[0]
-        typer.echo(
+        say(
             f"{len(run.failures)} of {episodes} episodes failed{again}; "
             f"the first one is episode {first.episode.number}: {first.error}",
             err=True,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deepeyes_env.terminal import say
+
 
 def view(
     run: Annotated[Path, typer.Argument(help="Run folder, as `deepeyes rollout --out` writes it.", metavar="RUN")],
@@ -24,4 +26,4 @@ def view(
 
     folder = folder_of(run)
     judged = scored_trajectories(open_run(folder)) if (folder / PLAN).is_file() else None
-    typer.echo(write_page(run, out, trajectories=judged))
+    say(str(write_page(run, out, trajectories=judged)))

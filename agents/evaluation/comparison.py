@@ -12,7 +12,7 @@ from typing import Any
 from deepeyes_env.agents.evaluation import comparison_page
 from deepeyes_env.agents.evaluation.metrics import Estimate, accuracy, mean_scores, paired
 from deepeyes_env.agents.evaluation.plan import CONDITIONS
-from deepeyes_env.agents.evaluation.report_text import WITH, as_cell, estimate, table, test_result
+from deepeyes_env.agents.evaluation.report_text import WITH, estimate, table, test_result
 from deepeyes_env.agents.evaluation.rows import Row, disambiguated, read_rows, shared_ids
 from deepeyes_env.agents.evaluation.run import Run, open_run
 from deepeyes_env.agents.evaluation.score_file import judge_of
@@ -20,6 +20,7 @@ from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.errors import UsageError
 from deepeyes_env.files import check_folder, replacing
+from deepeyes_env.telling import markdown_text
 
 logger = logging.getLogger(__name__)
 
@@ -116,15 +117,19 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
 def markdown(found: Comparison) -> str:
     """Return a comparison as Markdown."""
     first, second = found.names
-    parts = [f"# {first} and {second} on {found.benchmark}", table(["", first, second], overview(found))]
+    parts = [
+        f"# {markdown_text(f'{first} and {second} on {found.benchmark}')}",
+        table(["", first, second], overview(found)),
+    ]
     for pair in found.pairs:
-        parts.append(test_result(pair.test, label(first, pair.first, found), label(second, pair.second, found)) + ".")
+        sides = (label(first, pair.first, found), label(second, pair.second, found))
+        parts.append(markdown_text(test_result(pair.test, *sides)) + ".")
         for name, tests in pair.categories.items():
             rows = [
-                [as_cell(category), str(test.questions), f"{test.difference:+.1%}", f"{test.p_value:.3g}"]
+                [category, str(test.questions), f"{test.difference:+.1%}", f"{test.p_value:.3g}"]
                 for category, test in tests.items()
             ]
-            parts += [f"## By {name}", table([name, "questions", "difference", "p"], rows)]
+            parts += [f"## By {markdown_text(name)}", table([name, "questions", "difference", "p"], rows)]
     parts += [f"{found.unmatched} questions have a verdict in only one of the two."] if found.unmatched else []
     parts.append(f"Question by question: [{found.page.name}]({found.page.name}).")
     return "\n\n".join(parts) + "\n"

@@ -58,7 +58,7 @@ def write(runs: tuple[Run, Run], names: tuple[str, str], matched: Matched, out: 
     columns = [_Column(run, names[i], [row for pair in matched for row in pair[i]], out) for i, run in enumerate(runs)]
     questions = list(dict.fromkeys(row.question for pair in matched for row in pair[0]))
     kinds = {question: _kind(*(column.scores[question] for column in columns)) for question in questions}
-    with open_page(out, f"{names[0]} and {names[1]}", style=_STYLE) as file:
+    with open_page(out, f"{names[0]} and {names[1]}", style=_STYLE, script=_SCRIPT) as file:
         file.write(f'<button value="" aria-pressed="true">all {len(questions)}</button>')
         for kind, words in _KINDS.items():
             count = sum(each == kind for each in kinds.values())
@@ -68,7 +68,6 @@ def write(runs: tuple[Run, Run], names: tuple[str, str], matched: Matched, out: 
         file.write(f'<div class="row name"><span>question</span>{heads}</div>\n')
         for question in questions:
             file.write(_question(question, kinds[question], columns))
-        file.write(f"<script>{_SCRIPT}</script>")
     return out
 
 

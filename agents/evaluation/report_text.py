@@ -8,6 +8,7 @@ from deepeyes_env import labels
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.agents.run_folder import ABOUT
+from deepeyes_env.telling import markdown_text
 from deepeyes_env.trajectories.summary import written_counts
 
 SHOWN = 20
@@ -19,7 +20,7 @@ WITH = {"on": "with tools", "off": "without tools"}
 def markdown(report: Report, plots: Sequence[str] = ()) -> str:
     """Return the report as Markdown; ``plots`` are paths of pictures relative to it."""
     parts = [
-        f"# {report.policy} on {report.title}",
+        f"# {markdown_text(report.policy)} on {markdown_text(report.title)}",
         _course(report),
         *_overview(report),
         *_difference(report),
@@ -117,8 +118,8 @@ def _categories(report: Report) -> Iterable[str]:
         for value in values:
             found = [each.categories.get(name, {}).get(value) for each in report.conditions]
             questions = max(each.questions for each in found if each)
-            rows.append([as_cell(value), str(questions), *map(estimate, found)])
-        yield f"## Accuracy by {name}"
+            rows.append([value, str(questions), *map(estimate, found)])
+        yield f"## Accuracy by {markdown_text(name)}"
         yield table([name, "questions", *(WITH[each.name] for each in report.conditions)], rows)
 
 
@@ -142,7 +143,7 @@ def _yes_no(report: Report) -> Iterable[str]:
     rows = [
         [
             WITH[each.name],
-            as_cell(name or "all"),
+            name or "all",
             *(f"{value:.1%}" for value in (said.accuracy, said.precision, said.recall, said.f1, said.yes_ratio)),
             str(said.unanswered),
         ]
@@ -159,9 +160,7 @@ def _listed(title: str, listed: Sequence[UnscoredEpisode], remedy: str) -> Itera
         return
     yield f"## {title}"
     yield f"{len(listed)} episodes. {remedy}"
-    rows = [
-        [str(each.episode), as_cell(each.sample), WITH[each.condition], as_cell(each.error)] for each in listed[:SHOWN]
-    ]
+    rows = [[str(each.episode), each.sample, WITH[each.condition], each.error] for each in listed[:SHOWN]]
     yield table(["episode", "sample", "", "why"], rows)
     if len(listed) > SHOWN:
         yield f"And {len(listed) - SHOWN} more, in report.json."
@@ -169,12 +168,10 @@ def _listed(title: str, listed: Sequence[UnscoredEpisode], remedy: str) -> Itera
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [list(map(as_cell, head)), ["---"] * len(head), *(map(as_cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def as_cell(text: str) -> str:
-    """Write a text that may hold anything into a cell of a table."""
-    flat = " ".join(text.split())
-    shown = flat if len(flat) <= 300 else f"{flat[:300]} …"
-    return shown.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Write a text that may hold anything into a cell of a table; a long one is cut."""
+    return markdown_text(text if len(text) <= 300 else f"{text[:300]} …")

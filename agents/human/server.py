@@ -207,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.headers.get("Sec-Fetch-Site", "none")
         if _host_name(host) not in (ADDRESS, "localhost"):
             raise Refused(HTTPStatus.FORBIDDEN, f"this page is served to {ADDRESS} only")
-        if (origin is not None and origin != f"http://{host}") or site not in ("none", "same-origin"):
+        own_page = site in ("none", "same-origin") or self._is_opened()
+        if (origin is not None and origin != f"http://{host}") or not own_page:
             raise Refused(HTTPStatus.FORBIDDEN, "another page may not use this one")
         token, slash, path = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._mine.token.encode()):
@@ -215,6 +216,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not slash:
             raise Refused(HTTPStatus.NOT_FOUND, "the address ends with a slash")
         return path
+
+    def _is_opened(self) -> bool:
+        """Whether the page is opened as one of its own: by the file that ``deepeyes play`` gives to the browser."""
+        wanted = (self.headers.get("Sec-Fetch-Mode"), self.headers.get("Sec-Fetch-Dest"))
+        whole = self.path.endswith("/") and self.path.count("/") == 2
+        return self.command == "GET" and whole and wanted == ("navigate", "document")
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,10 +37,14 @@ class Connections:
         api_key: Sent as a bearer token.
         concurrency: Most requests in flight in one event loop.
         timeout: Seconds that a request may take.
+        logins: User names and passwords by base URL, for servers that want them instead of the token.
     """
 
-    def __init__(self, api_key: str, concurrency: int, timeout: float) -> None:
+    def __init__(
+        self, api_key: str, concurrency: int, timeout: float, logins: Mapping[str, tuple[str, str]] | None = None
+    ) -> None:
         self._api_key, self._concurrency, self._timeout = api_key, concurrency, timeout
+        self._logins = dict(logins or {})
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Session] = WeakKeyDictionary()
 
     async def slots(self) -> asyncio.Semaphore:
@@ -83,7 +87,8 @@ class Connections:
 
         timeout = openai.Timeout(self._timeout, connect=min(self._timeout, 10.0))
         plain: dict[str, Any] = {} if url.startswith("https://") else {"verify": False, "follow_redirects": False}
-        http = openai.DefaultAsyncHttpxClient(timeout=timeout, mounts=no_proxy(url), **plain)
+        auth = self._logins.get(url)
+        http = openai.DefaultAsyncHttpxClient(timeout=timeout, mounts=no_proxy(url), auth=auth, **plain)
         return openai.AsyncOpenAI(api_key=self._api_key, base_url=url, max_retries=0, timeout=timeout, http_client=http)
 
 

@@ -19,6 +19,7 @@ from deepeyes_env.agents.openai.requests import RequestBody
 from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.judges.llm_endpoint import check_url
+from deepeyes_env.telling import Secrets, split_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Servers:
     no shorter than Retry-After says, but a minute at most. May be used from several event loops.
 
     Args:
-        urls: Base URLs, as a rule ending in ``/v1``.
+        urls: Base URLs, as a rule ending in ``/v1``; user name and password in one are sent, and never told.
         api_key: Sent as a bearer token.
         concurrency: Most requests in flight.
         timeout: Seconds that a request may take.
@@ -109,14 +110,17 @@ class Servers:
         if not urls:
             raise UsageError("base_url: give at least one URL")
         self._openai = openai
-        self._servers = [_ServerState(url.rstrip("/")) for url in urls]
-        self._connections = Connections(api_key, concurrency, timeout)
+        addresses = [split_credentials(url.rstrip("/")) for url in urls]
+        logins = {url: login for url, login in addresses if login}
+        self._servers = [_ServerState(url) for url, _ in addresses]
+        self._secrets = Secrets([api_key], logins.values())
+        self._connections = Connections(api_key, concurrency, timeout, logins)
         self._timeout, self._retries = timeout, retries
         self._home: OrderedDict[Hashable, _ServerState] = OrderedDict()
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The base URLs."""
+        """The base URLs, without user names and passwords."""
         return tuple(server.url for server in self._servers)
 
     async def ask(self, body: RequestBody, conversation: Hashable) -> dict[str, Any]:
@@ -164,7 +168,7 @@ class Servers:
         try:
             async with self._connections.client(url) as client:
                 listed = await client.get("/models", cast_to=object, options={"timeout": min(self._timeout, 30)})
-            return tuple(str(model["id"]) for model in listed["data"])
+            return tuple(self._secrets.hide(str(model["id"])) for model in listed["data"])
         except self._openai.APIConnectionError as error:
             if again and not _refuses_connections(error):  # as one that the server closed after its last answer
                 return await self.served(url, again=False)
@@ -211,7 +215,7 @@ class Servers:
         except self._openai.APIConnectionError as error:
             raise _PassingError(_no_server(server.url, error)) from error
         except self._openai.APIStatusError as error:
-            words = _words(error)
+            words = self._secrets.hide(_words(error))
             if error.status_code < 500 and error.status_code not in WORTH_RETRYING:
                 raise RefusedError(error.status_code, words, server.url, remedy(error.status_code, words)) from error
             retry_after = retry_after_seconds(error.response.headers.get("retry-after", ""))
@@ -219,7 +223,8 @@ class Servers:
             advice = f"; {known}" if known else ""
             raise _PassingError(f"answered {error.status_code}: {words[:500]}{advice}", retry_after) from error
         except (ValueError, RecursionError) as error:  # of JSON that openai lets through
-            raise _PassingError(f"answered with something else than a chat completion ({error})") from error
+            said = self._secrets.hide(str(error))
+            raise _PassingError(f"answered with something else than a chat completion ({said})") from error
         finally:
             server.in_flight -= 1
 

@@ -17,6 +17,7 @@ from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
+from deepeyes_env.checksums import verify_checksums
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
@@ -24,13 +25,16 @@ from deepeyes_env.images.ref import ImageRef
 MODEL_TYPES = ("qwen2_5_vl",)
 """What ``config.json`` may name as ``model_type``."""
 
-_PROCESSOR = (
+PROCESSOR_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
     "video_preprocessor_config.json",
     "chat_template.json",
 )
 """Files of a model directory that are not used here, and that servers want beside trained weights."""
+
+_OURS: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers reads a directory: nothing is fetched, and no code in it is run or asked for at a prompt."""
 
 _FORBIDDEN = -1e9
 
@@ -69,7 +73,7 @@ class VisionPolicy:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> VisionPolicy:
-        """Load a model directory.
+        """Load a model directory; of the code and the pickles that it may hold, nothing is executed.
 
         Raises:
             UsageError: There is no such directory, it lacks a file, or holds a model of another kind; or the device is
@@ -79,18 +83,19 @@ class VisionPolicy:
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
         check_directory(Path(path))
+        verify_checksums(Path(path))
         check_device(device, "device")
         try:
             model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                path, dtype=torch.float32, local_files_only=True
+                path, dtype=torch.float32, use_safetensors=True, **_OURS
             )
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(path, **_OURS)
         except Exception as error:  # whatever transformers and safetensors raise for a damaged file
             raise DataError(
                 f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
             ) from error
         policy = cls(model.to(device).eval(), tokenizer, dtype)
-        files = (Path(path) / name for name in _PROCESSOR)
+        files = (Path(path) / name for name in PROCESSOR_FILES)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy
 

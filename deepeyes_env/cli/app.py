@@ -7,17 +7,21 @@ import importlib
 import inspect
 import itertools
 import logging
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperGroup
 
 from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.images.folder import IMAGE_ROOT
 from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
+from deepeyes_env.telling import printable
+from deepeyes_env.terminal import console, log_handler, say
 
 COMMANDS = {
     "rollout": "deepeyes_env.agents.cli.rollout:rollout",
@@ -36,6 +40,9 @@ COMMANDS = {
 
 USER_ERRORS = (DeepEyesError, OSError, gym.error.Error)
 """What wrong arguments, files and installations raise; everything else is a bug and shows its traceback."""
+
+_WRONG_USAGE: Any = typer.BadParameter.__base__
+"""click's ``UsageError``, of the click that typer uses: its own, or the installed one."""
 
 
 class Commands(TyperGroup):
@@ -70,10 +77,11 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            Console(stderr=True).print(
-                f"[red]Error:[/] {error_line(error)}", highlight=False, emoji=False, soft_wrap=True
-            )
+            console(stderr=True).print(Text("Error:", "red"), error_line(error), soft_wrap=True)
             raise typer.Exit(1) from None
+        except _WRONG_USAGE as error:
+            error.message = printable(error.message)  # quotes arguments
+            raise
 
 
 def _refuse_empty(args: Sequence[str]) -> None:
@@ -85,8 +93,8 @@ def _refuse_empty(args: Sequence[str]) -> None:
 
 
 def error_line(error: Exception) -> str:
-    """Return an error's message in one line, safe to print as rich markup."""
-    return escape(" ".join(str(error).split()) or type(error).__name__)
+    """Return an error's message in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _load(name: str) -> Any:
@@ -124,7 +132,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from deepeyes_env import __version__
 
-        typer.echo(f"deepeyes_env {__version__}")
+        say(f"deepeyes_env {__version__}")
         raise typer.Exit
 
 
@@ -142,18 +150,25 @@ app = typer.Typer(
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages of all levels.")] = False,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Let data files name images in this folder too, not only beside themselves; before the command.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Set up logging and installed plugins for every command."""
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=Console(stderr=True), show_path=debug)
+    """Set up logging, installed plugins and where images may lie for every command."""
+    handler = log_handler(show_path=debug)
     if not debug:
         handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", handlers=[handler])
     load_installed_plugins()
+    if image_root is not None:
+        os.environ[IMAGE_ROOT] = str(image_root.absolute())  # which processes that are started inherit
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+
+from deepeyes_env.terminal import console
 
 if TYPE_CHECKING:
     from deepeyes_env.core import ToolCall
@@ -30,7 +31,7 @@ def envs() -> None:
         call = toolbox.protocol.format_call(_example(tools))
         reward = toolbox.rubric if isinstance(toolbox.rubric, str) else type(toolbox.rubric).__name__
         table.add_row(toolbox.name, "\n".join(tools), reward, " ".join(call.split()))
-    Console().print(table)
+    console().print(table)
 
 
 def _example(tools: Mapping[str, Tool]) -> ToolCall:

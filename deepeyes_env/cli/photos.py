@@ -12,6 +12,7 @@ from deepeyes_env.cli.views import view_budget
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
+from deepeyes_env.terminal import say
 
 
 def photos(
@@ -50,6 +51,6 @@ def photos(
         max_side=max_side,
         view=view_budget(max_pixels),
     )
-    typer.echo(
+    say(
         f"{out}: {count} questions; play them with: deepeyes rollout --data {quote(str(out))} --max-pixels {max_pixels}"
     )

@@ -59,7 +59,9 @@ Source: TypeAlias = str | Path | Dataset | MapStyle | Sequence[Sample] | Sequenc
 """Whatever ``load`` makes a data set of."""
 
 
-def load(source: Source, *, on_error: OnError = "raise", **options: Any) -> Dataset:
+def load(
+    source: Source, *, on_error: OnError = "raise", image_root: str | Path | None = None, **options: Any
+) -> Dataset:
     """Make a data set of whatever names or holds one.
 
     Args:
@@ -68,6 +70,8 @@ def load(source: Source, *, on_error: OnError = "raise", **options: Any) -> Data
             or anything with ``__len__`` and ``__getitem__`` that gives such rows (``MapStyleDataset``).
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
+        image_root: One more folder in which the images of a file may lie, beside the file's own: a data set is treated
+            as if a stranger had sent it, so that no name in it opens anything else.
         options: Passed to a built-in task; nothing else takes any.
 
     Raises:
@@ -75,14 +79,14 @@ def load(source: Source, *, on_error: OnError = "raise", **options: Any) -> Data
             cannot be read, or there are no samples in it.
         UsageTypeError: ``source`` is of another type, or does not take ``options``.
     """
-    dataset = _open(source, on_error, options)
+    dataset = _open(source, on_error, image_root, options)
     if not len(dataset):
         skipped = len(getattr(dataset, "skipped", ()))
         raise DataError(f"{_named(source)}: has no samples" + (f"; all {skipped} rows were bad" if skipped else ""))
     return dataset
 
 
-def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset:
+def _open(source: Source, on_error: OnError, image_root: str | Path | None, options: dict[str, Any]) -> Dataset:
     if isinstance(source, str) and source in BUILT_IN:
         from deepeyes_env.data.visual_search import VisualSearch, pattern_search
 
@@ -92,7 +96,7 @@ def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset
     if isinstance(source, str) and not source:
         raise DataError(f"the name of the data set is empty; accepted: {_ACCEPTED}")
     if isinstance(source, str | Path):
-        return _open_path(Path(source).expanduser(), on_error)
+        return _open_path(Path(source).expanduser(), on_error, image_root)
     if isinstance(source, Sequence):
         return tuple(sample_of(row, type(source).__name__, index) for index, row in enumerate(source))
     if not isinstance(source, Mapping) and _gives_samples(source):
@@ -116,9 +120,9 @@ def _gives_samples(source: object) -> TypeGuard[Dataset]:
         return True
 
 
-def _open_path(path: Path, on_error: OnError) -> Dataset:
+def _open_path(path: Path, on_error: OnError, image_root: str | Path | None) -> Dataset:
     if path.is_dir():
-        return _folder_reader(path)(path, on_error=on_error)
+        return _folder_reader(path)(path, on_error=on_error, image_root=image_root)
     if not path.exists():
         raise DataError(
             f"no data set {str(path)!r}: there is no such file or folder.{_hint(path)} Accepted: {_ACCEPTED}"
@@ -126,7 +130,7 @@ def _open_path(path: Path, on_error: OnError) -> Dataset:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"cannot read {str(path)!r}: unknown kind {path.suffix!r}.{_hint(path)} Accepted: {_ACCEPTED}")
-    return reader(path, on_error=on_error)
+    return reader(path, on_error=on_error, **({} if reader is TSVDataset else {"image_root": image_root}))
 
 
 def _folder_reader(folder: Path) -> Callable[..., Dataset]:

@@ -23,7 +23,7 @@ from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image, image_extension
-from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.registry import unknown_name
 
 
@@ -35,13 +35,15 @@ class JSONLDataset(RowDataset):
     Args:
         path: The file.
         on_error: What to do about a bad row; see ``RowDataset``.
+        image_root: One more folder in which images may lie, beside that of the file; see ``ImageFolder``.
 
     Raises:
         DataError: The file cannot be read.
     """
 
-    def __init__(self, path: str | Path, *, on_error: OnError = "raise") -> None:
+    def __init__(self, path: str | Path, *, on_error: OnError = "raise", image_root: str | Path | None = None) -> None:
         self.path = Path(path)
+        self._images = ImageFolder(self.path.parent, image_root)
         try:
             self._offsets = _line_offsets(self.path)
         except OSError as error:
@@ -58,7 +60,7 @@ class JSONLDataset(RowDataset):
         with self.path.open("rb") as file:
             file.seek(self._offsets[row])
             line = file.readline().rstrip()
-        return _sample(parse_object(line), default_id=f"{self.path.stem}:{row}", folder=self.path.parent)
+        return _sample(parse_object(line), default_id=f"{self.path.stem}:{row}", images=self._images)
 
 
 def _line_offsets(path: Path) -> array[int]:
@@ -74,7 +76,7 @@ def _line_offsets(path: Path) -> array[int]:
     return offsets
 
 
-def _sample(record: dict[str, Any], *, default_id: str, folder: Path) -> Sample:
+def _sample(record: dict[str, Any], *, default_id: str, images: ImageFolder) -> Sample:
     for key in record:
         if key not in SAMPLE_KEYS:
             raise unknown_name("key", key, SAMPLE_KEYS)
@@ -86,7 +88,7 @@ def _sample(record: dict[str, Any], *, default_id: str, folder: Path) -> Sample:
         id=text_field({"id": default_id, **record}, "id"),
         question=text_field(record, "question"),
         answer=text_field(record, "answer"),
-        images=tuple(ImageRef(folder / name) for name in _image_names(record)),
+        images=tuple(map(images.image, _image_names(record))),
         options=text_list_field(record, "options"),
         boxes=box_list_field(record, "boxes"),
         env_name=None if env_name is None else text_field({"env_name": env_name}, "env_name"),

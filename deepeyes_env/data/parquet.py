@@ -17,6 +17,7 @@ from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
+from deepeyes_env.images.folder import ImageFolder
 
 if TYPE_CHECKING:
     import pyarrow
@@ -71,14 +72,18 @@ class ParquetDataset(RowDataset):
     Args:
         source: A ``.parquet`` file, or a folder of them.
         on_error: What to do about a bad row; see ``RowDataset``.
+        image_root: One more folder in which images that have a path may lie; see ``ImageFolder``.
 
     Raises:
         DataError: A file cannot be read as parquet, or lacks a column; the message lists those it has.
         MissingExtraError: pyarrow is not installed.
     """
 
-    def __init__(self, source: str | Path, *, on_error: OnError = "raise") -> None:
+    def __init__(
+        self, source: str | Path, *, on_error: OnError = "raise", image_root: str | Path | None = None
+    ) -> None:
         self.source = Path(source)
+        self._images = ImageFolder(self.source if self.source.is_dir() else self.source.parent, image_root)
         self._files = tuple(sorted(self.source.glob("*.parquet"))) if self.source.is_dir() else (self.source,)
         if not self._files:
             raise DataError(f"{source}: the folder holds no .parquet file")
@@ -126,7 +131,7 @@ class ParquetDataset(RowDataset):
         with self._lock:
             block = self._block_of(row)
         record = block.data.slice(row - block.start, 1).to_pylist()[0]
-        return sample_of_row(record, default_id=f"{file.stem}:{number}", folder=file.parent)
+        return sample_of_row(record, default_id=f"{file.stem}:{number}", images=self._images)
 
     def _block_of(self, row: int) -> _Block:
         for block in self._blocks:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_list_field
 from deepeyes_env.images.files import encoded_image
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _column_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
     }
 
 
-def sample_of_row(row: Mapping[str, Any], *, default_id: str, folder: Path) -> Sample:
+def sample_of_row(row: Mapping[str, Any], *, default_id: str, images: ImageFolder) -> Sample:
     """Make a sample of a row.
 
     A row with a toolbox (``env_name``, or the format's column missing altogether) asks ``extra_info.question``, since
@@ -108,7 +108,7 @@ def sample_of_row(row: Mapping[str, Any], *, default_id: str, folder: Path) -> S
     Args:
         row: The row as Python objects.
         default_id: The id of a row that has none.
-        folder: What relative image paths are relative to.
+        images: Where images that have a path are.
 
     Raises:
         ValueError: The row is bad; the message says why.
@@ -116,12 +116,12 @@ def sample_of_row(row: Mapping[str, Any], *, default_id: str, folder: Path) -> S
     extra = row.get("extra_info") or {}
     prompt = {message["role"]: message["content"] for message in row["prompt"] or () if message}
     env_name = _env_name(row, extra)
-    images = tuple(_image(entry, folder) for entry in row["images"] or ())
+    shown = tuple(_image(entry, images) for entry in row["images"] or ())
     return Sample(
         id=extra["id"] if isinstance(extra.get("id"), str) else default_id,
-        question=_question(extra, prompt, plain=env_name is None, images=len(images)),
+        question=_question(extra, prompt, plain=env_name is None, images=len(shown)),
         answer=_answer(row, extra),
-        images=images,
+        images=shown,
         options=text_list_field(_present(extra), "options"),
         boxes=box_list_field(_present(extra), "boxes") or box_list_field(_present(extra), "bbox"),
         env_name=env_name,
@@ -174,12 +174,12 @@ def _answer(row: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
     return answer
 
 
-def _image(entry: Mapping[str, Any] | None, folder: Path) -> ImageRef:
+def _image(entry: Mapping[str, Any] | None, images: ImageFolder) -> ImageRef:
     entry = entry or {}
     if entry.get("bytes"):
         return ImageRef(entry["bytes"], name=entry.get("path") or "")
     if entry.get("path"):
-        return ImageRef(folder / entry["path"])
+        return images.image(entry["path"])
     raise ValueError("an image has neither bytes nor a path")
 
 

@@ -23,6 +23,7 @@ from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.terminal import console
 
 logger = logging.getLogger(__name__)
 
@@ -115,9 +116,8 @@ def plant(
 
 def _progress(files: Collection[tuple[str, Path]]) -> Iterable[tuple[str, Path]]:
     with needs_extra("cli"):
-        from rich.console import Console
         from rich.progress import track
-    return track(files, "planting", len(files), console=Console(stderr=True))
+    return track(files, "planting", len(files), console=console(stderr=True))
 
 
 def _planted_size(photo: Size, view: ViewBudget, max_side: int | None) -> Size:

@@ -15,10 +15,10 @@ from deepeyes_env.core import Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
-from deepeyes_env.files import replacing
+from deepeyes_env.files import read_regular_file, replacing
 from deepeyes_env.images.files import encoded_image, image_extension
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.frames import BBox
-from deepeyes_env.images.ref import ImageRef
 
 CATEGORIES = ("direct_attributes", "relative_position")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm"})
@@ -32,6 +32,7 @@ class VStarDataset(RowDataset):
 
     Args:
         folder: The folder that holds ``direct_attributes`` or ``relative_position`` or both.
+        image_root: One more folder in which files may lie to which links lead; see ``ImageFolder``.
         on_error: What to do about a bad row; see ``RowDataset``. An image without a JSON
             and a JSON without an image are bad rows.
 
@@ -39,8 +40,11 @@ class VStarDataset(RowDataset):
         DataError: The folder has neither of the two.
     """
 
-    def __init__(self, folder: str | Path, *, on_error: OnError = "raise") -> None:
+    def __init__(
+        self, folder: str | Path, *, on_error: OnError = "raise", image_root: str | Path | None = None
+    ) -> None:
         self.folder = Path(folder)
+        self._images = ImageFolder(self.folder, image_root)
         present = [category for category in CATEGORIES if (self.folder / category).is_dir()]
         if not present:
             raise DataError(f"{folder}: not a V* folder, has neither {' nor '.join(CATEGORIES)}")
@@ -62,7 +66,7 @@ class VStarDataset(RowDataset):
         category, stem, images = self._items[row]
         if len(images) != 1:
             raise ValueError(f"needs one image of the same stem beside it, has {list(images)}")
-        record = parse_object((self.folder / category / f"{stem}.json").read_bytes())
+        record = parse_object(read_regular_file(self._images.path(f"{category}/{stem}.json")))
         options = text_list_field(record, "options")
         if not options:
             raise ValueError(f"has no 'options'; it has {sorted(record)}")
@@ -70,7 +74,7 @@ class VStarDataset(RowDataset):
             id=f"{category}/{stem}",
             question=text_field(record, "question"),
             answer=options[0],
-            images=(ImageRef(self.folder / category / images[0]),),
+            images=(self._images.image(f"{category}/{images[0]}"),),
             options=options,
             boxes=tuple(_corners(box) for box in box_list_field(record, "bbox")),
             data_source="vstar",

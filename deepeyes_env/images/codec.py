@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +14,7 @@ from PIL import JpegImagePlugin
 
 from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.frames import Size
+from deepeyes_env.images.jpeg_bounds import MAX_SCANS, declares_too_much, has_too_many_scans
 from deepeyes_env.images.png import encode_png
 from deepeyes_env.registry import unknown_name
 
@@ -27,7 +29,9 @@ MAX_PIXELS = 16384 * 12288
 
 # In the order in which they are tried. Formats without a signature would accept noise, and Pillow hands EPS to
 # Ghostscript: neither belongs in front of files from strangers. HEIF is there once pillow-heif is registered.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
+
+_JPEG = ("JPEG", "MPO")
 
 _COMMON = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp"}
 
@@ -41,6 +45,9 @@ _UPRIGHT = {
     8: PILImage.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_QUOTED = re.compile(r"""\bb'.*'|\bb".*\"""", re.DOTALL)
+"""What decoders quote of a file in what they say."""
+
 _LATE_EXIF = 2**18
 """A PNG may have its EXIF data (at most 64 KiB from any camera) behind the pixels: in the last so many bytes."""
 
@@ -59,16 +66,21 @@ def decode(data: bytes, *, name: str = "") -> Image:
         A read-only, contiguous ``(H, W, 3)`` ``uint8`` array.
 
     Raises:
-        ImageError: The data is empty, truncated, damaged, no image, or declares more than ``MAX_PIXELS`` pixels.
+        ImageError: The data is empty, truncated, damaged, no image, declares more than ``MAX_PIXELS`` pixels or many
+            more than it holds, or is a JPEG of more than ``MAX_SCANS`` scans.
     """
     image, orientation = _open(data, name)
+    if image.format in _JPEG and has_too_many_scans(data):
+        raise _error(name, f"has more than {MAX_SCANS} scans, which take minutes to decode; write it again")
     try:
         pixels = _decode_jpeg(data, image) if orientation == 1 else None
         return _to_rgb(image, orientation) if pixels is None else pixels
     except MemoryError:
         raise
     except Exception as error:  # Decoders raise whatever a damaged file leads them to.
-        reason = f"cannot be decoded ({error}); the file is truncated or damaged, fetch or write it again"
+        reason = (
+            f"cannot be decoded ({_without_bytes(error)}); the file is truncated or damaged, fetch or write it again"
+        )
         raise _error(name, reason) from error
 
 
@@ -151,6 +163,12 @@ def chroma_of(data: bytes) -> Chroma:
     return "4:2:0" if halved else "4:4:4"
 
 
+def known_formats() -> tuple[str, ...]:
+    """Return those of ``FORMATS`` that this Pillow reads."""
+    PILImage.init()
+    return tuple(format for format in FORMATS if format in PILImage.OPEN)
+
+
 def encode(pixels: Image, format: Literal["png", "jpeg"] = "png", quality: int = 95, chroma: Chroma = "4:4:4") -> bytes:
     """Encode RGB pixels: PNG, lossless and compressed in haste, or JPEG.
 
@@ -182,6 +200,11 @@ def _error(name: str, reason: str) -> ImageError:
     return ImageError(f"image {name}: {reason}" if name else f"image: {reason}")
 
 
+def _without_bytes(error: Exception) -> str:
+    """Say what a decoder said, but for what it quotes of the file, which may be anybody's."""
+    return _QUOTED.sub("...", str(error))
+
+
 def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
     """Read the header, check the size, and find the EXIF orientation."""
     if not data:
@@ -189,10 +212,10 @@ def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
     try:
         image = _identify(data)
     except Exception as error:
-        raise _error(name, f"has a damaged header ({error}); fetch or write it again") from error
+        raise _error(name, f"has a damaged header ({_without_bytes(error)}); fetch or write it again") from error
     if image is None:
-        known = ", ".join(_FORMATS)
-        raise _error(name, f"is not an image: it begins with {data[:12]!r}; pass a file of a known format ({known})")
+        known = ", ".join(FORMATS)
+        raise _error(name, f"is not an image; pass a file of a known format ({known})")
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _error(
@@ -200,11 +223,16 @@ def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
             f"declares {width} x {height} pixels, more than the limit of {MAX_PIXELS} (a decompression bomb?); "
             "scale it down if it is genuine",
         )
+    if image.format in _JPEG and declares_too_much(data, width * height):
+        reason = f"declares {width} x {height} pixels, many more than its {len(data)} bytes hold"
+        raise _error(name, f"{reason}; the file is truncated or damaged, fetch it again")
     if image.format == "PNG" and "exif" not in image.info and b"eXIf" in data[-_LATE_EXIF:]:
         try:
             image.load()  # Pillow sees what stands behind the pixels only then.
         except Exception as error:
-            raise _error(name, f"cannot be decoded ({error}); the file is truncated or damaged") from error
+            raise _error(
+                name, f"cannot be decoded ({_without_bytes(error)}); the file is truncated or damaged"
+            ) from error
     return image, _orientation(image)
 
 
@@ -215,7 +243,7 @@ def _identify(data: bytes) -> PILImage.Image | None:
     process.
     """
     PILImage.preinit()
-    for format in _FORMATS:
+    for format in FORMATS:
         if format not in PILImage.OPEN:
             PILImage.init()
         factory, accept = PILImage.OPEN.get(format, (None, None))
@@ -244,7 +272,7 @@ def _orientation(image: PILImage.Image) -> int:
 
 def _decode_jpeg(data: bytes, image: PILImage.Image) -> Image | None:
     """Decode an ordinary JPEG with simplejpeg, bit-identical to Pillow and quicker; ``None`` if it cannot be."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+    if image.format not in _JPEG or image.mode not in ("RGB", "L"):
         return None
     try:
         import simplejpeg

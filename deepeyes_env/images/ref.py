@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from deepeyes_env.errors import ImageError, UsageTypeError
+from deepeyes_env.files import read_regular_file
 from deepeyes_env.images import codec
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
@@ -132,13 +133,13 @@ class ImageRef:
 
         Raises:
             UsageTypeError: The image has no encoded bytes (an array or a recipe).
-            ImageError: The file cannot be read.
+            ImageError: The file cannot be read, is no regular file, or is larger than a gigabyte.
         """
         if isinstance(self.source, bytes):
             return self.source
         if isinstance(self.source, Path):
             try:
-                return self.source.read_bytes()
+                return read_regular_file(self.source)
             except OSError as error:
                 raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
         raise UsageTypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")

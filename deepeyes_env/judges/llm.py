@@ -23,6 +23,7 @@ from deepeyes_env.judges.llm_endpoint import ChatEndpoint, api_key_of, check_url
 from deepeyes_env.judges.llm_prompts import PROMPTS, Case, JudgePrompt, one_line, read_judgement
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.single_flight import SingleFlight
+from deepeyes_env.telling import split_credentials
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds before the question is asked again, and at most; it doubles from one to the next."""
@@ -157,7 +158,8 @@ class LLMJudge:
         self.__dict__.update(state, _lock=threading.Lock(), _live=None)
 
     def __repr__(self) -> str:
-        return f"LLMJudge({self.model!r}, {self.base_url!r}, prompt={self.prompt.name!r})"
+        url, _ = split_credentials(self.base_url)
+        return f"LLMJudge({self.model!r}, {url!r}, prompt={self.prompt.name!r})"
 
 
 class _Live:

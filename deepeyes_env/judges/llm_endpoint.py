@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deepeyes_env.errors import JudgeError, UnreadableReplyError, UsageError
+from deepeyes_env.telling import Secrets, split_credentials
 
 if TYPE_CHECKING:
     import openai
@@ -31,7 +32,7 @@ class ChatEndpoint:
     package with exponential backoff.
 
     Args:
-        base_url: URL of the server, up to and including ``/v1``.
+        base_url: URL of the server, up to and including ``/v1``; user name and password in it are never told.
         model: Name of the model as served.
         api_key: Key for the server; ``None``: ``OPENAI_API_KEY`` from the environment, or none.
         timeout: Seconds for one try.
@@ -45,7 +46,9 @@ class ChatEndpoint:
         import openai
 
         self._openai = openai
-        http = openai.DefaultHttpxClient(timeout=timeout, mounts=no_proxy(base_url))
+        base_url, login = split_credentials(base_url)
+        self._secrets = Secrets([api_key_of(api_key)], [login] if login else ())
+        http = openai.DefaultHttpxClient(timeout=timeout, mounts=no_proxy(base_url), auth=login)
         self._client = openai.OpenAI(
             base_url=base_url,
             api_key=api_key_of(api_key),
@@ -72,8 +75,8 @@ class ChatEndpoint:
                     model=self._model, messages=list(messages), temperature=0, seed=seed, max_tokens=max_tokens
                 )
         except self._openai.OpenAIError as error:
-            raise JudgeError(f"LLMJudge: {self._where}: {self._explain(error)}") from error
-        return content_of(response.http_response.text)
+            raise JudgeError(f"LLMJudge: {self._where}: {self._secrets.hide(self._explain(error))}") from error
+        return content_of(self._secrets.hide(response.http_response.text))
 
     def _explain(self, error: openai.OpenAIError) -> str:
         if isinstance(error, self._openai.APITimeoutError):
@@ -99,15 +102,18 @@ class ChatEndpoint:
 
 def check_url(url: str) -> None:
     """Raise ``UsageError`` unless a string is the URL of a server."""
+    told = Secrets().hide(url.partition("?")[0])
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"base_url={url!r}: must begin with http:// or https://, like {LOCAL}")
+        raise UsageError(f"base_url={told!r}: must begin with http:// or https://, like {LOCAL}")
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"base_url={url!r}: has no host, a wrong port, or blanks; write it like {LOCAL}")
+        raise UsageError(f"base_url={told!r}: has no host, a wrong port, or blanks; write it like {LOCAL}")
+    if parts.query or parts.fragment:
+        raise UsageError(f"base_url={told!r}: has something behind a ? or #, where paths are added; leave it out")
 
 
 def api_key_of(given: str | None) -> str:

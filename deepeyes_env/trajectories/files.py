@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_HEX = "[0-9a-f]"
+
 RECORDS = "trajectories.jsonl"
 IMAGES = "images"
+
+EPISODE_FILES = (RECORDS, f"{IMAGES}/{_HEX * 2}/{_HEX * 64}.*")
+"""Patterns of the files that ``TrajectoryWriter`` writes; ``deepeyes_env.output_folder`` says what they are for."""
 
 
 def folder_of(source: Path) -> Path:

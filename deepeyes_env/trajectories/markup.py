@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 
 
 @contextmanager
-def open_page(out: Path, title: str, *, heading: str = "", style: str = "") -> Iterator[TextIO]:
+def open_page(out: Path, title: str, *, heading: str = "", style: str = "", script: str = "") -> Iterator[TextIO]:
     """Open a page that needs no other file than its images, to write its body to it.
 
     Args:
@@ -44,15 +45,29 @@ def open_page(out: Path, title: str, *, heading: str = "", style: str = "") -> I
         title: Its title.
         heading: Its heading; by default the title.
         style: CSS beside that of all pages.
+        script: JavaScript that runs once the page is there. Nothing else does, whatever the page is made to hold.
     """
     theme = resources.files(__package__).joinpath("viewer", "theme.css").read_text(encoding="utf-8")
     with replacing(out) as beside, beside.open("w", encoding="utf-8", errors="replace") as file:
+        css = f"\n{theme}{_STYLE}{style}"
         file.write('<!doctype html>\n<html lang="en"><meta charset="utf-8">')
+        file.write(f'<meta http-equiv="Content-Security-Policy" content="{_policy(css, script)}">')
         file.write('<meta name="viewport" content="width=device-width, initial-scale=1">')
-        file.write(f"<title>{html.escape(title)}</title><style>\n{theme}{_STYLE}{style}</style>")
+        file.write(f"<title>{html.escape(title)}</title><style>{css}</style>")
         file.write(f"<h1>{html.escape(heading or title)}</h1>\n")
         yield file
-        file.write("</html>\n")
+        file.write(f"<script>{script}</script></html>\n" if script else "</html>\n")
+
+
+def _policy(css: str, script: str) -> str:
+    """Return the content-security policy of a page: its own style and script, named by their hashes, and images."""
+    scripts = f"script-src '{_digest(script)}'; " if script else ""
+    allowed = f"{scripts}style-src '{_digest(css)}'; img-src 'self' file: data:"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _digest(source: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 
 
 def text(value: str) -> str:

@@ -29,6 +29,9 @@ PAGE = (_DATA, *_ASSETS)
 CONVERTED = "converted"
 """Folder of the images that browsers do not show, as PNGs."""
 
+PAGE_FILES = (*PAGE, f"{CONVERTED}/{'[0-9a-f]' * 64}.png")
+"""Patterns of the files of a page."""
+
 _VIEWABLE = {".png", ".jpg", ".gif", ".webp", ".avif", ".bmp"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import DataError, RecordError, UsageError
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.json_lines import read_lines
 from deepeyes_env.trajectories import schema
@@ -40,11 +41,13 @@ def read_trajectories(source: str | Path) -> Iterator[Trajectory]:
 
 
 def _read(path: Path) -> Iterator[Trajectory]:
+    images = ImageFolder(path.parent)
+
     def open_image(name: str) -> ImageRef:
         match = _IMAGE.fullmatch(name)
         if match is None:
             raise UsageError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
-        return ImageRef(path.parent / name, digest=match[1])
+        return ImageRef(images.path(name), digest=match[1])
 
     for number, line in read_lines(path):
         try:

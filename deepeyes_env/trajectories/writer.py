@@ -7,14 +7,14 @@ from pathlib import Path
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import ImageError
-from deepeyes_env.files import refuse_file, replacing
+from deepeyes_env.files import refuse_file, replacing, sweep
 from deepeyes_env.images import codec
 from deepeyes_env.images.files import image_extension
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.single_flight import SingleFlight
 from deepeyes_env.trajectories import schema
-from deepeyes_env.trajectories.files import RECORDS, image_path
+from deepeyes_env.trajectories.files import IMAGES, RECORDS, image_path
 
 
 class TrajectoryWriter:
@@ -40,6 +40,9 @@ class TrajectoryWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._flight: SingleFlight[str, str] = SingleFlight({}, own_errors=(ImageError,))
         self._file = JSONLinesFile(self.folder / RECORDS, exclusive=True)
+        images = self.folder / IMAGES
+        for each in (self.folder, *(images.iterdir() if images.is_dir() else ())):
+            sweep(each)
 
     def write(self, trajectory: Trajectory) -> None:
         """Append one trajectory.

@@ -243,6 +243,14 @@ def test_other_pages_are_not_served_even_with_the_token(idle, headers):
     assert idle.state()["phase"] == "turn"
 
 
+def test_the_page_may_be_opened_by_a_file_and_nothing_else_of_it(idle):
+    opening = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert idle.ask("GET", "", **opening)[0] == 200
+    assert idle.ask("GET", "state", **opening)[0] == 403
+    assert idle.ask("POST", "", {}, **opening)[0] == 403
+    assert idle.ask("GET", "", **{**opening, "Sec_Fetch_Dest": "iframe"})[0] == 403
+
+
 def test_its_own_page_is_served_under_both_names_of_this_machine(idle):
     port = urlsplit(idle.url).port
     for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost:9999"):

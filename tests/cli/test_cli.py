@@ -241,3 +241,16 @@ def test_without_its_packages_it_names_the_extra(package):
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == f"the deepeyes command needs typer and rich; run: {install_command('cli')}\n"
+
+
+def test_images_beside_a_data_file_are_opened_and_others_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPEYES_IMAGE_ROOT", "")  # the command sets it, and this takes it back
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    data = tmp_path / "set" / "set.jsonl"
+    data.parent.mkdir()
+    data.write_text(json.dumps({"question": "q", "answer": "a", "images": "../a.png"}) + "\n")
+    command = ("rollout", "--data", data, "--episodes", 1, "--agent", "blind")
+    refused = deepeyes(*command)
+    assert refused.exit_code == 1
+    assert "--image-root" in refused.stderr
+    assert deepeyes("--image-root", tmp_path, *command).exit_code == 0

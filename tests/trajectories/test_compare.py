@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,3 +69,11 @@ def test_a_browser_shows_it(runs, tmp_path, chromium):
     assert first["x"] < second["x"]
     broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).length")
     assert broken == 0
+
+
+def test_the_page_allows_its_own_style_and_nothing_else(tmp_path, make_episode):
+    page = write_comparison({"a": [make_episode()]}, tmp_path / "page.html").read_text(encoding="utf-8")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]
+    style = hashlib.sha256(re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1].encode()).digest()
+    assert policy.startswith("default-src 'none'; style-src 'sha256-" + base64.b64encode(style).decode() + "'; ")
+    assert page.index("Content-Security-Policy") < page.index("<style>")

@@ -343,3 +343,13 @@ def test_a_torn_first_line_and_a_line_longer_than_a_block(tmp_path: Path) -> Non
     file.write_bytes(whole + whole[:150_000])
     write(tmp_path, simple())
     assert [len(t.system_prompt) for t in read_trajectories(tmp_path)] == [200_000, 0]
+
+
+def test_images_of_a_strangers_run_are_those_in_its_folder(tmp_path, make_episode):
+    with TrajectoryWriter(tmp_path / "run") as writer:
+        writer.write(make_episode())
+    image = next((tmp_path / "run" / "images").rglob("*.png"))
+    image.rename(tmp_path / "private.png")
+    image.symlink_to(tmp_path / "private.png")
+    with pytest.raises(DataError, match=r"line 1: .*lies outside of .*run, the folder"):
+        list(read_trajectories(tmp_path / "run"))

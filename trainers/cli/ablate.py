@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.telling import printable
+from deepeyes_env.terminal import console, say
 from deepeyes_env.trainers.cli.train import quiet_transformers
 
 
@@ -37,7 +38,7 @@ def ablate(
     try:
         path = compare(settings, range(first_seed, first_seed + seeds))
     except KeyboardInterrupt:
-        typer.echo("stopped; run the same command again to resume", err=True)
+        say("stopped; run the same command again to resume", err=True)
         raise typer.Exit(130) from None
-    Console().print(Markdown(path.read_text(encoding="utf-8")))
-    typer.echo(f"{path}, {path.with_suffix('.png')}")
+    console().print(Markdown(printable(path.read_text(encoding="utf-8"))))
+    say(f"{path}, {path.with_suffix('.png')}")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.terminal import console, say
 
 
 def build_tiny(
@@ -20,7 +20,7 @@ def build_tiny(
     """Build the tiny policy that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):
         from deepeyes_env.trainers.tiny.build import build
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
 
         def report(stage: str, step: int, steps: int) -> None:
@@ -29,4 +29,4 @@ def build_tiny(
             progress.update(bars[stage], completed=step)
 
         seconds = build(out, seed, report=report)
-    typer.echo(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny model={out}")
+    say(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny model={out}")

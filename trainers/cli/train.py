@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.terminal import console, say
 from deepeyes_env.trainers.tracking import names
 
 
@@ -40,17 +40,17 @@ def train(
     if resume and saved.exists():
         settings = load_config(overrides or (), saved)
     outcome = run(settings, resume=resume, overwrite=overwrite)
-    console = Console()
+    out = console()
     rows = read_metrics(Path(settings.out) / METRICS)
     timed = [row for row in rows if "time/step" in row]
     if profile and timed:
-        console.print(_profile(timed))
+        out.print(_profile(timed))
     if outcome.interrupted:
-        typer.echo(f"stopped after step {outcome.steps}; resume with --resume", err=True)
+        say(f"stopped after step {outcome.steps}; resume with --resume", err=True)
         raise typer.Exit(130)
-    console.print(_before_and_after(rows))
+    out.print(_before_and_after(rows))
     compared = f", {settings.out}/{COMPARISON} (before and after)" if (Path(settings.out) / COMPARISON).exists() else ""
-    typer.echo(f"{settings.out}/curves.png{compared}")
+    say(f"{settings.out}/curves.png{compared}")
 
 
 def quiet_transformers() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepeyes_env.agents.transformers.policy import PROCESSOR_FILES
+from deepeyes_env.checksums import CHECKSUMS
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.files import replacing_folder
+from deepeyes_env.files import remove_folder, replacing_folder
+from deepeyes_env.output_folder import OutputFolder
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = OutputFolder(
+    "checkpoint",
+    (
+        *("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        *("vocab.json", "merges.txt", "chat_template.jinja", *PROCESSOR_FILES, "state.pt", CHECKSUMS),
+    ),
+)
+"""The folder of a checkpoint: a model directory and ``state.pt``."""
 
 _NAME = re.compile(r"step_(\d{6,})")
 
@@ -61,7 +73,8 @@ class Checkpoints:
         """Return the complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+        named = (path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(path for path in named if (path / CHECKSUMS).is_file())
 
     def save(self, progress: Progress, policy: Any, states: Mapping[str, Any]) -> Path:
         """Write a checkpoint beside the others, then move it into place and remove those that are too old.
@@ -76,8 +89,6 @@ class Checkpoints:
         """
         path = self.folder / f"step_{progress.step:06d}"
         try:
-            for half in self.folder.glob(".step_*.tmp"):  # left by runs that were killed
-                shutil.rmtree(half, ignore_errors=True)
             with replacing_folder(path) as beside:  # one may be there, left by a run that was set back
                 policy.save(beside)
                 everything = {**states, "progress": (progress.step, progress.position), "random": _random_states()}
@@ -89,19 +100,21 @@ class Checkpoints:
                 f"checkpoint {path} could not be written ({error}); {left}. Free some space and resume with --resume"
             ) from error
         for old in self.found()[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
         return path
 
     def load(self, path: Path, device: torch.device) -> tuple[Progress, dict[str, Any]]:
         """Read the state of a checkpoint and set the random number generators back to it.
 
+        The folder may be a stranger's: tensors, numbers and texts are read, and nothing in it is executed.
+
         Raises:
             CheckpointError: It cannot be read.
         """
         with reading(path):
-            states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=False)
+            states: dict[str, Any] = torch.load(path / "state.pt", map_location=device, weights_only=True)
             progress = Progress(*states.pop("progress"))
-        _set_random_states(states.pop("random"))
+            _set_random_states(states.pop("random"))
         return progress, states
 
 
@@ -119,8 +132,11 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _random_states() -> dict[str, Any]:
+    """Return the state of every generator, in tensors, numbers and texts: nothing else is read from a checkpoint."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+    name, keys, *rest = np.random.get_state()
+    numpy = (name, np.asarray(keys).tolist(), *rest)
+    return {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state(), "cuda": cuda}
 
 
 def _set_random_states(states: Mapping[str, Any]) -> None:

@@ -13,15 +13,17 @@ from deepeyes_env.extras import import_extra
 from deepeyes_env.files import check_folder
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.registry import loaded_plugins, missing_plugins
+from deepeyes_env.trainers.grpo.checkpoint import CHECKPOINT
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
-from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
+from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, EPISODES, Trainer, TrainingResult
 from deepeyes_env.trainers.tracking import MetricsFile, Recorder, TensorBoard, WandB
 from deepeyes_env.trainers.tracking.board import FILE as BOARD
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trainers.tracking.curves import plot_curves
 from deepeyes_env.trainers.tracking.live import Live
 from deepeyes_env.trajectories import read_trajectories, write_comparison
+from deepeyes_env.trajectories.files import RECORDS
 
 FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
@@ -37,13 +39,11 @@ TRAINING_RUN = OutputFolder(
         Path(CURVES).with_suffix(".pdf").name,
         COMPARISON,
         "wandb_id",
-        "wandb/*",
+        *("wandb/run-*", "wandb/offline-run-*", "wandb/latest-run*", "wandb/debug*.log", "wandb/wandb-resume.json"),
         "tensorboard/events.out.tfevents.*",
         f"logging_board/{BOARD}",
-        "checkpoints/step_*/*",
-        "failed_step_*/*",
-        f"{BEFORE}/*",
-        f"{AFTER}/*",
+        *CHECKPOINT.inside("checkpoints/step_*"),
+        *EPISODES.inside("failed_step_*", BEFORE, AFTER),
     ),
 )
 
@@ -122,7 +122,7 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         if live:
             recorders.append(Live(config.steps, step))
         outcome = trainer.train()
-        kept = {name: folder / name for name in (BEFORE, AFTER) if (folder / name).exists()}
+        kept = {name: folder / name for name in (BEFORE, AFTER) if (folder / name / RECORDS).exists()}
         if not outcome.interrupted and len(kept) == 2:
             write_comparison({name: read_trajectories(path) for name, path in kept.items()}, folder / COMPARISON)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.batch import Batch
 from deepeyes_env.trainers.grpo.build import load_policy, make_env
@@ -30,6 +30,8 @@ from deepeyes_env.trainers.grpo.stopping import GracefulStop
 from deepeyes_env.trainers.tracking import Recorder, names
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trajectories import TrajectoryWriter
+from deepeyes_env.trajectories.files import EPISODE_FILES, RECORDS
+from deepeyes_env.trajectories.page import PAGE_FILES
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ MAX_EMPTY_STEPS = 3
 """So many steps in a row in which every episode failed end the run; fewer if it has no more."""
 
 BEFORE, AFTER = "before", "after"
+
+EPISODES = OutputFolder("some episodes", (*EPISODE_FILES, *PAGE_FILES))
+"""A folder inside that of a run, with some of its episodes."""
 
 
 class EpisodesFailedError(DeepEyesError, RuntimeError):
@@ -147,10 +152,10 @@ class Trainer:
                         before = self.evaluate(BEFORE)
                     self._record(0, before)
                 if self.progress.step < self.config.steps:
-                    shutil.rmtree(self.out / AFTER, ignore_errors=True)
+                    EPISODES.delete(self.out / AFTER)
                 while self.progress.step < self.config.steps:
                     after = self._step(stop) or after
-                if not (self.out / AFTER).exists():
+                if not (self.out / AFTER / RECORDS).exists():
                     with stop.interruptible():
                         after = self.evaluate(AFTER)
                     self._record(self.progress.step, after)
@@ -317,7 +322,7 @@ def make_batch(
 
 def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
     """Write trajectories into a folder of their own, in place of what it held."""
-    shutil.rmtree(folder, ignore_errors=True)
+    EPISODES.delete(folder)
     with TrajectoryWriter(folder) as writer:
         for trajectory in trajectories:
             writer.write(trajectory)

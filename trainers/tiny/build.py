@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.checksums import CHECKSUMS
 from deepeyes_env.files import check_folder, replacing_folder
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.tiny.examples import Example, ExampleWriter
@@ -33,7 +34,7 @@ TINY_POLICY = OutputFolder(
     "tiny policy",
     (
         *("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer_config.json"),
-        *("model.safetensors", "tokenizer.json", "chat_template.jinja"),
+        *("model.safetensors", "tokenizer.json", "chat_template.jinja", CHECKSUMS),
     ),
 )
 """The model directory that ``build`` writes."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from deepeyes_env.terminal import console
 from deepeyes_env.trainers.tracking import names
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,12 @@ class Live:
     """
 
     def __init__(self, steps: int, first: int = 0, width: int = 40) -> None:
-        from rich.console import Console
         from rich.live import Live as RichLive
 
         self._steps, self._first, self._width = steps, first, width
         self._began = time.monotonic()
         self._course: dict[str, list[float]] = {}
-        self._console = Console()
+        self._console = console()
         self._live: Any = RichLive(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         if self._live is not None:
             self._live.start()

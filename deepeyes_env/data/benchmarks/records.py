@@ -16,6 +16,7 @@ from deepeyes_env.core import Sample
 from deepeyes_env.data.rows import RowDataset
 from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.extras import import_extra
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 
 CACHED_ROW_GROUPS = 2
@@ -262,7 +263,7 @@ def find_image(record: Record, name: str, folders: Sequence[str]) -> ImageRef:
         folders: Where to look, relative to the record's file.
 
     Raises:
-        ValueError: It is in none of them; the message lists them.
+        ValueError: It is in none of them; the message lists them. Nothing outside of them is opened.
     """
     base = record.file.parent
     parts = Path(name).parts
@@ -271,8 +272,8 @@ def find_image(record: Record, name: str, folders: Sequence[str]) -> ImageRef:
         ends[0] = Path(name)
     for end in ends:
         for folder in folders:
-            path = base / folder / end
-            if path.is_file():
+            images = ImageFolder(base / folder)
+            if (path := images.folder / end).is_file() and images.holds(path):
                 return ImageRef(path)
     places = ", ".join(str((base / folder).resolve()) for folder in folders)
     raise ValueError(f"there is no image {name!r}; put it into one of: {places}")

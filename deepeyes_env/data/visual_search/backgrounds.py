@@ -15,7 +15,8 @@ from PIL import ImageOps
 
 from deepeyes_env.data.visual_search.shapes import capsule
 from deepeyes_env.errors import ImageError, UsageError
-from deepeyes_env.images.codec import Image, to_rgb_array
+from deepeyes_env.images.codec import Image, known_formats, to_rgb_array
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.frames import Size
 
 logger = logging.getLogger(__name__)
@@ -122,11 +123,12 @@ def find_photos(path: Path) -> list[Path]:
     if not path.exists():
         raise UsageError(f"folder of photos {str(path)!r} does not exist")
     photos = []
+    images = ImageFolder(path if path.is_dir() else path.parent)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             try:
                 _check_name(file.name if file == path else file.relative_to(path).as_posix())
-                photo_size(file)
+                photo_size(images.path(file.relative_to(images.folder)) if path.is_dir() else file)
             except ImageError as error:
                 logger.warning("skipped %s", error)
             else:
@@ -150,7 +152,7 @@ def photo_size(path: Path) -> Size:
         ImageError: The file cannot be read.
     """
     try:
-        with PILImage.open(path) as image:
+        with PILImage.open(path, formats=known_formats()) as image:
             width, height = image.size
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
     except _UNREADABLE as error:
@@ -160,7 +162,7 @@ def photo_size(path: Path) -> Size:
 
 def _cover(path: str, size: Size) -> Image:
     try:
-        with PILImage.open(path) as image:
+        with PILImage.open(path, formats=known_formats()) as image:
             image.draft("RGB", (2 * max(size), 2 * max(size)))
             photo = to_rgb_array(ImageOps.exif_transpose(image))
     except _UNREADABLE as error:

@@ -22,6 +22,7 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
 from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import replacing
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
@@ -140,9 +141,10 @@ def read_sharegpt(path: Path) -> Iterator[Conversation]:
             raise ValueError(f"{path.stem}.columns must be {json.dumps(COLUMNS)}, not {json.dumps(entry['columns'])}")
     except ValueError as error:
         raise DataError(f"{path.with_name(INFO)}: {error}") from error
+    images = ImageFolder(path.parent)
     for where, record in json_lines(path):
         try:
-            yield _conversation(record, path.parent)
+            yield _conversation(record, images)
         except ValueError as error:
             raise DataError(f"{where}: {error}") from error
 
@@ -156,7 +158,7 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: is not an object of data sets ({error}); move it away") from error
 
 
-def _conversation(record: dict[str, Any], folder: Path) -> Conversation:
+def _conversation(record: dict[str, Any], folder: ImageFolder) -> Conversation:
     images = [_image(name, folder, f"images[{i}]") for i, name in enumerate(get(record, "images", list, ""))]
     turns = get(record, "conversations", list, "")
     if not turns or len(turns) % 2:
@@ -232,9 +234,9 @@ def _shown(text: str, images: Iterator[ImageRef], where: str) -> tuple[ImageRef,
     return shown
 
 
-def _image(name: Any, folder: Path, where: str) -> ImageRef:
-    image = ImageRef(folder / checked(name, str, where))
+def _image(name: Any, folder: ImageFolder, where: str) -> ImageRef:
     try:
+        image = folder.image(checked(name, str, where))
         _ = image.size
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

@@ -116,7 +116,7 @@ def test_a_report_tells_version_date_view_and_how_the_policy_sampled(tmp_path):
     assert begun["deepeyes_env"] == deepeyes_env.__version__
     assert datetime.fromisoformat(begun["begun"]).tzinfo is not None
     text = (out / "report.md").read_text()
-    for fact in ("temperature: 0.7", "server: http://127.0.0.1:8000/v1", f"begun: {begun['begun']}", "view: 3136 to"):
+    for fact in ("temperature: 0.7", r"server: http\://127.0.0.1:8000/v1", f"begun: {begun['begun']}", "view: 3136 to"):
         assert fact in text
     run(out, Spy(), if_exists="resume")
     assert json.loads((out / "run.json").read_text())["about"]["begun"] == begun["begun"], "resuming keeps the date"

@@ -1,7 +1,10 @@
 """Model directories, loaded and written."""
 
+import contextlib
 import json
+import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,34 @@ def test_what_a_server_needs_besides_comes_along(policy, tmp_path):
     assert (second / "preprocessor_config.json").read_text(encoding="utf-8") == settings
     assert not (second / "optimizer.bin").exists()
     assert VisionPolicy.load(second).chat.end_of_turn == policy.chat.end_of_turn
+
+
+class Evil:
+    """A stranger's weights: unpickling them writes a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+def test_a_strangers_directory_executes_nothing(policy, tmp_path):
+    folder, proof = tmp_path / "model", tmp_path / "executed"
+    policy.save(folder)
+    (folder / "code.py").write_text(f"open({str(proof)!r}, 'w')\nModel = Tokenizer = Config = None\n")
+    autos = {"AutoConfig": "code.Config", "AutoModel": "code.Model", "AutoTokenizer": ["code.Tokenizer", None]}
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": autos}))
+    with contextlib.suppress(ValueError):  # that the code is not run may also mean that the directory is refused
+        VisionPolicy.load(folder)
+    assert not proof.exists()
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Evil(proof)}))
+    with pytest.raises(DataError, match="safetensors"):
+        VisionPolicy.load(folder)
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from deepeyes_env.checksums import CHECKSUMS  # noqa: E402
 from deepeyes_env.trainers.grpo.checkpoint import CheckpointError, Checkpoints, Progress  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -69,14 +71,21 @@ def test_a_real_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_half_written_does_not_count(tmp_path):
+def test_what_is_incomplete_does_not_count(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3)
     checkpoints.save(Progress(5, 0), Policy(), {})
-    (tmp_path / ".step_000010.tmp").mkdir()
+    (tmp_path / "step_000010").mkdir()
     assert [path.name for path in checkpoints.found()] == ["step_000005"]
     checkpoints.save(Progress(12, 0), Policy(), {})
     assert [path.name for path in checkpoints.found()] == ["step_000005", "step_000012"]
-    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_strangers_file_outlives_the_checkpoint_that_it_lies_in(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    (checkpoints.save(Progress(5, 0), Policy(), {}) / "notes.txt").touch()
+    checkpoints.save(Progress(10, 0), Policy(), {})
+    assert [path.name for path in checkpoints.found()] == ["step_000010"]
+    assert [path.name for path in (tmp_path / "step_000005").iterdir()] == ["notes.txt"]
 
 
 def test_one_that_cannot_be_read_is_named(tmp_path):
@@ -84,3 +93,34 @@ def test_one_that_cannot_be_read_is_named(tmp_path):
     (path / "state.pt").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"step_000005 cannot be read .* delete it to resume from an earlier one"):
         Checkpoints(tmp_path, keep=1).load(path, CPU)
+
+
+class Evil:
+    """A stranger's state: unpickling it writes a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_strangers_state_executes_nothing(tmp_path, zipped):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    path = checkpoints.save(Progress(5, 0), Policy(), {})
+    whole = torch.load(path / "state.pt", weights_only=True)
+    proof = tmp_path / "executed"
+    if zipped:
+        torch.save({**whole, "optimizer": Evil(proof)}, path / "state.pt")
+    else:
+        (path / "state.pt").write_bytes(pickle.dumps({**whole, "optimizer": Evil(proof)}))
+    with pytest.raises(CheckpointError, match="step_000005 cannot be read"):
+        checkpoints.load(path, CPU)
+    assert not proof.exists()
+
+
+def test_a_checkpoint_has_the_checksums_of_all_its_files(tmp_path):
+    path = Checkpoints(tmp_path, keep=1).save(Progress(5, 0), Policy(), {})
+    listed = (path / CHECKSUMS).read_text(encoding="utf-8")
+    assert all(f'"{file.name}"' in listed for file in path.iterdir() if file.name != CHECKSUMS)

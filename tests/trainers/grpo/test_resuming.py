@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from deepeyes_env.checksums import write_checksums  # noqa: E402
 from deepeyes_env.trainers.grpo.checkpoint import CheckpointError  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
@@ -57,12 +58,22 @@ def test_going_on_takes_the_settings_of_now(tmp_path):
         Trainer(config(tmp_path, "algorithm.advantage=gae"), resume=True)
     (tmp_path / "checkpoints" / "step_000009").write_text("a file")
     state = tmp_path / "checkpoints" / "step_000002" / "state.pt"
-    whole = torch.load(state, weights_only=False)
+    whole = torch.load(state, weights_only=True)
     torch.save({name: value for name, value in whole.items() if name != "optimizer"}, state)
+    write_checksums(state.parent)
     with pytest.raises(CheckpointError, match=r"step_000002 cannot be read \('optimizer'\)"):
         Trainer(config(tmp_path), resume=True)
     torch.save(whole, state)
+    write_checksums(state.parent)
     weights = tmp_path / "checkpoints" / "step_000002" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1  # a flipped bit is another weight, which nothing else would notice
+    weights.write_bytes(data)
+    with pytest.raises(
+        CheckpointError, match=r"step_000002 cannot be read .*model.safetensors.* has changed .* delete it"
+    ):
+        Trainer(config(tmp_path), resume=True)
+    weights.write_bytes(data[:1000])
+    write_checksums(weights.parent)
     with pytest.raises(CheckpointError, match=r"step_000002 cannot be read .* delete it"):
         Trainer(config(tmp_path), resume=True)

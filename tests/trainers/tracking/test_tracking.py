@@ -140,7 +140,9 @@ def test_in_a_terminal_there_is_a_table(monkeypatch):
     from rich.console import Console
 
     screen = io.StringIO()
-    monkeypatch.setattr("rich.console.Console", lambda: Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(
+        "deepeyes_env.trainers.tracking.live.console", lambda: Console(file=screen, force_terminal=True, width=80)
+    )
     live = Live(10)
     for step in range(1, 11):
         live.record(step, {"reward/total": 1.0, "reward/tool": 0.2, "accuracy": step / 10, "tool/rate": 0.5})
