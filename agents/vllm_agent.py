@@ -17,6 +17,7 @@ from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra, needs_extra
@@ -146,8 +147,9 @@ class VLLMAgent:
         return prompt_of(prompt.tokens, self._chat.image_token, self._view.factor), settings
 
     def _reply(self, output: Any) -> Reply:
-        tokens = _tokens(output.outputs[0])
-        return Reply(self._chat.text(tokens.ids), tokens)
+        completion = output.outputs[0]
+        tokens = _tokens(completion)
+        return Reply(self._chat.text(tokens.ids), tokens, finish_reason_of(completion.finish_reason))
 
     def _stops(self, tokenizer: Any) -> set[int]:
         return {self._chat.end_of_turn, tokenizer.eos_token_id} - {None}

@@ -99,7 +99,9 @@ class TransformersAgent:
             completion = completions[id(due[number])]
             whole = TokenSequence.concatenated([prompt.tokens, written(completion)])
             self._cached[_key(seeds[number], whole)] = due[number]
-            replies.append(Reply(self._policy.chat.text(completion.ids), completion))
+            replies.append(
+                Reply(self._policy.chat.text(completion.ids), completion, self._policy.finish_reason(completion))
+            )
         return replies
 
     def with_context_log(self, trajectory: Trajectory) -> Trajectory:

@@ -17,6 +17,7 @@ from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
+from deepeyes_env.core import FinishReason, PolicyTokens
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
@@ -94,6 +95,10 @@ class VisionPolicy:
         self.tokenizer.save_pretrained(path)
         for name, data in self._processor.items():
             (Path(path) / name).write_bytes(data)
+
+    def finish_reason(self, completion: PolicyTokens) -> FinishReason:
+        """Return why a message that the policy wrote ended: by a token that ends messages, or cut."""
+        return "stop" if completion.ids and completion.ids[-1] in self.stops else "length"
 
     def grid(self, image: ImageRef) -> Size:
         """Return ``(columns, rows)`` of the image tokens of an image."""

@@ -168,7 +168,9 @@ class Rollouts:
                 spec.sampling_seed, prompt.tokens, prompt_key=spec.group, greedy=spec.greedy
             )
             return number
-        turn = replace(outcome.info["turn"], tokens=episode.completion)
+        assert episode.completion is not None
+        finish_reason = self.generator.policy.finish_reason(episode.completion)
+        turn = replace(outcome.info["turn"], tokens=episode.completion, finish_reason=finish_reason)
         episode.trajectory = episode.trajectory.extended(turn)
         if outcome.done:
             finished = replace(
@@ -180,7 +182,6 @@ class Rollouts:
             self._ended[number] = PlayedEpisode(episode.spec, finished)
             return None
         assert episode.conversation is not None
-        assert episode.completion is not None
         chat = self.generator.policy.chat
         if turn.observation is not None:
             episode.conversation.append(chat.observation(turn.observation, episode.completion.ids[-1]))
