@@ -145,8 +145,13 @@ def _of_directory(folder: Path) -> ModelFamily | None:
     return replace(family, view=ViewBudget(least, most, factor))
 
 
+def read_model_file(path: Path) -> dict[str, Any]:
+    """Read ``config.json`` or another such file of a model's folder."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_model_file(path) if path.is_file() else {}
 
 
 @lru_cache(maxsize=4096)

@@ -24,7 +24,7 @@ from deepeyes_env.extras import import_extra, needs_extra
 from deepeyes_env.images.frames import Frame
 
 with needs_extra("vllm"):
-    from deepeyes_env.agents.transformers.chat import Chat
+    from deepeyes_env.agents.transformers.chat import Chat, processor_template
     from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, encode, seeds_of
     from deepeyes_env.agents.transformers.generator import Sampling
     from deepeyes_env.agents.transformers.sequence import TokenSequence
@@ -95,6 +95,7 @@ class VLLMAgent:
         self._settings = vllm.SamplingParams
         config = self._engine.llm_engine.model_config
         tokenizer: Any = self._engine.get_tokenizer()
+        tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(model))
         self._chat = Chat(tokenizer, config.hf_config.image_token_id, family.view.factor)
         context: int = config.max_model_len
         self.budget = budget or context_budget(tokenizer, family, context, sampling.max_new_tokens)

@@ -64,8 +64,7 @@ class TransformersAgent:
         family = family_of(policy.model.config.model_type if isinstance(model, VisionPolicy) else model, frame)
         self.name = name or (family.model_type if isinstance(model, VisionPolicy) else Path(model).resolve().name)
         self.frame: Frame = family.frame
-        context: int = policy.model.config.text_config.max_position_embeddings
-        self.budget = budget or context_budget(policy.tokenizer, family, context, sampling.max_new_tokens)
+        self.budget = budget or context_budget(policy.tokenizer, family, policy.context, sampling.max_new_tokens)
         self._seed = seed
         self._policy = policy
         self._generator = Generator(policy, sampling)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from deepeyes_env.agents.transformers.attention import Attention
-from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.agents.transformers.chat import Chat, processor_template
 from deepeyes_env.agents.transformers.language import forward
 from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
@@ -49,6 +49,7 @@ class VisionPolicy:
         device: Where the weights are.
         dtype: What is computed in: weights stay in ``float32``, matrices are multiplied in this.
         stops: Ids of the tokens that end a message.
+        context: Length of the model's context in tokens.
     """
 
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -61,6 +62,7 @@ class VisionPolicy:
         self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
         self.factor: int = self._patch * self._merge
         self.chat = Chat(tokenizer, self.image_token, self.factor)
+        self.context: int = model.config.text_config.max_position_embeddings
         self.stops = frozenset({self.chat.end_of_turn, *_stop_ids(model)})
         banned = torch.zeros(model.config.text_config.vocab_size, device=self.device)
         banned[[token for token in _special_ids(model, tokenizer) if token not in self.stops]] = _FORBIDDEN
@@ -81,7 +83,9 @@ class VisionPolicy:
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path, dtype=torch.float32, local_files_only=True
         )
-        policy = cls(model.to(device).eval(), AutoTokenizer.from_pretrained(path, local_files_only=True), dtype)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(path))
+        policy = cls(model.to(device).eval(), tokenizer, dtype)
         files = (Path(path) / name for name in _PROCESSOR)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy

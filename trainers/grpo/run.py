@@ -12,6 +12,7 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.registry import loaded_plugins, missing_plugins
+from deepeyes_env.trainers.grpo.checkpoint import BEST
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
 from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
@@ -39,6 +40,7 @@ TRAINING_RUN = OutputFolder(
         "tensorboard/events.out.tfevents.*",
         f"logging_board/{BOARD}",
         "checkpoints/step_*/*",
+        f"checkpoints/{BEST}/*",
         "failed_step_*/*",
         f"{BEFORE}/*",
         f"{AFTER}/*",
