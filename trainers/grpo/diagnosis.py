@@ -46,7 +46,7 @@ def check_playable(rollouts: Sequence[PlayedEpisode]) -> None:
 
 
 def warn_of_first_episodes(metrics: Mapping[str, float], config: Config, episodes: str) -> None:
-    """Warn where the policy, as it is before training, writes next to nothing that the environment can read.
+    """Warn where hardly any of the first episodes can be read, or the tiny policy is asked what it cannot know.
 
     Args:
         metrics: Of the first episodes, with the names of ``rollout_metrics``.
@@ -54,16 +54,18 @@ def warn_of_first_episodes(metrics: Mapping[str, float], config: Config, episode
         episodes: Folder in which they can be looked at; empty if they are in none.
     """
     wrong, cut = metrics.get("stop/format_error", 0.0), metrics.get("finish/length", 0.0)
-    if wrong < MOSTLY:
+    foreign = config.model == TINY and config.data != VISUAL_SEARCH
+    if wrong < MOSTLY and not (foreign and metrics.get("accuracy", 1.0) <= 1 - MOSTLY):
         return
-    look = f"; see deepeyes view {episodes}" if episodes else ""
-    if config.model == TINY and config.data != VISUAL_SEARCH:
+    if foreign:
         remedy = "the tiny policy knows the built-in task only: give model=FOLDER of a model that reads your questions"
     elif cut >= MOSTLY:
-        remedy = f"{cut:.0%} of the messages were cut off: raise rollout.max_new_tokens={config.rollout.max_new_tokens}"
+        limit = config.rollout.max_new_tokens
+        remedy = f"{cut:.0%} of the messages were cut off: raise rollout.max_new_tokens={limit}"
     else:
         remedy = f"the policy does not write what {config.env.toolbox} reads, and chance will hardly teach it"
-    logger.warning("%.0f %% of the first episodes ended as format errors: %s%s", 100 * wrong, remedy, look)
+    look = f"; see deepeyes view {episodes}" if episodes else ""
+    logger.warning("the first episodes are of no use (%s): %s%s", _means(metrics), remedy, look)
 
 
 class UnlearnedSteps:
@@ -127,5 +129,5 @@ class UnlearnedSteps:
 
 
 def _means(metrics: Mapping[str, float]) -> str:
-    known = {"reward": "reward/total", "accuracy": "accuracy", "format errors": "stop/format_error"}
+    known = {"reward": "reward/total", "accuracy": "accuracy", "share of format errors": "stop/format_error"}
     return ", ".join(f"{label} {metrics[name]:.2f}" for label, name in known.items() if name in metrics)
