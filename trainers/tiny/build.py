@@ -104,8 +104,7 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
     scenes = draw_training_scenes(SCENES, seed, processes=min(4, cores))
     tokenizer = build_tokenizer(phrases().fragments())
     policy = VisionPolicy(build_model(tokenizer, seed), tokenizer)
-    with deterministic():
-        _learn(policy, scenes, curriculum, np.random.default_rng(seed), report)
+    learn(policy, scenes, curriculum, np.random.default_rng(seed), report)
     write(policy, out)
     return time.perf_counter() - began
 
@@ -121,22 +120,31 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _learn(
+def learn(
     policy: VisionPolicy,
     scenes: Sequence[Sequence[TrainingScene]],
     curriculum: Curriculum,
     rng: np.random.Generator,
-    report: Report,
+    report: Report = lambda *_: None,
 ) -> None:
-    """Go through the three stages."""
-    learn_pictures(policy, scenes, curriculum.pictures, rng, report)
-    # The keys of the first layer start equal to its queries: a word attends to what resembles it.
-    attention = policy.model.model.language_model.layers[0].self_attn
-    with torch.no_grad():
-        attention.k_proj.weight.copy_(attention.q_proj.weight)
-    writer = ExampleWriter(policy.chat, phrases(), rng)
-    learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
-    debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
+    """Go through the three stages; equal arguments and numbers of threads give equal weights.
+
+    Args:
+        policy: The model, untrained.
+        scenes: Scenes by number of objects, from 1.
+        curriculum: How long each stage is.
+        rng: Decides the order of examples.
+        report: Progress callback.
+    """
+    with deterministic():
+        learn_pictures(policy, scenes, curriculum.pictures, rng, report)
+        # The keys of the first layer start equal to its queries: a word attends to what resembles it.
+        attention = policy.model.model.language_model.layers[0].self_attn
+        with torch.no_grad():
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+        writer = ExampleWriter(policy.chat, phrases(), rng)
+        learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
+        debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
 
 
 def learn_pictures(
