@@ -147,7 +147,8 @@ def _of_directory(folder: Path) -> ModelFamily | None:
 
 def read_model_file(path: Path) -> dict[str, Any]:
     """Read ``config.json`` or another such file of a model's folder."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
 from deepeyes_env.trainers.grpo.held_out import BestAccuracy
 from tests.trainers.grpo.small_runs import RecordedRows, config, trained
 
@@ -46,12 +47,13 @@ def test_a_run_that_gets_no_better_stops_and_resumes_where_it_stopped(tmp_path, 
 
 def test_the_best_model_is_kept_beside_the_checkpoints(tmp_path):
     rows = RecordedRows()
-    trainer = trained(tmp_path / "run", *EVERY_STEP, "steps=2", "checkpoint.best=true", recorders=[rows])
+    trained(tmp_path / "run", *EVERY_STEP, "steps=2", "checkpoint.best=true", recorders=[rows])
     told = json.loads((tmp_path / "run" / "checkpoints" / "best" / "best.json").read_text(encoding="utf-8"))
     accuracy = {row["step"]: row["eval/accuracy"] for row in rows}
     assert told == {"step": max(accuracy, key=accuracy.get), "held_out_accuracy": max(accuracy.values())}
     VisionPolicy.load(tmp_path / "run" / "checkpoints" / "best")
-    assert [path.name for path in trainer._checkpoints.found()] == ["step_000001", "step_000002"]
+    found = Checkpoints(tmp_path / "run" / "checkpoints", keep=2).found()
+    assert [path.name for path in found] == ["step_000001", "step_000002"]
 
 
 @pytest.mark.parametrize("setting", ["evaluation.patience=2", "checkpoint.best=true"])
