@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from deepeyes_env.core import PolicyTokens, ToolCall, Trajectory
+from deepeyes_env.core import FinishReason, PolicyTokens, ToolCall, Trajectory, Turn
 from deepeyes_env.errors import DeepEyesError, UsageError
 
 Action: TypeAlias = str | ToolCall | Mapping[str, Any]
@@ -19,11 +19,17 @@ class Reply:
 
     Attributes:
         message: The next assistant message of a conversation.
-        tokens: The tokens that it was written with, where the agent's backend has them; they end up in the turn.
+        tokens: The tokens that it was written with, where the agent's backend has them.
+        finish_reason: Why the message ended, where the agent's backend says so.
     """
 
     message: Action
     tokens: PolicyTokens | None = None
+    finish_reason: FinishReason = ""
+
+    def recorded(self, turn: Turn) -> Turn:
+        """Return the turn that the message became, with what only the agent knows of it."""
+        return replace(turn, tokens=self.tokens, finish_reason=self.finish_reason)
 
 
 class AgentError(DeepEyesError, RuntimeError):

@@ -140,7 +140,7 @@ class _RunningEpisodes:
         if error := _of_env(infos, "error", i):
             broken = _of_env(infos, "trajectory", i) or trajectory
             return _failed(Failure(episode, str(error), self._labelled(broken, episode)))
-        trajectory = trajectory.extended(replace(_of_env(infos, "turn", i), tokens=reply.tokens))
+        trajectory = trajectory.extended(reply.recorded(_of_env(infos, "turn", i)))
         self.episodes[i] = (episode, trajectory)
         if not done:
             return None

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from deepeyes_env.agents.agent import AgentError, AsyncAgent, as_reply, name_of, with_context_log_of
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, Reply, as_reply, name_of, with_context_log_of
 from deepeyes_env.agents.play import Episode, Failure
-from deepeyes_env.core import PolicyTokens, Trajectory
+from deepeyes_env.core import Trajectory
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.envs.toolbox import check_is_ours
@@ -181,25 +181,25 @@ class _AsyncRunner:
     async def _play(self, env: VisualToolboxEnv, episode: Episode) -> tuple[Trajectory | Failure, bool]:
         """Play an episode; return it, and whether the environment can go on."""
         so_far: Trajectory | None = None
-        tokens: PolicyTokens | None = None
+        reply: Reply | None = None
         try:
             options = {} if episode.index is None else {"index": episode.index}
             _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=options))
             so_far = episode.labelled(info["trajectory"], self._metadata)
             while True:
-                reply = as_reply(await self._agent.reply(so_far), self._agent)
-                if isinstance(reply, AgentError):
-                    raise reply
-                tokens = reply.tokens
+                said = as_reply(await self._agent.reply(so_far), self._agent)
+                if isinstance(said, AgentError):
+                    raise said
+                reply = said
                 *_, terminated, truncated, info = await self._in_env(partial(env.step, reply.message))
-                so_far = so_far.extended(replace(info["turn"], tokens=tokens))
+                so_far = so_far.extended(reply.recorded(info["turn"]))
                 if terminated or truncated:
                     finished = replace(info["trajectory"], turns=so_far.turns, metadata=so_far.metadata)
                     return with_context_log_of(self._agent, finished), True
         except AgentError as error:
             return Failure(episode, str(error), so_far), True
         except _EnvFailedError as error:
-            return Failure(episode, str(error), so_far and _with_last_turn(so_far, env, tokens)), False
+            return Failure(episode, str(error), so_far and _with_last_turn(so_far, env, reply)), False
 
     async def _in_env(self, call: Callable[[], T]) -> T:
         try:
@@ -224,7 +224,7 @@ class _AsyncRunner:
             logger.exception("an environment failed in close")
 
 
-def _with_last_turn(so_far: Trajectory, env: VisualToolboxEnv, tokens: PolicyTokens | None) -> Trajectory:
+def _with_last_turn(so_far: Trajectory, env: VisualToolboxEnv, reply: Reply | None) -> Trajectory:
     """Add the turn that was taken before the failure: a judge that failed can be asked again."""
     turns = env.trajectory.turns
-    return so_far.extended(replace(turns[-1], tokens=tokens)) if len(turns) > len(so_far.turns) else so_far
+    return so_far.extended(reply.recorded(turns[-1])) if reply and len(turns) > len(so_far.turns) else so_far

@@ -47,7 +47,7 @@ class ScriptedAgent(ABC):
 
     def act(self, episodes: Sequence[Trajectory]) -> list[Reply]:
         """Return the next message of each episode."""
-        return [Reply(self.message(episode, self._random(episode))) for episode in episodes]
+        return [Reply(self.message(episode, self._random(episode)), finish_reason="stop") for episode in episodes]
 
     @abstractmethod
     def message(self, episode: Trajectory, random: Random) -> str:

@@ -17,13 +17,14 @@ from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra, needs_extra
 from deepeyes_env.images.frames import Frame
 
 with needs_extra("vllm"):
-    from deepeyes_env.agents.transformers.chat import Chat
+    from deepeyes_env.agents.transformers.chat import Chat, processor_template
     from deepeyes_env.agents.transformers.encoding import check_frame, context_budget, encode, seeds_of
     from deepeyes_env.agents.transformers.generator import Sampling
     from deepeyes_env.agents.transformers.sequence import TokenSequence
@@ -95,6 +96,7 @@ class VLLMAgent:
         self._settings = vllm.SamplingParams
         config = self._engine.llm_engine.model_config
         tokenizer: Any = self._engine.get_tokenizer()
+        tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(model))
         self._chat = Chat(tokenizer, config.hf_config.image_token_id, family.view.factor)
         context: int = config.max_model_len
         self.budget = budget or context_budget(tokenizer, family, context, sampling.max_new_tokens)
@@ -147,8 +149,9 @@ class VLLMAgent:
         return prompt_of(prompt.tokens, self._chat.image_token, self._view.factor), settings
 
     def _reply(self, output: Any) -> Reply:
-        tokens = _tokens(output.outputs[0])
-        return Reply(self._chat.text(tokens.ids), tokens)
+        completion = output.outputs[0]
+        tokens = _tokens(completion)
+        return Reply(self._chat.text(tokens.ids), tokens, finish_reason_of(completion.finish_reason))
 
     def _stops(self, tokenizer: Any) -> set[int]:
         return {self._chat.end_of_turn, tokenizer.eos_token_id} - {None}

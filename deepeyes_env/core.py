@@ -86,6 +86,15 @@ failed, which vector environments say.
 """
 
 
+FinishReason: TypeAlias = Literal["", "stop", "length", "tool_calls", "content_filter", "refusal", "other"]
+"""Why a message ended, in the words of OpenAI's ``finish_reason``; empty where the agent does not say.
+
+``stop``: the policy ended it. ``length``: it was cut at max new tokens. ``tool_calls``: it ends in calls that a server
+took apart. ``content_filter``: the server cut it or left it out. ``refusal``: the model refused, and said so apart from
+the message. ``other``: another reason.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One question about one or more images.
@@ -239,6 +248,7 @@ class Turn:
         skipped: How many further calls of the message were not looked at.
         observation: What the environment replied; ``None`` when the message ended the episode.
         tokens: The policy's tokens, where known.
+        finish_reason: Why the message ended, where known; see ``FinishReason``.
     """
 
     action: str
@@ -247,6 +257,7 @@ class Turn:
     skipped: int = 0
     observation: Message | None = None
     tokens: PolicyTokens | None = None
+    finish_reason: FinishReason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +349,11 @@ class Trajectory:
     def right(self) -> bool | None:
         """Whether the judge found the answer more right than wrong; ``None`` while nobody has judged."""
         return None if self.correct is None else is_right(self.correct)
+
+    @property
+    def overlong(self) -> bool:
+        """Whether a message was cut at max new tokens, or the token budget ended the episode."""
+        return self.stop_reason == "token_budget" or any(turn.finish_reason == "length" for turn in self.turns)
 
     @property
     def used_tool(self) -> bool:

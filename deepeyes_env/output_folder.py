@@ -95,7 +95,9 @@ class OutputFolder:
         for name in names:
             if is_temporary(name):
                 (folder / name).unlink(missing_ok=True)
-        _remove_empty({folder / parent for name in names for parent in Path(name).parents} - {folder})
+        left = {parent for name in names for parent in Path(name).parents}
+        left |= {Path(name) for name in _folders(folder) if self._writes(name)}  # some are empty from the start
+        _remove_empty({folder / each for each in left} - {folder})
 
     def inside(self, *folders: str) -> tuple[str, ...]:
         """Return the patterns of what this kind writes in folders inside that of another kind."""
@@ -136,6 +138,14 @@ def _files(folder: Path) -> Iterator[str]:
             path = Path(root, name)
             if name not in _OF_THE_SYSTEM and path != folder / MARKER:
                 yield path.relative_to(folder).as_posix()
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """Give the folders in a folder by their names relative to it, links left out."""
+    for root, folders, _ in os.walk(folder):
+        for name in folders:
+            if not Path(root, name).is_symlink():
+                yield Path(root, name).relative_to(folder).as_posix()
 
 
 def _remove_empty(folders: set[Path]) -> None:

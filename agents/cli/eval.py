@@ -127,7 +127,7 @@ def _names() -> list[str]:
 
 def _show(report: Any, folder: Path) -> None:
     """Print the main table and where the rest is; fail if episodes are missing."""
-    from deepeyes_env.agents.evaluation.report_text import WITH, difference, overview, state
+    from deepeyes_env.agents.evaluation.report_text import WITH, difference, hints, overview, state
 
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{report.policy} on {report.title}")
     table.add_column("", no_wrap=True)
@@ -136,6 +136,8 @@ def _show(report: Any, folder: Path) -> None:
     for row in overview(report):
         table.add_row(*row)
     console().print(table)
+    for hint in hints(report):
+        say(hint, err=True)
     if report.difference:
         say(difference(report))
     say(f"{folder}/report.md, {folder}/index.html (every episode)")

@@ -90,6 +90,8 @@ class Condition:
         context_tokens: Tokens of a whole conversation, images included, about.
         seconds: Seconds that the policy took per episode.
         stops: Why episodes ended.
+        finishes: Why messages of the policy ended, where its backend says so.
+        cut: How many episodes had a message that was cut at max new tokens.
     """
 
     name: str
@@ -112,6 +114,8 @@ class Condition:
     context_tokens: float = 0.0
     seconds: float = 0.0
     stops: Mapping[str, int] = field(default_factory=dict)
+    finishes: Mapping[str, int] = field(default_factory=dict)
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,8 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         context_tokens=_mean(row.context for row in rows),
         seconds=_mean(row.seconds for row in rows),
         stops=dict(Counter(row.stop for row in rows).most_common()),
+        finishes=dict(Counter(reason for row in rows for reason in row.finishes).most_common()),
+        cut=sum("length" in row.finishes for row in rows),
     )
 
 

@@ -23,6 +23,7 @@ def markdown(report: Report, plots: Sequence[str] = ()) -> str:
         f"# {markdown_text(report.policy)} on {markdown_text(report.title)}",
         _course(report),
         *_overview(report),
+        *map(_sentence, hints(report)),
         *_difference(report),
         *_categories(report),
         *_repeats(report),
@@ -53,6 +54,7 @@ def overview(report: Report) -> list[list[str]]:
         ("context tokens per episode", lambda each: f"~{each.context_tokens:.0f}"),
         ("seconds per episode", lambda each: f"{each.seconds:.2f}"),
         (labels.ENDED_BY, lambda each: written_counts(each.stops)),
+        ("messages ended by", lambda each: written_counts(each.finishes) if each.finishes else "-"),
     ]
     table = [[name, *(cell(each) for each in conditions)] for name, cell in rows]
     return [row for row in table if set(row[1:]) != {"-"} and row[1:]]
@@ -89,6 +91,27 @@ def state(report: Report) -> str:
     parts += [f"{len(report.unjudged)} could not be judged"] if report.unjudged else []
     parts += [f"{report.missing} not asked yet"] if report.missing else []
     return ", ".join(parts)
+
+
+def hints(report: Report) -> list[str]:
+    """Say what went wrong in a way that is easily mended."""
+    episodes = sum(each.episodes for each in report.conditions)
+    cut = sum(each.cut for each in report.conditions)
+    filtered = sum(each.finishes.get(name, 0) for each in report.conditions for name in ("content_filter", "refusal"))
+    limit = report.settings.get("max_tokens")
+    told = (
+        []
+        if not cut
+        else [
+            f"in {cut} of {episodes} episodes a message was cut off at max new tokens{f' ({limit})' if limit else ''}: "
+            "give a larger --max-tokens"
+        ]
+    )
+    return told + ([f"{filtered} messages were refused or filtered; they count as no answer"] if filtered else [])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _course(report: Report) -> str:

@@ -52,6 +52,7 @@ class Row:
         context: Tokens of the whole conversation, about.
         seconds: Seconds that the policy took.
         stop: Why the episode ended.
+        finishes: Why each of its messages ended, where the policy's backend says so.
     """
 
     episode: int
@@ -79,6 +80,7 @@ class Row:
     context: int
     seconds: float
     stop: str
+    finishes: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -163,4 +165,5 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         context=_LIMITS.tokens(trajectory),
         seconds=float(trajectory.metadata.get(SECONDS, 0.0)),
         stop=trajectory.stop_reason,
+        finishes=tuple(turn.finish_reason for turn in trajectory.turns if turn.finish_reason),
     )

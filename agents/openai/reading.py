@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepeyes_env.agents.agent import Reply
+from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens
 from deepeyes_env.protocols import THINK, Protocol
 
@@ -33,7 +34,8 @@ def read_reply(choice: Mapping[str, Any], protocol: Protocol, *, native: bool) -
         beside["tool_calls"] = calls
     elif not native:
         content = with_stop(content, choice, protocol)
-    return Reply({"role": "assistant", "content": content, **beside} if native or beside else content, tokens)
+    said = {"role": "assistant", "content": content, **beside} if native or beside else content
+    return Reply(said, tokens, "refusal" if message.get("refusal") else finish_reason_of(choice.get("finish_reason")))
 
 
 def with_stop(text: str, choice: Mapping[str, Any], protocol: Protocol) -> str:

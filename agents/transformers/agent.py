@@ -64,8 +64,7 @@ class TransformersAgent:
         family = family_of(policy.model.config.model_type if isinstance(model, VisionPolicy) else model, frame)
         self.name = name or (family.model_type if isinstance(model, VisionPolicy) else Path(model).resolve().name)
         self.frame: Frame = family.frame
-        context: int = policy.model.config.text_config.max_position_embeddings
-        self.budget = budget or context_budget(policy.tokenizer, family, context, sampling.max_new_tokens)
+        self.budget = budget or context_budget(policy.tokenizer, family, policy.context, sampling.max_new_tokens)
         self.about = {"temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens, "device": device}
         self._seed = seed
         self._policy = policy
@@ -100,7 +99,9 @@ class TransformersAgent:
             completion = completions[id(due[number])]
             whole = TokenSequence.concatenated([prompt.tokens, written(completion)])
             self._cached[_key(seeds[number], whole)] = due[number]
-            replies.append(Reply(self._policy.chat.text(completion.ids), completion))
+            replies.append(
+                Reply(self._policy.chat.text(completion.ids), completion, self._policy.finish_reason(completion))
+            )
         return replies
 
     def with_context_log(self, trajectory: Trajectory) -> Trajectory:

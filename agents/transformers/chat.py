@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
@@ -40,7 +42,8 @@ class Chat:
         self._factor = factor
         if not tokenizer.chat_template:
             raise UsageError(
-                f"the tokenizer in {tokenizer.name_or_path!r} has no chat template; add chat_template.jinja"
+                f"the tokenizer in {tokenizer.name_or_path!r} has no chat template; add chat_template.jinja or "
+                "chat_template.json"
             )
         specials = tokenizer.added_tokens_decoder.values()
         self._specials = sorted({token.content for token in specials if token.special}, key=len, reverse=True)
@@ -127,6 +130,20 @@ class Chat:
         if not mark or not after:
             raise UsageError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
         return str(after)
+
+
+def processor_template(folder: Path) -> str | None:
+    """Return the chat template of a model directory whose tokenizer has none; ``None`` if there is none at all.
+
+    ``AutoProcessor`` keeps it in ``chat_template.json``, which tokenizers do not read; before that it stood in
+    ``processor_config.json``.
+    """
+    for name in ("chat_template.json", "processor_config.json"):
+        settings = read_model_file(folder / name) if (folder / name).is_file() else {}
+        template = settings.get("chat_template")
+        if isinstance(template, str) and template:
+            return template
+    return None
 
 
 def written(tokens: PolicyTokens) -> TokenSequence:

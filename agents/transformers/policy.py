@@ -11,13 +11,14 @@ import torch
 
 from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.attention import Attention
-from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.agents.transformers.chat import Chat, processor_template
 from deepeyes_env.agents.transformers.language import forward
 from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
 from deepeyes_env.checksums import verify_checksums
+from deepeyes_env.core import FinishReason, PolicyTokens
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
@@ -52,6 +53,7 @@ class VisionPolicy:
         device: Where the weights are.
         dtype: What is computed in: weights stay in ``float32``, matrices are multiplied in this.
         stops: Ids of the tokens that end a message.
+        context: Length of the model's context in tokens.
     """
 
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -64,6 +66,7 @@ class VisionPolicy:
         self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
         self.factor: int = self._patch * self._merge
         self.chat = Chat(tokenizer, self.image_token, self.factor)
+        self.context: int = model.config.text_config.max_position_embeddings
         self.stops = frozenset({self.chat.end_of_turn, *_stop_ids(model)})
         banned = torch.zeros(model.config.text_config.vocab_size, device=self.device)
         banned[[token for token in _special_ids(model, tokenizer) if token not in self.stops]] = _FORBIDDEN
@@ -89,11 +92,12 @@ class VisionPolicy:
             model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True, **_OURS
             )
-            tokenizer = AutoTokenizer.from_pretrained(path, **_OURS)
+            tokenizer: Any = AutoTokenizer.from_pretrained(path, **_OURS)
         except Exception as error:  # whatever transformers and safetensors raise for a damaged file
             raise DataError(
                 f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
             ) from error
+        tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(path))
         policy = cls(model.to(device).eval(), tokenizer, dtype)
         files = (Path(path) / name for name in PROCESSOR_FILES)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
@@ -108,6 +112,10 @@ class VisionPolicy:
         self.tokenizer.save_pretrained(path)
         for name, data in self._processor.items():
             (Path(path) / name).write_bytes(data)
+
+    def finish_reason(self, completion: PolicyTokens) -> FinishReason:
+        """Return why a message that the policy wrote ended: by a token that ends messages, or cut."""
+        return "stop" if completion.ids and completion.ids[-1] in self.stops else "length"
 
     def grid(self, image: ImageRef) -> Size:
         """Return ``(columns, rows)`` of the image tokens of an image."""

@@ -192,6 +192,23 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             self._end(stop)
         return self._report(turn, _observe(reply))
 
+    def truncate(self, stop: StopReason) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """End the running episode by a limit that only whoever plays it can count, such as a model's context.
+
+        Args:
+            stop: The stop reason.
+
+        Returns:
+            What ``step`` returns, without a new turn.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode has ended, or none was begun.
+        """
+        if self._context is None:
+            raise gym.error.ResetNeeded("no episode is under way; call reset() before truncate()")
+        self._end(stop)
+        return self._report(None, _observe(Message("")))
+
     @property
     def trajectory(self) -> Trajectory:
         """The episode so far.
@@ -300,8 +317,12 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._ended = trajectory if scorer is None else scorer.score(trajectory, self._judge or RuleJudge())
         self._close_tools()
 
-    def _report(self, turn: Turn, observation: Observation) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        info: dict[str, Any] = {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
+    def _report(
+        self, turn: Turn | None, observation: Observation
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        info: dict[str, Any] = {}
+        if turn is not None:
+            info |= {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
         ended = self._ended
         if ended is None:
             return observation, 0.0, False, False, info

@@ -28,6 +28,7 @@ class Summary:
         turns: Messages of the policy per episode.
         tokens: Tokens of the policy per episode; ``None`` if none of them has any.
         stop_reasons: Number of episodes by stop reason.
+        finish_reasons: Number of the policy's messages by why they ended; those of which it is not known are left out.
     """
 
     episodes: int = 0
@@ -42,6 +43,7 @@ class Summary:
     turns: float = 0.0
     tokens: float | None = None
     stop_reasons: Mapping[str, int] = field(default_factory=dict)
+    finish_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(trajectories: Iterable[Trajectory]) -> Summary:
@@ -62,6 +64,7 @@ class RunningSummary:
         self._terms: dict[str, float] = {}
         self._failed: Counter[str] = Counter()
         self._stops: Counter[str] = Counter()
+        self._finishes: Counter[str] = Counter()
 
     def add(self, trajectory: Trajectory) -> None:
         """Count one more episode."""
@@ -77,6 +80,7 @@ class RunningSummary:
             self._terms[name] = self._terms.get(name, 0.0) + term.weighted
         self._failed.update(result.status for result in results if not result.ok)
         self._stops[trajectory.stop_reason] += 1
+        self._finishes.update(turn.finish_reason for turn in trajectory.turns if turn.finish_reason)
         self._accuracy.add(trajectory.correct)
         self._iou.add(trajectory.best_iou)
 
@@ -97,6 +101,7 @@ class RunningSummary:
             turns=self._turns / count,
             tokens=self._tokens / count if self._tokens else None,
             stop_reasons=dict(self._stops.most_common()),
+            finish_reasons=dict(self._finishes.most_common()),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.terminal import console, say
 from deepeyes_env.trainers.tracking import names
+
+if TYPE_CHECKING:
+    from deepeyes_env.trainers.grpo.config import Config
 
 
 def train(
@@ -24,6 +27,9 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Print where the time goes.")] = False,
+    list_settings: Annotated[
+        bool, typer.Option("--list-settings", help="List all settings with their types and values; train nothing.")
+    ] = False,
 ) -> None:
     """Train a policy with GRPO: by default the shipped tiny one on the built-in task, on a laptop."""
     with needs_extra("train"):
@@ -34,8 +40,10 @@ def train(
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     if resume and config is not None:
         raise typer.BadParameter("--resume keeps the run's own settings; change some by KEY=VALUE, not --config")
-    quiet_transformers()
     settings = load_config(overrides or (), config)
+    if list_settings:
+        return _list(settings)
+    quiet_transformers()
     saved = Path(settings.out) / SETTINGS
     if resume and saved.exists():
         settings = load_config(overrides or (), saved)
@@ -51,6 +59,14 @@ def train(
     out.print(_before_and_after(rows))
     compared = f", {settings.out}/{COMPARISON} (before and after)" if (Path(settings.out) / COMPARISON).exists() else ""
     say(f"{settings.out}/curves.png{compared}")
+
+
+def _list(config: Config) -> None:
+    """Print all settings with the values that they have in a run."""
+    from deepeyes_env.trainers.grpo.settings_list import list_settings
+
+    for setting in list_settings(config):
+        typer.echo(f"{setting.name}={setting.value}  ({setting.kind})\n    {setting.about}")
 
 
 def quiet_transformers() -> None:

@@ -13,7 +13,7 @@ from deepeyes_env.agents.transformers.policy import VisionPolicy, check_device
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.trainers.grpo.checkpoint import reading
-from deepeyes_env.trainers.grpo.config import TINY, Config
+from deepeyes_env.trainers.grpo.config import Config, model_folder
 from deepeyes_env.trainers.grpo.questions import Questions
 
 
@@ -24,15 +24,13 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
         UsageError: The model directory cannot be used, or the device is not there.
         CheckpointError: The checkpoint cannot be read.
     """
-    from deepeyes_env.trainers.tiny import BASE
-
     optim = config.optim
     device = optim.device if optim.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     on_cpu = check_device(device, "optim.device").type == "cpu"
     if on_cpu:
         torch.set_num_threads(optim.threads)
     dtype = optim.dtype if optim.dtype != "auto" else "float32" if on_cpu else "bfloat16"
-    source = checkpoint or (BASE if config.model == TINY else Path(config.model))
+    source = checkpoint or model_folder(config)
     with reading(checkpoint) if checkpoint else nullcontext():
         return VisionPolicy.load(source, device, getattr(torch, dtype))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
@@ -31,6 +32,9 @@ CHECKPOINT = OutputFolder(
     ),
 )
 """The folder of a checkpoint: a model directory and ``state.pt``."""
+
+BEST = "best"
+"""Folder of the model with the best held-out accuracy, beside the checkpoints."""
 
 _NAME = re.compile(r"step_(\d{6,})")
 
@@ -102,6 +106,21 @@ class Checkpoints:
         for old in self.found()[: -self._keep]:
             remove_folder(old)
         return path
+
+    def save_best(self, policy: Any, step: int, accuracy: float) -> None:
+        """Write the model with the best held-out accuracy in place of the one before; ``best.json`` says which step.
+
+        Raises:
+            CheckpointError: It could not be written; the one before is untouched.
+        """
+        path = self.folder / BEST
+        try:
+            with replacing_folder(path) as beside:
+                policy.save(beside)
+                told = json.dumps({"step": step, "held_out_accuracy": accuracy})
+                (beside / "best.json").write_text(told + "\n", encoding="utf-8")
+        except Exception as error:
+            raise CheckpointError(f"checkpoint {path} could not be written ({error}); free some space") from error
 
     def load(self, path: Path, device: torch.device) -> tuple[Progress, dict[str, Any]]:
         """Read the state of a checkpoint and set the random number generators back to it.

@@ -2,215 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
-from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
-from deepeyes_env.images import ViewBudget
 from deepeyes_env.registry import nearest, unknown_name
-from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
+from deepeyes_env.trainers.grpo.sections import (
+    AlgorithmSettings,
+    CheckpointSettings,
+    EnvSettings,
+    EvaluationSettings,
+    LogSettings,
+    OptimSettings,
+    RolloutSettings,
+    SceneSettings,
+    Section,
+)
 from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
 
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
-
-_LEAST_VIEW = ViewBudget().factor ** 2
-_Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """Some settings that belong together; unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class SceneSettings(Section):
-    """The built-in task; see ``deepeyes_env.data.visual_search.VisualSearch`` for what the settings mean.
-
-    Attributes:
-        size: ``(width, height)`` of a scene in native pixels.
-        view_pixels: Number of pixels at which scenes and crops are shown.
-        tasks: Which questions to ask.
-        objects: Least and largest number of objects.
-        shapes: Shapes of objects.
-        easy: Share of questions that can be answered without a zoom.
-        clutter: Number of loose bars.
-    """
-
-    size: tuple[int, int] = (448, 448)
-    view_pixels: int = Field(default=112 * 112, ge=_LEAST_VIEW)
-    tasks: tuple[str, ...] = ("attribute",)
-    objects: tuple[int, int] = (2, 3)
-    shapes: tuple[str, ...] = ("square",)
-    easy: float = Field(default=0.3, ge=0, le=1)
-    clutter: int = Field(default=0, ge=0)
-
-
-class EnvSettings(Section):
-    """The environment that is played.
-
-    Attributes:
-        toolbox: Id of the environment.
-        rubric: Reward formula; ``auto`` is the environment's own.
-        max_turns: Maximum turns of an episode: messages that the policy may write.
-        min_pixels: Minimum number of pixels at which an image of a data file is shown.
-        max_pixels: Maximum number of pixels at which an image of a data file is shown.
-        image_memory: Megabytes of decoded images that each process keeps; give it what a batch of questions needs.
-    """
-
-    toolbox: str = "VisualToolbox-v2"
-    rubric: str = "auto"
-    max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=ViewBudget().min_pixels, ge=_LEAST_VIEW)
-    max_pixels: int = Field(default=ViewBudget().max_pixels, ge=_LEAST_VIEW)
-    image_memory: int = Field(default=128, ge=0)
-
-
-class RolloutSettings(Section):
-    """How episodes are played.
-
-    Attributes:
-        prompts: Questions in a step.
-        group_size: Episodes of each question.
-        temperature: Sampling temperature.
-        max_new_tokens: Maximum new tokens of one message.
-        backend: Where the environments live: ``ray`` spreads them over Ray actors, ``threads`` keeps them in this
-            process; or another one of ``deepeyes_env.envs.vector.BACKENDS``.
-        actors: Number of actors (or threads), by default one for each free CPU but those that ``optim.threads`` takes.
-        max_wait: Seconds that a decode batch waits for environments that are slower than the rest.
-        dynamic_sampling: How many times further questions are played to replace groups of equal reward, which are left
-            out (DAPO, arXiv 2503.14476); 0: never.
-    """
-
-    prompts: int = Field(default=8, ge=1)
-    group_size: int = Field(default=8, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    max_new_tokens: int = Field(default=32, ge=1, le=2**20)
-    backend: str = RAY
-    actors: int | None = Field(default=None, ge=1)
-    max_wait: float = Field(default=1.0, ge=0)
-    dynamic_sampling: int = Field(default=0, ge=0)
-
-
-class AlgorithmSettings(Section):
-    """What is optimised; see ``deepeyes_env.trainers.algorithms``.
-
-    Attributes:
-        advantage: Name of the advantage estimator.
-        loss: Name of the policy loss.
-        aggregation: How the losses of tokens become one number.
-        clip_low: How far the probability ratio may fall below 1.
-        clip_high: How far it may rise above 1.
-        dual_clip: Bound of the ratio for negative advantages.
-        gamma: Discount per token.
-        lam: The lambda of GAE.
-        kl: Where the KL divergence from the base policy is penalised: in the loss, in the reward, or not at all.
-        kl_coefficient: Weight of the KL penalty.
-        kl_estimator: How the divergence is estimated.
-        entropy_coefficient: Weight of the entropy bonus.
-        value_coefficient: Weight of the value loss, for estimators with a value head.
-    """
-
-    advantage: str = "grpo"
-    loss: str = "ppo"
-    aggregation: Aggregation = "token-mean"
-    clip_low: float = Field(default=0.2, ge=0)
-    clip_high: float = Field(default=0.2, ge=0)
-    dual_clip: float = Field(default=3.0, gt=1)
-    gamma: float = Field(default=1.0, ge=0, le=1)
-    lam: float = Field(default=1.0, ge=0, le=1)
-    kl: Literal["off", "loss", "reward"] = "off"
-    kl_coefficient: float = Field(default=0.001, ge=0)
-    kl_estimator: KLEstimator = "k3"
-    entropy_coefficient: float = Field(default=0.0, ge=0)
-    value_coefficient: float = Field(default=0.5, ge=0)
-
-    @field_validator("kl", mode="before")
-    @classmethod
-    def _off_is_no_boolean(cls, value: Any) -> Any:
-        return "off" if value is False else value  # which is how YAML reads a bare off
-
-
-class OptimSettings(Section):
-    """The optimizer.
-
-    Attributes:
-        lr: Learning rate of AdamW.
-        warmup: Steps of linear warm-up of the learning rate.
-        betas: Of AdamW.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm.
-        epochs: Passes over the episodes of a step.
-        minibatches: Optimizer steps in an epoch.
-        micro_batch_tokens: Maximum number of tokens in one backward pass.
-        dtype: Type of activations; ``auto`` is ``bfloat16`` on a GPU, else ``float32``. Weights are ``float32``.
-        gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        device: ``auto`` is a GPU where there is one.
-        threads: Threads of torch on a CPU.
-    """
-
-    lr: float = Field(default=3e-4, gt=0)
-    warmup: int = Field(default=5, ge=0)
-    betas: tuple[_Beta, _Beta] = (0.9, 0.98)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    epochs: int = Field(default=1, ge=1)
-    minibatches: int = Field(default=1, ge=1)
-    micro_batch_tokens: int = Field(default=65536, ge=1)
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    gradient_checkpointing: bool = False
-    device: str = "auto"
-    threads: int = Field(default=1, ge=1, le=1024)
-
-
-class EvaluationSettings(Section):
-    """Held-out questions, each played once.
-
-    Attributes:
-        every: Steps between evaluations; 0: only before and after.
-        samples: How many questions.
-        data: Data file to take them from; by default the last ones of the training data, which are not trained on.
-        seed: Seed of the held-out scenes of the built-in task.
-        temperature: Sampling temperature; 0 decodes greedily.
-    """
-
-    every: int = Field(default=20, ge=0)
-    samples: int = Field(default=128, ge=0)
-    data: str | None = None
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    temperature: float = Field(default=1.0, ge=0)
-
-
-class CheckpointSettings(Section):
-    """When checkpoints are written.
-
-    Attributes:
-        every: Steps between checkpoints; the last step always has one. 0: only the last.
-        keep: How many to keep.
-    """
-
-    every: int = Field(default=20, ge=0)
-    keep: int = Field(default=2, ge=1)
-
-
-class LogSettings(Section):
-    """Where metrics go besides ``metrics.jsonl`` and TensorBoard.
-
-    Attributes:
-        wandb: Name of a Weights & Biases project.
-        rl_logging_board: Write every episode for RL Logging Board.
-    """
-
-    wandb: str | None = None
-    rl_logging_board: bool = False
 
 
 class Config(Section):
@@ -267,6 +86,16 @@ class Config(Section):
             raise UsageError(
                 f"env.min_pixels={self.env.min_pixels} is more than env.max_pixels={self.env.max_pixels}; swap them"
             )
+        if (self.rollout.max_episode_tokens or math.inf) <= self.rollout.max_new_tokens:
+            raise UsageError(
+                f"rollout.max_episode_tokens={self.rollout.max_episode_tokens} leaves no room for a prompt beside "
+                f"rollout.max_new_tokens={self.rollout.max_new_tokens}; raise it"
+            )
+        if (self.evaluation.patience or self.checkpoint.best) and not self.evaluation.samples:
+            name = "evaluation.patience" if self.evaluation.patience else "checkpoint.best"
+            raise UsageError(f"{name} goes by held-out accuracy: raise evaluation.samples above 0")
+        if self.evaluation.patience and not self.evaluation.every:
+            raise UsageError("evaluation.patience counts evaluations during the run: raise evaluation.every above 0")
         if self.evaluation.data and self.data == VISUAL_SEARCH:
             raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
@@ -275,6 +104,13 @@ class Config(Section):
         """Write the settings as YAML."""
         with replacing(path) as beside:
             beside.write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def model_folder(config: Config) -> Path:
+    """Return the model directory that a run starts from."""
+    from deepeyes_env.trainers.tiny import BASE
+
+    return BASE if config.model == TINY else Path(config.model)
 
 
 def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Config:

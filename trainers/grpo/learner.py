@@ -28,9 +28,10 @@ from deepeyes_env.trainers.algorithms import (
 )
 from deepeyes_env.trainers.grpo.batch import Batch
 from deepeyes_env.trainers.grpo.checkpoint import CheckpointMismatchError
-from deepeyes_env.trainers.grpo.config import AlgorithmSettings, OptimSettings
 from deepeyes_env.trainers.grpo.layout import layouts
 from deepeyes_env.trainers.grpo.packing import Pack, microbatches, pack
+from deepeyes_env.trainers.grpo.schedule import lr_factor
+from deepeyes_env.trainers.grpo.sections import AlgorithmSettings, OptimSettings
 
 
 class NonFiniteError(DeepEyesError, RuntimeError):
@@ -57,7 +58,7 @@ class _Targets:
     """What the loss of a batch needs besides the policy, ``(B, width)`` each.
 
     Attributes:
-        mask: The completion mask.
+        mask: The completion mask, without episodes that the overlong filter leaves out.
         advantages: Advantage of each token.
         returns: Targets of the value head.
         old: Scores by the policy before the first update; ``None`` where there is only one.
@@ -91,6 +92,7 @@ class Learner:
         reference: The policy that divergence is measured from, where it counts.
         longest: Most policy tokens that an episode can have (max turns x max new tokens), the constant of
             ``seq-mean-token-sum-norm``; by default those of the longest one in each batch.
+        updates: Optimizer steps of the whole run, for schedules that end with it.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Learner:
         temperature: float,
         reference: VisionPolicy | None = None,
         longest: int | None = None,
+        updates: int = 0,
     ) -> None:
         self.policy = policy
         self._algorithm = algorithm
@@ -108,6 +111,7 @@ class Learner:
         self._temperature = temperature
         self._reference = reference
         self._longest = longest
+        self._updates = updates
         self._loss_settings = LossSettings(algorithm.clip_low, algorithm.clip_high, algorithm.dual_clip)
         self._steps = 0
         width = policy.model.config.text_config.hidden_size
@@ -166,7 +170,9 @@ class Learner:
         old = self._scored(self.policy, batch) if rescored else None
         reference = self._scored(self._reference, batch).logprobs if self._reference is not None else None
         advantages, returns = self._advantages(batch, mask, old, reference)
-        targets = _Targets(mask, advantages, returns, old, reference)
+        filtered = self._filtered(batch)
+        trained = mask if filtered is None else mask & ~filtered[:, None]
+        targets = _Targets(trained, advantages, returns, old, reference)
         updates = [
             metrics
             for _ in range(self._optim.epochs)
@@ -179,7 +185,15 @@ class Learner:
         if self._algorithm.kl == "reward" and old is not None and reference is not None:
             divergence = kl_divergence(old.logprobs, reference, self._algorithm.kl_estimator)
             means["learn/kl"] = float((divergence * mask).sum() / tokens)
+        if filtered is not None:
+            means["learn/overlong"] = float(filtered.float().mean())
         return {**means, "learn/advantage_size": float(advantages.abs().sum() / tokens)}
+
+    def _filtered(self, batch: Batch) -> torch.Tensor | None:
+        """Return ``(B,)`` ``bool``: the episodes that the overlong filter leaves out; ``None`` without one."""
+        if not self._algorithm.mask_truncated_completions or batch.overlong is None:
+            return None
+        return torch.from_numpy(batch.overlong).to(self.policy.device)
 
     # --- targets -------------------------------------------------------------------------------------------------
 
@@ -244,18 +258,25 @@ class Learner:
             raise NonFiniteError(f"the gradient's norm is {norm}")
         self._steps += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self._optim.lr * min(1.0, self._steps / max(1, self._optim.warmup))
+            group["lr"] = self._optim.lr * lr_factor(
+                self._optim.schedule, self._steps, self._optim.warmup, self._updates
+            )
         self.optimizer.step()
         seconds = time.perf_counter() - began
         learned = sum(len(batch.sequences[row]) for row in useful)
-        return {**metrics, "gradient_norm": norm, "tokens_per_second": learned / seconds}
+        return {
+            **metrics,
+            "gradient_norm": norm,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": learned / seconds,
+        }
 
     def _useful(self, targets: _Targets, rows: Sequence[int]) -> list[int]:
         """Return the rows with a gradient: one of advantage 0 has none, unless something else is optimised too."""
-        algorithm = self._algorithm
+        algorithm, left = self._algorithm, targets.mask.any(1)
         if algorithm.kl == "loss" or algorithm.entropy_coefficient > 0 or self.value_head is not None:
-            return list(rows)
-        moving = (targets.advantages != 0).any(1).tolist()
+            return [row for row in rows if left[row]]
+        moving = ((targets.advantages != 0).any(1) & left).tolist()
         return [row for row in rows if moving[row]]
 
     def _loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import torch
@@ -26,6 +26,8 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     ``zoom/rate``         share of episodes in which a box was looked at
     ``zoom/iou``          best overlap with the ground truth, over episodes with both
     ``response/tokens``   tokens that the policy wrote in an episode; ``response/turns``: messages
+    ``finish/length``     share of its messages that were cut at max new tokens; ``finish/stop``: that it ended
+    ``stop/NAME``         share of episodes that ended for each reason
     ====================  =========================================================================================
 
     Samples that say in their metadata whether they are easy (a zoom is not needed) also give ``accuracy/hard``,
@@ -50,7 +52,14 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     metrics["response/turns"] = summary.turns
     if summary.tokens is not None:
         metrics[names.RESPONSE_TOKENS] = summary.tokens
-    return metrics
+    metrics |= _shares("finish/", summary.finish_reasons, ("stop", "length"))
+    return metrics | _shares("stop/", summary.stop_reasons, ("answer", "format_error"))
+
+
+def _shares(prefix: str, counts: Mapping[str, int], always: Sequence[str]) -> dict[str, float]:
+    """Return shares of what was counted; of ``always`` even where there are none: a curve is at 0 there."""
+    total = sum(counts.values())
+    return {f"{prefix}{name}": counts.get(name, 0) / total for name in sorted({*counts, *always})} if total else {}
 
 
 def _rates(summary: Summary, suffix: str) -> dict[str, float]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.transformers.policy import check_directory
 from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
-from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.config import Config, model_folder
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec
+
+logger = logging.getLogger(__name__)
 
 ENDLESS = 1_000_000
 """Number of scenes of the built-in task: more than a run plays."""
@@ -31,7 +36,8 @@ class Questions:
 
     Attributes:
         dataset: What environments are given as their data set: a ``VisualSearch``, or the path of a file.
-        view: View budget for images of a file; ``None`` for the built-in task, which brings its own.
+        view: View budget for images of a file; ``None`` for the built-in task, which brings its own. It shows images in
+            sizes that the model's own image processor leaves as they are: so does a server of the trained weights.
         held_out: Questions for evaluation, never trained on.
 
     Args:
@@ -52,7 +58,7 @@ class Questions:
             self.held_out: Sequence[Sample] = list(scenes(config, "test", config.evaluation.seed, number))
             return
         self.dataset = config.data
-        self.view = ViewBudget(config.env.min_pixels, config.env.max_pixels)
+        self.view = file_view(config)
         source = load(config.data)
         other = load(config.evaluation.data) if config.evaluation.data else None
         self._size = len(source) - (0 if other else number)
@@ -94,6 +100,17 @@ class Questions:
     def _index(self, place: int) -> int:
         epoch, within = divmod(place, self._size)
         return int(_order(self._seed, epoch, self._size)[within])
+
+
+def file_view(config: Config) -> ViewBudget:
+    """Return the view budget for images of a file: what the settings allow within what the model's processor does."""
+    asked = ViewBudget(config.env.min_pixels, config.env.max_pixels)
+    folder = model_folder(config)
+    check_directory(folder)
+    view = family_of(folder).view_within(asked)
+    if view != asked:
+        logger.info("the model's image processor bounds what is shown: %s in place of %s", view, asked)
+    return view
 
 
 def scenes(config: Config, split: Any, seed: int, length: int) -> VisualSearch:

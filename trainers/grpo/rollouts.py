@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from deepeyes_env.agents.transformers.generator import CachedConversation, Generator
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import PolicyTokens, Sample, Trajectory
 from deepeyes_env.envs.vector import BatchedVectorEnv
-from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
+from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step, Truncate
 from deepeyes_env.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class _Episode:
     spec: EpisodeSpec
     trajectory: Trajectory | None = None
     conversation: CachedConversation | None = None
+    tokens: int = 0
     completion: PolicyTokens | None = None
 
 
@@ -100,12 +101,14 @@ class Rollouts:
         env: Where they are played; at least as many environments as a batch has episodes.
         generator: Who plays.
         max_wait: Seconds that a decode batch waits for slow environments.
+        max_tokens: Most tokens of an episode, prompt and images included: no message is begun that might not fit.
         timers: What time was spent on; the caller may set it back.
     """
 
     env: BatchedVectorEnv
     generator: Generator
     max_wait: float
+    max_tokens: int
     timers: Timers = field(default_factory=Timers)
     _episodes: dict[int, _Episode] = field(default_factory=dict)
     _ended: dict[int, PlayedEpisode] = field(default_factory=dict)
@@ -167,24 +170,51 @@ class Rollouts:
             episode.conversation = CachedConversation(
                 spec.sampling_seed, prompt.tokens, prompt_key=spec.group, greedy=spec.greedy
             )
-            return number
-        turn = replace(outcome.info["turn"], tokens=episode.completion)
+            episode.tokens = len(prompt.tokens)
+            if self._fits(episode):
+                return number
+            self._failed(number, replace(outcome, error=self._too_long(episode)))
+            return None
+        if "turn" not in outcome.info:  # ended by the token budget
+            self._finish(number, outcome)
+            return None
+        assert episode.completion is not None
+        finish_reason = self.generator.policy.finish_reason(episode.completion)
+        turn = replace(outcome.info["turn"], tokens=episode.completion, finish_reason=finish_reason)
         episode.trajectory = episode.trajectory.extended(turn)
         if outcome.done:
-            finished = replace(
-                outcome.info["trajectory"],
-                turns=episode.trajectory.turns,
-                prompt=episode.trajectory.prompt,
-                sample=episode.trajectory.sample,
-            )
-            self._ended[number] = PlayedEpisode(episode.spec, finished)
+            self._finish(number, outcome)
             return None
         assert episode.conversation is not None
-        assert episode.completion is not None
         chat = self.generator.policy.chat
+        episode.tokens += len(episode.completion.ids)
         if turn.observation is not None:
-            episode.conversation.append(chat.observation(turn.observation, episode.completion.ids[-1]))
+            observation = chat.observation(turn.observation, episode.completion.ids[-1])
+            episode.conversation.append(observation)
+            episode.tokens += len(observation)
+        if not self._fits(episode):
+            self.env.send({number: Truncate("token_budget")})
+            return None
         return number
+
+    def _fits(self, episode: _Episode) -> bool:
+        """Whether another message fits, however long it becomes."""
+        return episode.tokens + self.generator.sampling.max_new_tokens <= self.max_tokens
+
+    def _too_long(self, episode: _Episode) -> str:
+        return (
+            f"the prompt has {episode.tokens} tokens: with rollout.max_new_tokens="
+            f"{self.generator.sampling.max_new_tokens} more than the {self.max_tokens} of the model's context or of "
+            "rollout.max_episode_tokens; lower env.max_pixels (scenes.view_pixels) or rollout.max_new_tokens"
+        )
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        """Keep an episode that has ended, with what only this side knows of it."""
+        episode = self._episodes[number]
+        assert episode.trajectory is not None
+        played = episode.trajectory
+        finished = replace(outcome.info["trajectory"], turns=played.turns, prompt=played.prompt, sample=played.sample)
+        self._ended[number] = PlayedEpisode(episode.spec, finished)
 
     def _failed(self, number: int, outcome: Outcome) -> None:
         episode = self._episodes[number]
@@ -231,12 +261,3 @@ class Rollouts:
             self.env.send(dict(outbox))
             outbox.clear()
         return time.perf_counter() - began
-
-
-def by_error(rollouts: Sequence[PlayedEpisode]) -> Mapping[str, int]:
-    """Count failed episodes by their error."""
-    counts: dict[str, int] = {}
-    for rollout in rollouts:
-        if rollout.error:
-            counts[rollout.error] = counts.get(rollout.error, 0) + 1
-    return counts

@@ -13,7 +13,7 @@ from deepeyes_env.extras import import_extra
 from deepeyes_env.files import check_folder
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.registry import loaded_plugins, missing_plugins
-from deepeyes_env.trainers.grpo.checkpoint import CHECKPOINT
+from deepeyes_env.trainers.grpo.checkpoint import BEST, CHECKPOINT
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
 from deepeyes_env.trainers.grpo.stopping import defer_signals
 from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, EPISODES, Trainer, TrainingResult
@@ -43,6 +43,8 @@ TRAINING_RUN = OutputFolder(
         "tensorboard/events.out.tfevents.*",
         f"logging_board/{BOARD}",
         *CHECKPOINT.inside("checkpoints/step_*"),
+        *CHECKPOINT.inside(f"checkpoints/{BEST}"),
+        f"checkpoints/{BEST}/best.json",
         *EPISODES.inside("failed_step_*", BEFORE, AFTER),
     ),
 )

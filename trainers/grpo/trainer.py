@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,26 @@ from pathlib import Path
 import numpy as np
 
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
-from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
-from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.errors import UsageError
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
-from deepeyes_env.trainers.grpo.batch import Batch
+from deepeyes_env.trainers.grpo.batch import make_batch
 from deepeyes_env.trainers.grpo.build import load_policy, make_env
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
 from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.diagnosis import (
+    TrainingError,
+    UnlearnedSteps,
+    check_playable,
+    warn_of_first_episodes,
+)
+from deepeyes_env.trainers.grpo.held_out import BestAccuracy
 from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError
 from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
-from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers, by_error
+from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers
 from deepeyes_env.trainers.grpo.stopping import GracefulStop
 from deepeyes_env.trainers.tracking import Recorder, names
 from deepeyes_env.trainers.tracking.board import LoggingBoard
@@ -38,17 +43,10 @@ logger = logging.getLogger(__name__)
 SHOWN = 10
 """Held-out questions whose episodes are kept from before and after training."""
 
-MAX_EMPTY_STEPS = 3
-"""So many steps in a row in which every episode failed end the run; fewer if it has no more."""
-
 BEFORE, AFTER = "before", "after"
 
 EPISODES = OutputFolder("some episodes", (*EPISODE_FILES, *PAGE_FILES))
 """A folder inside that of a run, with some of its episodes."""
-
-
-class EpisodesFailedError(DeepEyesError, RuntimeError):
-    """No episode could be played to its end, again and again: the environment, a tool or the judge fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +109,21 @@ class Trainer:
         self.policy = load_policy(config, found[-1] if found else None)
         reference = load_policy(config) if config.algorithm.kl != "off" else None
         longest = config.env.max_turns * config.rollout.max_new_tokens
+        updates = config.steps * config.optim.epochs * config.optim.minibatches
         self.learner = Learner(
-            self.policy, config.algorithm, config.optim, config.rollout.temperature, reference, longest
+            self.policy, config.algorithm, config.optim, config.rollout.temperature, reference, longest, updates
         )
+        self._best = BestAccuracy()
         if found:
             self.progress, state = self._checkpoints.load(found[-1], self.policy.device)
             with reading(found[-1]):
                 self.learner.restore(state)
+                self._best.restore(state.get("best", self._best.state()))
             self._saved = self.progress.step
         self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
-        self._rollouts = Rollouts(self.env, Generator(self.policy, sampling), config.rollout.max_wait)
-        self._empty_steps = 0
+        self._rollouts = self._playing(sampling)
+        self._unlearned = UnlearnedSteps(bool(config.rollout.dynamic_sampling), config.steps)
         self._learning = False
         self._recording = 0.0
         self.board: LoggingBoard | None = None
@@ -140,7 +141,8 @@ class Trainer:
         Raises:
             NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
             CheckpointError: A checkpoint could not be written; earlier ones are untouched.
-            EpisodesFailedError: No episode of several steps in a row could be played, or of all steps of a short run.
+            TrainingError: No episode of several steps in a row could be played, or no held-out one before the first; or
+                dynamic sampling found nothing to learn from.
         """
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}
@@ -151,9 +153,12 @@ class Trainer:
                     with stop.interruptible():
                         before = self.evaluate(BEFORE)
                     self._record(0, before)
-                if self.progress.step < self.config.steps:
+                    self._note_accuracy(0, before)
+                    told = {key.removeprefix(names.HELD_OUT): value for key, value in before.items()}
+                    warn_of_first_episodes(told, self.config, str(self.out / BEFORE))
+                if self._goes_on:
                     EPISODES.delete(self.out / AFTER)
-                while self.progress.step < self.config.steps:
+                while self._goes_on:
                     after = self._step(stop) or after
                 if not (self.out / AFTER / RECORDS).exists():
                     with stop.interruptible():
@@ -174,21 +179,44 @@ class Trainer:
         """
         began = time.perf_counter()
         specs = self._questions.held_out_specs()
-        playing = Rollouts(
-            self.env,
-            Generator(self.policy, Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens)),
-            self.config.rollout.max_wait,
-        )
+        playing = self._playing(Sampling(self.config.evaluation.temperature, self.config.rollout.max_new_tokens))
         played: list[PlayedEpisode] = []
         for first in range(0, len(specs), self.env.num_envs):
             playing.begin(specs[first : first + self.env.num_envs])
             played += playing.play()
         finished = finished_of(played)
+        if name == BEFORE:
+            check_playable(played)
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
         metrics = {f"{names.HELD_OUT}{key}": value for key, value in rollout_metrics(finished).items()}
         failed = {f"{names.HELD_OUT}episodes/failed": float(len(played) - len(finished))} if played else {}
         return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether there is a step to take: neither was that the last, nor is it time for the early stop."""
+        patience = self.config.evaluation.patience
+        return self.progress.step < self.config.steps and not (patience and self._best.since >= patience)
+
+    def _note_accuracy(self, step: int, evaluated: Mapping[str, float]) -> None:
+        """Keep the policy if no other did better on the held-out questions, and say when it is time to stop."""
+        accuracy = evaluated.get(f"{names.HELD_OUT}{names.ACCURACY}")
+        if accuracy is None:
+            return
+        if self._best.update(step, accuracy) and self.config.checkpoint.best:
+            self._checkpoints.save_best(self.policy, step, accuracy)
+        if step < self.config.steps and self._best.since == self.config.evaluation.patience > 0:
+            logger.warning(
+                "early stop after step %d: %d evaluations without a better held-out accuracy than %.3f after step %d",
+                step, self._best.since, self._best.accuracy, self._best.step,
+            )  # fmt: skip
+
+    def _playing(self, sampling: Sampling) -> Rollouts:
+        """Return what plays episodes with the policy as it is."""
+        rollout = self.config.rollout
+        most = min(self.policy.context, rollout.max_episode_tokens or self.policy.context)
+        return Rollouts(self.env, Generator(self.policy, sampling), rollout.max_wait, most)
 
     # --- one step ------------------------------------------------------------------------------------------------
 
@@ -212,6 +240,8 @@ class Trainer:
                     evaluated = self.evaluate(AFTER if last else None)
         finally:
             self._record(step, {**metrics, **evaluated})
+        self._note_accuracy(step, evaluated)
+        self._check_learning(step, metrics)
         if last or (self.config.checkpoint.every and step % self.config.checkpoint.every == 0):
             self._save()
         return evaluated
@@ -249,12 +279,11 @@ class Trainer:
         batch = make_batch(self.policy, rollouts, greedy_first=self._greedy_first, ungrouped=ungrouped)
         metrics["time/pack"] = time.perf_counter() - began
         if len(batch) == 0:
-            self._empty_steps = self._empty_steps + 1 if metrics["episodes/failed"] == metrics["episodes/played"] else 0
-            logger.warning("step %d: no episode to learn from; failed: %s", step, dict(by_error(rollouts)))
-            if self._empty_steps >= min(MAX_EMPTY_STEPS, self.config.steps):
-                raise EpisodesFailedError(_all_failed(step, self._empty_steps, by_error(rollouts)))
+            if metrics["episodes/failed"] == metrics["episodes/played"]:
+                self._unlearned.all_failed(step, rollouts)
+            else:
+                self._unlearned.all_equal(step, metrics)
             return metrics
-        self._empty_steps = 0
         if self.board is not None:
             self.board.write(step, finished_of(rollouts))
         began = time.perf_counter()
@@ -269,7 +298,21 @@ class Trainer:
             raise NonFiniteError(f"step {step}: {error}; its episodes are in {folder}, see deepeyes view") from error
         self._learning = False
         metrics["time/learn"] = time.perf_counter() - began
+        if metrics["learn/advantage_size"] > 0:
+            self._unlearned.learned()
+        else:
+            self._unlearned.all_equal(step, metrics)
         return metrics
+
+    def _check_learning(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say what is wrong with the first episodes, and end a run that does not learn; a checkpoint is kept."""
+        if step == 1 and not self.config.evaluation.samples:
+            warn_of_first_episodes(metrics, self.config, "")
+        try:
+            self._unlearned.check(metrics)
+        except TrainingError:
+            self._save()
+            raise
 
     def _times(self, began: float) -> dict[str, float]:
         timers, self._rollouts.timers = self._rollouts.timers, Timers()
@@ -289,35 +332,8 @@ class Trainer:
 
     def _save(self) -> None:
         if self._saved != self.progress.step:
-            self._checkpoints.save(self.progress, self.policy, self.learner.state())
+            self._checkpoints.save(self.progress, self.policy, {**self.learner.state(), "best": self._best.state()})
             self._saved = self.progress.step
-
-
-def make_batch(
-    policy: VisionPolicy, rollouts: Sequence[PlayedEpisode], *, greedy_first: bool = False, ungrouped: bool = False
-) -> Batch:
-    """Return what can be learned from: episodes with a reward, in groups of two or more.
-
-    Args:
-        policy: Whose tokens they are made of.
-        rollouts: Episodes, group by group.
-        greedy_first: The greedy episode of each group is its baseline and not learned from.
-        ungrouped: Advantages do not compare the episodes of a group: a group of one counts too.
-    """
-    usable = [(each.spec, each.finished) for each in rollouts if each.finished is not None]
-    baselines = {spec.group: trajectory.reward for spec, trajectory in usable if spec.greedy}
-    if greedy_first:
-        usable = [(spec, each) for spec, each in usable if not spec.greedy and spec.group in baselines]
-    sizes = Counter(spec.group for spec, _ in usable)
-    usable = [(spec, each) for spec, each in usable if sizes[spec.group] > 1 or greedy_first or ungrouped]
-    trajectories = [trajectory for _, trajectory in usable]
-    groups = np.array([spec.group for spec, _ in usable], np.int64)
-    return Batch(
-        tuple(policy.chat.sequence(trajectory) for trajectory in trajectories),
-        np.array([trajectory.reward for trajectory in trajectories], np.float32),
-        groups,
-        np.array([baselines[group] for group in groups.tolist()], np.float32) if greedy_first else None,
-    )
 
 
 def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
@@ -326,12 +342,6 @@ def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None
     with TrajectoryWriter(folder) as writer:
         for trajectory in trajectories:
             writer.write(trajectory)
-
-
-def _all_failed(step: int, steps: int, errors: Mapping[str, int]) -> str:
-    which = f"of step {step}" if steps == 1 else f"of the last {steps} steps, up to {step},"
-    reasons = "; ".join(f"{error} ({count} times)" for error, count in errors.items())
-    return f"no episode {which} could be played: {reasons}; mend that, and go on with --resume"
 
 
 def finished_of(rollouts: Sequence[PlayedEpisode]) -> list[Trajectory]:

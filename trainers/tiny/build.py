@@ -12,7 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,9 @@ class Curriculum:
 def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report: Report | None = None) -> float:
     """Build the policy and write it as a model directory, weights in ``float16``.
 
+    Two builds with the same seed on one machine, with the same versions of torch and transformers and the same number
+    of CPUs, give the same weights bit by bit.
+
     Args:
         out: The directory; replaced only once everything is done.
         seed: Decides scenes, initial weights and the order of examples.
@@ -103,17 +107,47 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
     scenes = draw_training_scenes(SCENES, seed, processes=min(4, cores))
     tokenizer = build_tokenizer(phrases().fragments())
     policy = VisionPolicy(build_model(tokenizer, seed), tokenizer)
-    rng = np.random.default_rng(seed)
-    learn_pictures(policy, scenes, curriculum.pictures, rng, report)
-    # The keys of the first layer start equal to its queries: a word attends to what resembles it.
-    attention = policy.model.model.language_model.layers[0].self_attn
-    with torch.no_grad():
-        attention.k_proj.weight.copy_(attention.q_proj.weight)
-    writer = ExampleWriter(policy.chat, phrases(), rng)
-    learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
-    debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
+    learn(policy, scenes, curriculum, np.random.default_rng(seed), report)
     write(policy, out)
     return time.perf_counter() - began
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let torch add up in a fixed order: threads that share a sum otherwise round it in another one each time."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def learn(
+    policy: VisionPolicy,
+    scenes: Sequence[Sequence[TrainingScene]],
+    curriculum: Curriculum,
+    rng: np.random.Generator,
+    report: Report = lambda *_: None,
+) -> None:
+    """Go through the three stages; equal arguments and numbers of threads give equal weights.
+
+    Args:
+        policy: The model, untrained.
+        scenes: Scenes by number of objects, from 1.
+        curriculum: How long each stage is.
+        rng: Decides the order of examples.
+        report: Progress callback.
+    """
+    with deterministic():
+        learn_pictures(policy, scenes, curriculum.pictures, rng, report)
+        # The keys of the first layer start equal to its queries: a word attends to what resembles it.
+        attention = policy.model.model.language_model.layers[0].self_attn
+        with torch.no_grad():
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+        writer = ExampleWriter(policy.chat, phrases(), rng)
+        learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
+        debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
 
 
 def learn_pictures(

@@ -2,7 +2,7 @@
 
 from deepeyes_env.envs.vector.backends import BACKENDS, make_vector_env, register_backend
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
-from deepeyes_env.envs.vector.messages import Outcome, Reset, Step
+from deepeyes_env.envs.vector.messages import Outcome, Reset, Step, Truncate
 from deepeyes_env.envs.vector.ray import RayVectorEnv
 from deepeyes_env.envs.vector.thread import ThreadVectorEnv
 
@@ -14,6 +14,7 @@ __all__ = [
     "Reset",
     "Step",
     "ThreadVectorEnv",
+    "Truncate",
     "make_vector_env",
     "register_backend",
 ]

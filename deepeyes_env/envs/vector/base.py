@@ -203,7 +203,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         ``SEND_TIMEOUT``.
 
         Args:
-            commands: ``Reset(seed, options)`` or ``Step(action)`` by id (index) of the environment.
+            commands: ``Reset(seed, options)``, ``Step(action)`` or ``Truncate(stop)`` by id (index) of the environment.
 
         Raises:
             UsageError: An environment has not come back from what it was sent before.

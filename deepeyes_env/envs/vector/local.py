@@ -15,7 +15,7 @@ from deepeyes_env.core import Turn
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.envs.daemon_threads import DaemonThreads
-from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, Reset, Step
+from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, Reset, Step, Truncate
 from deepeyes_env.envs.vector.samples import SharedSamples
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 
@@ -129,6 +129,8 @@ class LocalEnvs:
             if stepped is None:
                 raise gym.error.ResetNeeded("the environment failed and was not reset")
             turns = stepped.trajectory.turns
+            if isinstance(command, Truncate):
+                return Outcome(*stepped.truncate(command.stop))
             return Outcome(*stepped.step(command.action))
         except KeyboardInterrupt:
             raise

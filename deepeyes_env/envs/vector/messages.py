@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 
-from deepeyes_env.core import Trajectory, Turn
+from deepeyes_env.core import StopReason, Trajectory, Turn
 from deepeyes_env.envs.visual_toolbox import Observation
 
 
@@ -36,7 +36,18 @@ class Step:
     action: Any
 
 
-Command: TypeAlias = Reset | Step
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """End the episode by a limit that only whoever plays it can count.
+
+    Attributes:
+        stop: The stop reason.
+    """
+
+    stop: StopReason
+
+
+Command: TypeAlias = Reset | Step | Truncate
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,5 +104,7 @@ def restore(outcome: Outcome, running: Running | None) -> Outcome:
     delta = outcome.info.get("trajectory")
     if not isinstance(delta, TrajectoryDelta) or running is None:
         return outcome
-    trajectory = running.trajectory(**delta.fields).extended(outcome.info["turn"])
+    trajectory = running.trajectory(**delta.fields)
+    if "turn" in outcome.info:
+        trajectory = trajectory.extended(outcome.info["turn"])
     return replace(outcome, info={**outcome.info, "trajectory": trajectory})

@@ -13,8 +13,8 @@ pytest.importorskip("transformers")
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.trainers.algorithms import PolicyLoss, get_policy_loss, register_advantage, register_policy_loss  # noqa: E402
 from deepeyes_env.trainers.grpo.batch import Batch  # noqa: E402
-from deepeyes_env.trainers.grpo.config import AlgorithmSettings, OptimSettings  # noqa: E402
 from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError  # noqa: E402
+from deepeyes_env.trainers.grpo.sections import AlgorithmSettings, OptimSettings  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from tests.trainers.grpo.episodes import group, states_alone  # noqa: E402

@@ -19,10 +19,10 @@ from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.data.photos import plant  # noqa: E402
 from deepeyes_env.envs.vector import ThreadVectorEnv  # noqa: E402
 from deepeyes_env.images.views import ViewBudget  # noqa: E402
+from deepeyes_env.trainers.grpo.batch import make_batch  # noqa: E402
 from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec, Rollouts  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
-from deepeyes_env.trainers.grpo.trainer import make_batch  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
 
@@ -50,7 +50,7 @@ def test_an_image_that_cannot_be_decoded_costs_its_group_only():
     bad = Sample("bad", "What?", "x", (b"\x89PNG\r\n\x1a\nnonsense",))
     env = ThreadVectorEnv(4, group_size=2, autoreset_mode=AutoresetMode.DISABLED, dataset=[good, bad], view=VIEW)
     policy = VisionPolicy.load(BASE)
-    rollouts = Rollouts(env, Generator(policy, Sampling(1.0, 16)), max_wait=1.0)
+    rollouts = Rollouts(env, Generator(policy, Sampling(1.0, 16)), max_wait=1.0, max_tokens=4096)
     rollouts.begin([EpisodeSpec(0, source, (1, member), source) for source in (0, 1) for member in (0, 1)])
     played = rollouts.play()
     env.close()

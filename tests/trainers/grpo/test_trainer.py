@@ -11,7 +11,8 @@ from deepeyes_env import Rubric, Term, register_rubric, register_toolbox  # noqa
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.errors import UsageError  # noqa: E402
 from deepeyes_env.registry import load_plugins  # noqa: E402
-from deepeyes_env.trainers.grpo.trainer import EpisodesFailedError, Trainer  # noqa: E402
+from deepeyes_env.trainers.grpo.diagnosis import TrainingError  # noqa: E402
+from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from tests.trainers.grpo.small_runs import config, trained  # noqa: E402
 
@@ -105,8 +106,8 @@ def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, steps
     trainer = Trainer(config(tmp_path / "run", *settings))
     try:
         with pytest.raises(
-            EpisodesFailedError,
-            match=rf"no episode {told} could be played: RuntimeError: the judge is away \(6 times\); mend that",
+            TrainingError,
+            match=rf"no episode {told} could be played: 6 x RuntimeError: the judge is away; mend that",
         ):
             trainer.train()
     finally:

@@ -21,9 +21,9 @@ from deepeyes_env.trainers.grpo.metrics import rollout_metrics  # noqa: E402
 from deepeyes_env.trainers.grpo.questions import scenes  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
-from deepeyes_env.trainers.tiny.build import write  # noqa: E402
+from deepeyes_env.trainers.tiny.build import Curriculum, Stage, learn, write  # noqa: E402
 from deepeyes_env.trainers.tiny.examples import ExampleWriter  # noqa: E402
-from deepeyes_env.trainers.tiny.model import PROCESSOR  # noqa: E402
+from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model  # noqa: E402
 from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
 from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, training_scenes  # noqa: E402
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
@@ -163,3 +163,22 @@ def test_it_can_be_rebuilt(tmp_path):
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
+
+
+@pytest.mark.slow
+def test_two_builds_give_the_same_weights():
+    """Threads that share a sum round it in another order each time, unless they are told not to."""
+    groups = [list(training_scenes(number, 4, SEED, np.random.default_rng(number))) for number in (1, 2, 3)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    built = []
+    try:
+        for _ in range(2):
+            tokenizer = build_tokenizer(phrases().fragments())
+            policy = VisionPolicy(build_model(tokenizer), tokenizer)
+            curriculum = Curriculum(Stage(1, 4e-3, 8), Stage(2, 2e-3, 32), Stage(1, 1e-3, 8))
+            learn(policy, groups, curriculum, np.random.default_rng(0))
+            built.append(policy.model.state_dict())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(weight, built[1][name]) for name, weight in built[0].items())
