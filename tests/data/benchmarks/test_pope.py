@@ -20,7 +20,7 @@ def test_one_of_its_own_files(put_lines, put_image, folder):
     assert (bench.metric, bench.judge) == ("yes_no", "yes_no")
     assert (yes.id, yes.answer, no.answer) == ("random/1", "yes", "no")
     assert yes.question == "Is there a dog 1 in the image? Answer yes or no."
-    assert yes.metadata == {"category": "random"}
+    assert yes.metadata == {"category": "random", "split": ["random"]}
     assert not yes.options
     assert YesNoJudge()("No, there is none", no).score == 1
 
