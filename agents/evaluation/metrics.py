@@ -308,10 +308,11 @@ def _yes_no(judged: Sequence[Row], benchmark: Benchmark) -> dict[str, YesNoMetri
     for row in judged:
         if says(row.truth) is None:
             continue
-        groups[""].append(row)
-        for name in benchmark.categories:
-            for category in row.categories.get(name, ()):
-                groups.setdefault(category, []).append(row)
+        found = [category for name in benchmark.categories for category in row.categories.get(name, ())]
+        # A question that several splits ask counts once for each, as in POPE's own tables and VLMEvalKit's.
+        groups[""] += [row] * max(1, len(found))
+        for category in found:
+            groups.setdefault(category, []).append(row)
     return {name: _yes_no_of(group) for name, group in sorted(groups.items()) if group}
 
 

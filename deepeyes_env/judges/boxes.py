@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import BBox, Frame, Size, check_frame_name, iou, is_finite_box, to_native
+from deepeyes_env.images.frames import BBox, Frame, Size, check_frame_name, clamp, iou, is_finite_box, to_native
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.markup import without_tokens
 
@@ -127,7 +127,10 @@ class BoxJudge:
     def _overlap(self, written: BBox, sample: Sample) -> float:
         native = sample.images[0].size
         box = to_native(written, self.frame, native, self.view_size or native)
-        return max((iou(box, truth) for truth in sample.boxes), default=0.0) if is_finite_box(box) else 0.0
+        if not is_finite_box(box):
+            return 0.0
+        inside = clamp(box, native)  # what lies beyond the image is nothing; VLMEvalKit cuts it off, too
+        return max((iou(inside, truth) for truth in sample.boxes), default=0.0)
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
         """Judge an answer; abstains if the sample has no ground-truth box."""

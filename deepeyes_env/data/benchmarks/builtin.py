@@ -62,7 +62,10 @@ register_benchmark(
     Benchmark("refcoco", "refCOCO", refcoco.FORMAT, "box", "box"), refcoco.open_refcoco, suffixes=_JSON_AND_PARQUET
 )
 register_benchmark(
-    Benchmark("pope", "POPE", pope.FORMAT, "yes_no", "yes_no"), pope.open_pope, suffixes=_JSON_AND_PARQUET, folder=True
+    Benchmark("pope", "POPE", pope.FORMAT, "yes_no", "yes_no", (pope.SPLIT,)),
+    pope.open_pope,
+    suffixes=_JSON_AND_PARQUET,
+    folder=True,
 )
 register_benchmark(
     Benchmark(

@@ -5,8 +5,11 @@ Read are:
 - its own JSON: an array of ``{"Question_id", "Image", "Text", "Answer choices": ["(A) ...", ...], "Ground truth": "A",
   "Category", "Subtask", "Task"}``, with the images in ``data/imgs/``, ``imgs/``, ``images/``, ``data/`` or beside it;
 - VLMEvalKit's TSV (``MME-RealWorld-Lite.tsv``), which has no columns ``A`` to ``E`` but one named
-  ``multi-choice options`` with a line ``(A) ...`` for each, and ``category`` as ``Task/Subtask`` beside
-  ``l2-category``.
+  ``multi-choice options``: a list of ``(A) ...`` as Python writes it, as published, or a line for each; and
+  ``category`` as ``Task/Subtask`` beside ``l2-category``.
+
+``metadata["subtask"]`` is ``Task/Subtask``: perception and reasoning have subtasks of the same names, and are reported
+apart.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from deepeyes_env.data.benchmarks.records import (
     text_of,
 )
 from deepeyes_env.data.dataset import Dataset
+from deepeyes_env.data.fields import python_texts
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
@@ -39,6 +43,7 @@ FORMAT = (
 OPTIONS_COLUMN = "multi-choice options"
 IMAGE_FOLDERS = (".", "imgs", "data/imgs", "images", "data", "../imgs", "../data/imgs")
 
+_NAMES = {"Category": "category", "Subtask": "subtask", "Task": "task"}
 _OPTION = re.compile(r"\s*\(?([A-Z])[).:]\s*(.*)", re.DOTALL)
 _OPTION_LINE = re.compile(r"^\s*\(?([A-Z])[).]\s*", re.MULTILINE)
 
@@ -68,7 +73,9 @@ def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise ValueError(f"'Answer choices' must be a list of texts, not {choices!r}")
     options = _options(choices)
-    names = {"Category": "category", "Subtask": "subtask", "Task": "task"}
+    metadata = {ours: record.fields[theirs] for theirs, ours in _NAMES.items() if record.fields.get(theirs)}
+    if {"task", "subtask"} <= metadata.keys():
+        metadata["subtask"] = f"{metadata['task']}/{metadata['subtask']}"
     return Sample(
         id=text_of(record, "Question_id", "question_id") if _has_id(record) else f"{record.file.stem}:{record.row}",
         question=text_of(record, "Text"),
@@ -76,7 +83,7 @@ def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
         images=(find_image(record, text_of(record, "Image", "image"), IMAGE_FOLDERS),),
         options=tuple(options.values()),
         data_source="mme_realworld",
-        metadata={ours: record.fields[theirs] for theirs, ours in names.items() if record.fields.get(theirs)},
+        metadata=metadata,
     )
 
 
@@ -88,16 +95,14 @@ def _with_options(sample: Sample) -> Sample:
     """Move the options of a TSV row from their column into the sample."""
     metadata = dict(sample.metadata)
     listed = metadata.pop(OPTIONS_COLUMN, "")
-    task, slash, subtask = str(metadata.get("category", "")).partition("/")
+    task, slash, _ = str(metadata.get("category", "")).partition("/")
     if slash:
-        metadata.update(task=task, subtask=subtask)
+        metadata.update(task=task, subtask=metadata["category"])
     if "l2-category" in metadata:
         metadata["category"] = metadata.pop("l2-category")
     if sample.options:
         return replace(sample, metadata=metadata)
-    starts = list(_OPTION_LINE.finditer(listed))
-    bounds = [*(start.start() for start in starts), len(listed)]
-    options = _options(listed[start:end] for start, end in itertools.pairwise(bounds))
+    options = _options(_listed_options(listed))
     return replace(
         sample,
         answer=_answer(sample.answer, options),
@@ -105,6 +110,14 @@ def _with_options(sample: Sample) -> Sample:
         data_source="mme_realworld",
         metadata=metadata,
     )
+
+
+def _listed_options(cell: str) -> Iterable[str]:
+    if cell.lstrip().startswith("["):
+        return python_texts(cell, OPTIONS_COLUMN)
+    starts = list(_OPTION_LINE.finditer(cell))
+    bounds = [*(start.start() for start in starts), len(cell)]
+    return (cell[start:end] for start, end in itertools.pairwise(bounds))
 
 
 def _options(listed: Iterable[str]) -> dict[str, str]:

@@ -5,7 +5,8 @@ Read are:
 - its own files ``coco_pope_random.json``, ``coco_pope_popular.json`` and ``coco_pope_adversarial.json`` (one JSON
   object a line, in spite of the name: ``{"question_id", "image", "text", "label"}``), one of them or a folder that
   holds any (``.jsonl`` too), with the images in ``val2014/``, ``images/``, ``coco/val2014/`` or beside them;
-- VLMEvalKit's ``POPE.tsv``: ``answer`` is Yes or No, ``category`` the split;
+- VLMEvalKit's ``POPE.tsv``: ``answer`` is Yes or No, ``category`` the splits that ask the question, as
+  ``adversarial,popular,random``;
 - parquet as lmms-lab publishes it: ``question_id``, ``question``, ``answer``, ``image`` (bytes), ``category``.
 """
 
@@ -36,13 +37,19 @@ FORMAT = (
     "text, label), one of them or their folder, with the images in val2014/, images/ or beside them; or VLMEvalKit's "
     "POPE.tsv; or a .parquet file with question, answer, image, category"
 )
+POPE = "pope"
+"""``Sample.data_source`` of its questions."""
+
+SPLIT = "split"
+"""Key in ``Sample.metadata``: the splits of a question."""
+
 SPLITS = ("random", "popular", "adversarial")
 IMAGE_FOLDERS = (".", "val2014", "images", "coco/val2014", "../val2014", "../images", "../coco/val2014")
 INSTRUCTION = "Answer yes or no."
 
 
 def open_pope(path: Path) -> Dataset:
-    """Open POPE; ``metadata["category"]`` is the split, ``answer`` is ``yes`` or ``no``.
+    """Open POPE; ``metadata["split"]`` lists the splits that ask the question, ``answer`` is ``yes`` or ``no``.
 
     Raises:
         DataError: There is no file of any of the forms.
@@ -95,4 +102,6 @@ def _normalised(sample: Sample) -> Sample:
     question = sample.question.strip()
     if " yes or no" not in f" {question.lower()}":
         question = f"{question} {INSTRUCTION}"
-    return replace(sample, question=question, answer=answer, data_source="pope")
+    splits = [split for split in map(str.strip, str(sample.metadata.get("category", "")).split(",")) if split]
+    metadata = {**sample.metadata, **({SPLIT: splits} if splits else {})}
+    return replace(sample, question=question, answer=answer, data_source=POPE, metadata=metadata)

@@ -9,10 +9,11 @@ Read are:
   "height", "width"}``;
 - parquet, as lmms-lab does: ``image`` (bytes), ``answer`` (a list of expressions; each becomes a sample), ``bbox`` as
   ``[x, y, w, h]``;
-- VLMEvalKit's ``RefCOCO.tsv``: ``bbox_x1`` to ``bbox_y2`` in pixels, or ``bbox_x1_norm`` to ``bbox_y2_norm``, or
-  ``answer`` as four pixels; ``split`` or ``category``.
+- VLMEvalKit's ``RefCOCO.tsv``: as published, ``answer`` holds four fractions of the sides; with ``bbox_x1`` to
+  ``bbox_y2`` pixels, with ``bbox_x1_norm`` to ``bbox_y2_norm`` fractions; ``split`` or ``category``.
 
-Which form a file has is told by its keys, never by the size of the numbers. Images are looked for in ``train2014/``,
+Which form a file has is told by its keys, but for ``answer`` in a TSV: numbers of at most 1.5 are fractions there, and
+others pixels, as for VLMEvalKit. Images are looked for in ``train2014/``,
 ``coco/train2014/``, ``images/`` and beside the file.
 """
 
@@ -40,7 +41,7 @@ from deepeyes_env.data.benchmarks.transforms import box_text
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
-from deepeyes_env.images.frames import BBox, Size, to_native
+from deepeyes_env.images.frames import BBox, Frame, Size, to_native
 from deepeyes_env.images.ref import ImageRef
 
 REFCOCO = "refcoco"
@@ -55,8 +56,20 @@ IMAGE_FOLDERS = (
     *(".", "train2014", "coco/train2014", "images", "images/train2014"),
     *("..", "../coco/train2014", "../coco", "../images", "../train2014"),
 )
+MAX_FRACTION = 1.5
+"""VLMEvalKit reads four numbers of at most this as fractions of the sides of the image."""
+
 _CORNERS = ("x1", "y1", "x2", "y2")
 _ASKS_FOR_BOX = re.compile(r"bounding box|bbox|coordinates", re.IGNORECASE)
+
+
+def split_of(metadata: Mapping[str, Any]) -> str:
+    """Return the split of an expression as VLMEvalKit names it: ``RefCOCO_testA`` for ``RefCOCO testA``."""
+    name, _, rest = str(metadata.get("category", "")).strip().partition(" ")
+    plain = re.sub(r"[\s_-]+", "", rest.lower())
+    ending = {"val": "val", "test": "test", "testa": "testA", "testb": "testB"}.get(plain)
+    ending = re.sub(r"[ -]", "_", rest.strip()) if ending is None else ending
+    return f"{name}_{ending}" if ending else name or "RefCOCO"
 
 
 def question_of(expression: str) -> str:
@@ -142,20 +155,18 @@ def _grounded(sample: Sample) -> Sample:
 
 
 def _box_of_row(sample: Sample, size: Size) -> BBox:
-    for ending, frame in (("", "native"), ("_norm", "unit")):
+    endings: dict[str, Frame] = {"": "native", "_norm": "unit"}
+    for ending, frame in endings.items():
         cells = [sample.metadata.get(f"bbox_{corner}{ending}") for corner in _CORNERS]
         if None not in cells:
             x1, y1, x2, y2 = (_number(cell) for cell in cells)
-            return to_native((x1, y1, x2, y2), "native" if frame == "native" else "unit", size, size)
+            return to_native((x1, y1, x2, y2), frame, size, size)
     cells = [cell for cell in re.split(r"[\s,;()\[\]]+", sample.answer) if cell]
     if len(cells) != 4:
         raise ValueError(f"has no columns bbox_x1 to bbox_y2, and answer {sample.answer!r} is not four numbers")
     x1, y1, x2, y2 = map(_number, cells)
-    if max(x2, y2) <= 1:
-        raise ValueError(
-            f"answer {sample.answer!r} must be in pixels; put fractions into the columns bbox_x1_norm to bbox_y2_norm"
-        )
-    return (x1, y1, x2, y2)
+    frame: Frame = "unit" if max(map(abs, (x1, y1, x2, y2))) <= MAX_FRACTION else "native"
+    return to_native((x1, y1, x2, y2), frame, size, size)
 
 
 def _number(cell: Any) -> float:

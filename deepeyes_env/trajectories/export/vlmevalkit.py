@@ -2,7 +2,7 @@
 
 VLMEvalKit takes the right letters from its own copy of the benchmark, by ``index``. An environment shows options in an
 order of its own, so a predicted letter is translated back to the order of the benchmark, which has to be given; and a
-box that is an answer from the frame of the policy to native pixels.
+box that is an answer from the frame of the policy to fractions of the sides of the image.
 
 ``.xlsx`` is what VLMEvalKit writes itself; it reads ``.tsv`` as well (``vlmeval/smp/file.py``).
 """
@@ -21,12 +21,13 @@ from typing import Any
 from deepeyes_env.conversation import utf8
 from deepeyes_env.core import LETTERS, Sample, Trajectory
 from deepeyes_env.data import tsv
-from deepeyes_env.data.benchmarks.refcoco import REFCOCO
+from deepeyes_env.data.benchmarks.pope import POPE
+from deepeyes_env.data.benchmarks.refcoco import REFCOCO, split_of
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
-from deepeyes_env.images.frames import to_native
+from deepeyes_env.images.frames import BBox, to_native
 from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
 
@@ -108,11 +109,11 @@ def prediction_of(
     row = row or original
     letters = _letters(row)
     others = dict(zip(letters, row.options, strict=False))
-    others["answer"] = letters[row.options.index(row.answer)] if letters else row.answer
+    others["answer"] = letters[row.options.index(row.answer)] if letters else _right_answer(row, shown)
     taken = {*REQUIRED, *others, "image", "system_prompt", OPTION_LETTERS}
     others |= {key: value for key, value in row.metadata.items() if isinstance(value, str) and key not in taken}
     letters = letters if len(letters) == len(original.options) else _letters(original)
-    return Prediction(row.id, row.question, _predicted(trajectory, original, letters), others)
+    return Prediction(_index(row, shown), row.question, _predicted(trajectory, original, letters), others)
 
 
 def _letters(question: BenchmarkQuestion) -> str:
@@ -128,14 +129,31 @@ def _predicted(trajectory: Trajectory, original: BenchmarkQuestion, letters: str
     shown = trajectory.sample
     boxes = set(read_boxes(answer)) if shown.data_source == REFCOCO else set()
     if len(boxes) == 1:
-        box = to_native(boxes.pop(), trajectory.frame, trajectory.native_size, trajectory.view_size)
-        return json.dumps([round(x, 2) for x in box])
+        return _fractions(trajectory, boxes.pop())
     choices = choices_of(shown) if shown.options else None
     picked = pick(answer, choices, shown.question) if choices else None
     if picked is None or len(picked.indices) != 1:
         return answer
     (index,) = picked.indices
     return letters[original.options.index(shown.options[index])]
+
+
+def _fractions(trajectory: Trajectory, written: BBox) -> str:
+    """Return a box as fractions of the sides of the image: VLMEvalKit takes pixels up to 1,000 for thousandths."""
+    width, height = trajectory.native_size
+    box = to_native(written, trajectory.frame, trajectory.native_size, trajectory.view_size)
+    fractions = (x / side for x, side in zip(box, (width, height, width, height), strict=True))
+    return json.dumps([round(min(max(fraction, 0.0), 1.0), 6) for fraction in fractions])
+
+
+def _index(row: BenchmarkQuestion, shown: Sample) -> str:
+    """Return the index under which VLMEvalKit knows a row: with the split before it in refCOCO."""
+    return f"{split_of(row.metadata)}_{row.id}" if shown.data_source == REFCOCO else row.id
+
+
+def _right_answer(row: BenchmarkQuestion, shown: Sample) -> str:
+    """Return the answer as VLMEvalKit's evaluator compares it, which is particular about capitals."""
+    return row.answer.capitalize() if shown.data_source == POPE else row.answer
 
 
 def write_vlmevalkit(predictions: Iterable[Prediction], path: Path) -> None:
@@ -178,7 +196,7 @@ def _write_xlsx(path: Path, columns: list[str], table: list[list[str]]) -> None:
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Sheet1")
     numbers = all(re.fullmatch(r"0|[1-9]\d{0,14}", row[0]) for row in table)
-    sheet.append(columns)
+    sheet.append([_xlsx_cell(sheet, column, "header", column) for column in columns])
     for row in table:
         cells = [_xlsx_cell(sheet, value, row[0], column) for column, value in zip(columns, row, strict=True)]
         if numbers:

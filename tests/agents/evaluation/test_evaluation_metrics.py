@@ -169,5 +169,24 @@ def test_yes_and_no_are_counted_as_their_judge_reads_them():
     assert (found.accuracy, found.yes_ratio, found.unanswered, found.total) == (2 / 5, 2 / 5, 2, 5)
 
 
+def test_a_question_of_several_splits_counts_once_for_each():
+    """Three rows as POPE.tsv has them, by hand: 6 questions of splits, of which 4 are right."""
+    benchmark = Benchmark("pope", "POPE", "", "yes_no", "yes_no", ("split",))
+    asked = sample("Is there a dog in the image?")
+    every = {"split": ("adversarial", "popular", "random")}
+    rows = [
+        row(0, truth="yes", answer="Yes", vote=vote("Yes", asked), categories=every),
+        row(1, truth="yes", answer="No", vote=vote("No", asked), categories={"split": ("popular", "random")}),
+        row(2, truth="no", answer="No", vote=vote("No", asked), categories={"split": ("adversarial",)}),
+    ]
+    found = metrics.condition_of("on", rows, benchmark).yes_no
+    assert {name: (each.accuracy, each.total) for name, each in found.items()} == {
+        "": (4 / 6, 6),
+        "adversarial": (1.0, 2),
+        "popular": (0.5, 2),
+        "random": (0.5, 2),
+    }
+
+
 def sample(question):
     return Sample(id="s", question=question, answer="yes", images=np.zeros((4, 4, 3), np.uint8))

@@ -29,7 +29,7 @@ def test_its_own_json(put_json, put_image, folder):
     assert sample.options == OPTIONS
     assert sample.images[0].size == (90, 40)
     assert sample.metadata == {
-        "category": "book_map_poster", "subtask": "OCR with Complex Context", "task": "Perception"
+        "category": "book_map_poster", "subtask": "Perception/OCR with Complex Context", "task": "Perception"
     }  # fmt: skip
     assert RuleJudge()("(B)", sample).score == 1
     assert RuleJudge()("(A)", sample).score == 0
@@ -50,10 +50,21 @@ def test_vlmevalkits_tsv(put_tsv):
     assert first.options == second.options == OPTIONS
     assert (first.answer, second.answer) == (OPTIONS[1], OPTIONS[4])
     assert first.metadata == {
-        "category": "book_map_poster", "task": "Perception", "subtask": "OCR with Complex Context"
+        "category": "book_map_poster", "task": "Perception", "subtask": "Perception/OCR with Complex Context"
     }  # fmt: skip
     assert first.images[0].size == (60, 40)
     assert data[1].id == second.id == "1"
+
+
+def test_options_as_they_are_published(put_tsv):
+    """The published file holds the list as Python writes it."""
+    row = {"question": "What dish is it?", "answer": "B", "category": "Reasoning/Autonomous Driving"}
+    cells = (repr(RECORD["Answer choices"]), "['(A) Ribs', 5]")
+    rows = [row | {"multi-choice options": cell} for cell in cells]
+    _, data = open_benchmark("mme_realworld_lite", put_tsv("MME-RealWorld-Lite.tsv", *rows))
+    assert (data[0].options, data[0].answer) == (OPTIONS, OPTIONS[1])
+    with pytest.raises(DataError, match="multi-choice options must be a list of texts"):
+        data[1]
 
 
 @pytest.mark.parametrize(

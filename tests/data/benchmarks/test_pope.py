@@ -20,7 +20,7 @@ def test_one_of_its_own_files(put_lines, put_image, folder):
     assert (bench.metric, bench.judge) == ("yes_no", "yes_no")
     assert (yes.id, yes.answer, no.answer) == ("random/1", "yes", "no")
     assert yes.question == "Is there a dog 1 in the image? Answer yes or no."
-    assert yes.metadata == {"category": "random"}
+    assert yes.metadata == {"category": "random", "split": ["random"]}
     assert not yes.options
     assert YesNoJudge()("No, there is none", no).score == 1
 
@@ -52,7 +52,14 @@ def test_vlmevalkits_tsv(put_tsv):
     yes, no = data
     assert (yes.answer, no.answer) == ("yes", "no")
     assert yes.question == row["question"]
-    assert yes.metadata == {"category": "popular"}
+    assert yes.metadata == {"category": "popular", "split": ["popular"]}
+
+
+def test_a_question_of_several_splits_belongs_to_each(put_tsv):
+    row = {"question": "Is there a dog?", "answer": "Yes", "category": "adversarial,popular,random"}
+    ((sample,),) = open_benchmark("pope", put_tsv("POPE.tsv", row))[1:]
+    assert sample.metadata["split"] == ["adversarial", "popular", "random"]
+    assert sample.metadata["category"] == row["category"]
 
 
 def test_parquet(put_parquet, make_jpeg):

@@ -1,6 +1,7 @@
 import pytest
 
 from deepeyes_env.data.benchmarks import open_benchmark
+from deepeyes_env.data.benchmarks.refcoco import split_of
 from deepeyes_env.errors import DataError
 from deepeyes_env.judges.boxes import BoxJudge, read_boxes
 
@@ -86,10 +87,26 @@ def test_a_question_that_asks_for_a_box_is_left_alone_and_a_box_in_an_expression
     assert "bounding box" in second.question
 
 
-def test_fractions_are_not_taken_for_pixels(put_tsv):
-    data = open_benchmark("refcoco", put_tsv("r.tsv", {"question": "vase", "answer": "[0.1, 0.2, 0.5, 0.6]"}))[1]
-    with pytest.raises(DataError, match="must be in pixels; put fractions into the columns bbox_x1_norm"):
-        data[0]
+def test_the_file_as_published_answers_in_fractions_of_the_sides(put_tsv):
+    row = {"question": "vase", "answer": "[0.166667, 0.125, 0.5, 0.625]", "category": "RefCOCO testA"}
+    (sample,) = open_benchmark("refcoco", put_tsv("RefCOCO.tsv", row))[1]
+    assert sample.boxes[0] == pytest.approx(BOX, abs=1e-4)
+    assert sample.metadata["category"] == "RefCOCO testA"
+
+
+@pytest.mark.parametrize(
+    ("category", "split"),
+    [
+        ("RefCOCO testA", "RefCOCO_testA"),
+        ("RefCOCO+ test B", "RefCOCO+_testB"),
+        ("RefCOCOg test", "RefCOCOg_test"),
+        ("RefCOCO_val", "RefCOCO_val"),
+        ("RefCOCO other part", "RefCOCO_other_part"),
+        ("", "RefCOCO"),
+    ],
+)
+def test_splits_have_vlmevalkits_names(category, split):
+    assert split_of({"category": category}) == split
 
 
 @pytest.mark.parametrize(

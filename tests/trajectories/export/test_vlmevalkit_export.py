@@ -111,16 +111,31 @@ def test_letters_of_a_file_with_gaps_are_kept(tmp_path):
     assert load(tmp_path / "again.tsv")[0].metadata == {}
 
 
-def test_boxes_are_in_native_pixels():
+def test_boxes_are_fractions_of_the_sides_under_the_index_that_vlmevalkit_knows():
     box = (1000.0, 900.0, 1400.0, 1300.0)
     image = np.zeros((1800, 2400, 3), np.uint8)
-    asked = Sample("b", "Where?", box_text(box), image, boxes=[box], data_source="refcoco")
+    metadata = {"category": "RefCOCO testA"}
+    asked = Sample("7", "Where?", box_text(box), image, boxes=[box], data_source="refcoco", metadata=metadata)
     run = agents.rollout("VisualToolbox-v2", "oracle", dataset=[asked], episodes=1, progress=False, rubric=None)
     (episode,) = run.trajectories
     assert episode.view_size != episode.native_size
-    assert np.allclose(json.loads(prediction_of(episode).prediction), box, atol=0.1)
+    row = prediction_of(episode)
+    assert row.index == "RefCOCO_testA_7"
+    assert np.allclose(json.loads(row.prediction), [1000 / 2400, 0.5, 1400 / 2400, 1300 / 1800], atol=1e-4)
     other = replace(episode, sample=replace(asked, data_source="", metadata={"option_letters": "z"}))
     assert json.loads(prediction_of(other).prediction)[0] < 500  # as it was said
+
+
+def test_a_yes_is_written_as_vlmevalkit_compares_it(oracle):
+    asked = replace(oracle[0].sample, options=(), answer="yes", data_source="pope")
+    episode = replace(oracle[0], sample=asked)
+    assert prediction_of(episode).others["answer"] == "Yes"
+
+
+def test_column_names_are_no_formulas(tmp_path):
+    write_vlmevalkit([Prediction("1", "Question?", "A", {"=1+1": "x"})], tmp_path / "s.xlsx")
+    (book,) = openpyxl.load_workbook(tmp_path / "s.xlsx").worksheets
+    assert {cell.data_type for cell in next(book.iter_rows())} == {"s"}
 
 
 NASTY = ["=1+1", "+A", "tab\tand\nline", 'quote " inside', "NA", "tail ", "ünï 猫", "00123"]
