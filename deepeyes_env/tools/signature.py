@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, get_type_hints
 
 import docstring_parser
@@ -22,10 +23,16 @@ BOX_DESCRIPTION = (
     "The bounding box as [x1, y1, x2, y2]: (x1, y1) is its top-left corner and (x2, y2) its bottom-right corner."
 )
 _BOX_FIELD = Annotated[list[float], pydantic.Field(min_length=4, max_length=4, description=BOX_DESCRIPTION)]
+
+
+def _itself(context: ToolContext) -> ToolContext:
+    return context
+
+
 _INJECTED: dict[Any, Callable[[ToolContext], Any]] = {
-    Image: lambda context: context.image,
-    tuple[Image, ...]: lambda context: context.images,
-    ToolContext: lambda context: context,
+    Image: attrgetter("image"),
+    tuple[Image, ...]: attrgetter("images"),
+    ToolContext: _itself,
 }
 
 
@@ -67,22 +74,27 @@ class ToolSignature:
         described = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
         self._injected: list[tuple[str, Callable[[ToolContext], Any]]] = []
         self._boxes: list[str] = []
-        fields: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
         for parameter in inspect.signature(function).parameters.values():
-            self._add(parameter, hints, described, fields)
-        config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-        self._model = pydantic.create_model(name, __config__=config, **fields)
-        self._validate = self._model.__pydantic_validator__.validate_json
+            self._add(parameter, hints, described)
+        self._make_model()
         self.parameters = self._model.model_json_schema(schema_generator=_PlainSchema)
         self.parameters.pop("title", None)
 
-    def _add(
-        self,
-        parameter: inspect.Parameter,
-        hints: Mapping[str, Any],
-        described: Mapping[str, str],
-        fields: dict[str, Any],
-    ) -> None:
+    def _make_model(self) -> None:
+        config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+        self._model = pydantic.create_model(self.name, __config__=config, **self._fields)
+        self._validate = self._model.__pydantic_validator__.validate_json
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the model, a class that no other process knows; it follows from the fields."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_model", "_validate")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_model()
+
+    def _add(self, parameter: inspect.Parameter, hints: Mapping[str, Any], described: Mapping[str, str]) -> None:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise TypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
@@ -98,7 +110,7 @@ class ToolSignature:
             hint = _BOX_FIELD if hint == BBox else _BOX_FIELD | None
         default = ... if parameter.default is parameter.empty else parameter.default
         description = described.get(name)
-        fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
+        self._fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
 
     def bind(self, arguments: Mapping[str, Any], context: ToolContext) -> Bound:
         """Check the policy's arguments and add the environment's own.
