@@ -53,12 +53,15 @@ class Dataset(Protocol):
         ...
 
 
-def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError = "raise", **options: Any) -> Dataset:
+def load(
+    source: str | Path | Dataset | Sequence[Sample] | Mapping[str, Any], *, on_error: OnError = "raise", **options: Any
+) -> Dataset:
     """Make a data set of whatever names or holds one.
 
     Args:
         source: ``"visual_search"`` or ``"pattern_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder
-            of parquet files or in the layout of V*; a data set; or a sequence of samples.
+            of parquet files or in the layout of V*; a data set; a sequence of samples; or the settings of the built-in
+            task as a mapping, which is what is left of a ``VisualSearch`` in the JSON of an environment.
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
         options: Passed to a built-in task; nothing else takes any.
@@ -75,18 +78,24 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
     return dataset
 
 
-def _open(source: str | Path | Dataset | Sequence[Sample], on_error: OnError, options: dict[str, Any]) -> Dataset:
+def _open(
+    source: str | Path | Dataset | Sequence[Sample] | Mapping[str, Any], on_error: OnError, options: dict[str, Any]
+) -> Dataset:
     if isinstance(source, str) and source in BUILT_IN:
         from deepeyes_env.data.visual_search import VisualSearch, pattern_search
 
         return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
         raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+    if isinstance(source, Mapping):
+        from deepeyes_env.data.visual_search import VisualSearch
+
+        return VisualSearch.of(source)
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error)
     if isinstance(source, Sequence):
         return _samples(cast(Sequence[object], source))
-    if isinstance(source, Dataset) and not isinstance(source, Mapping):
+    if isinstance(source, Dataset):
         return source
     raise TypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
 
