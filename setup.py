@@ -12,6 +12,7 @@ URL = ""
 ROOT = Path(__file__).parent
 
 CORE = [
+    "cloudpickle>=2",  # toolboxes on their way to other processes
     "docstring-parser>=0.16",  # tool descriptions from Google-style docstrings
     "gymnasium>=1.1",  # the interface
     "numpy>=1.26",  # pixels

@@ -1,5 +1,8 @@
 """Gymnasium spaces for what a vision-language model says and sees.
 
+They are known to Gymnasium's functions on spaces, so that its wrappers and vector environments work with them. Neither
+has a flat form of fixed size: ``flatten`` leaves their values as they are, as it does in a ``Sequence``.
+
 ``gymnasium.spaces.Text`` is bound to a small character set and cannot hold a JSON tool call; ``Box`` has one fixed
 shape and cannot hold images of many sizes. These two spaces can.
 """
@@ -8,11 +11,15 @@ from __future__ import annotations
 
 import base64
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Space
+from gymnasium.spaces import Space, Tuple, flatten, flatten_space, unflatten
+from gymnasium.spaces.utils import is_space_dtype_shape_equiv
+from gymnasium.vector.utils import batch_differing_spaces, create_empty_array, create_shared_memory
+from gymnasium.wrappers.utils import create_zero_array
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.codec import Image
@@ -180,3 +187,51 @@ def is_utf8(text: str) -> bool:
 def _refuse_masks(space: Space[Any], mask: Any | None, probability: Any | None) -> None:
     if mask is not None or probability is not None:
         raise UsageError(f"{type(space).__name__}.sample takes neither a mask nor probabilities")
+
+
+# --- Gymnasium's functions on spaces ---------------------------------------------------------------------------------
+
+
+def _smallest(space: UnicodeText | RGBImage) -> str | Image:
+    """Return the value of a space that comes nearest to nothing."""
+    if isinstance(space, UnicodeText):
+        return " " * space.min_length
+    return np.zeros((space.min_side, space.min_side, 3), np.uint8)
+
+
+def _as_it_is(space: Space[Any], x: Any) -> Any:
+    return x
+
+
+def _itself(space: Space[Any]) -> Space[Any]:
+    return space
+
+
+def _equal(space_1: Space[Any], space_2: Space[Any]) -> bool:
+    return space_1 == space_2
+
+
+def _tuple_of(spaces: Sequence[Space[Any]]) -> Tuple[Any]:
+    return Tuple([deepcopy(space) for space in spaces], seed=deepcopy(spaces[0].np_random))
+
+
+def _several(space: UnicodeText | RGBImage, n: int = 1, fn: Callable[..., Any] = np.zeros) -> tuple[Any, ...]:
+    return tuple(_smallest(space) for _ in range(n))
+
+
+def _no_shared_memory(space: Space[Any], n: int = 1, ctx: Any = None) -> Any:
+    raise TypeError(
+        f"As {space} has a dynamic shape so its not possible to make a static shared memory. For `AsyncVectorEnv`, "
+        "disable `shared_memory`."
+    )
+
+
+for _space in (UnicodeText, RGBImage):
+    flatten.register(_space, _as_it_is)
+    unflatten.register(_space, _as_it_is)
+    flatten_space.register(_space, _itself)  # type: ignore[arg-type]  # its hint lists Gymnasium's own spaces
+    is_space_dtype_shape_equiv.register(_space, _equal)
+    batch_differing_spaces.register(_space, _tuple_of)
+    create_empty_array.register(_space, _several)
+    create_zero_array.register(_space, _smallest)
+    create_shared_memory.register(_space, _no_shared_memory)

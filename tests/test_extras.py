@@ -157,7 +157,7 @@ IMPORT_ALL = """
 import importlib, importlib.machinery, json, os, sys
 from pathlib import Path
 
-CORE = {"deepeyes_env", "docstring_parser", "gymnasium", "numpy", "PIL", "pydantic"}
+CORE = {"cloudpickle", "deepeyes_env", "docstring_parser", "gymnasium", "numpy", "PIL", "pydantic"}
 THEIRS = {"annotated_types", "cloudpickle", "farama_notifications", "pydantic_core", "typing_extensions",
           "typing_inspection"}
 KNOWN = {*CORE, *THEIRS, *sys.stdlib_module_names}

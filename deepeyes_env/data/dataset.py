@@ -55,7 +55,7 @@ class Dataset(Protocol):
         ...
 
 
-Source: TypeAlias = str | Path | Dataset | MapStyle | Sequence[Sample] | Sequence[Mapping[str, Any]]
+Source: TypeAlias = str | Path | Dataset | MapStyle | Sequence[Sample] | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 """Whatever ``load`` makes a data set of."""
 
 
@@ -67,7 +67,8 @@ def load(
     Args:
         source: ``"visual_search"`` or ``"pattern_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder
             of parquet files or in the layout of V*; a data set; a sequence of samples or of mappings with their fields;
-            or anything with ``__len__`` and ``__getitem__`` that gives such rows (``MapStyleDataset``).
+            or anything with ``__len__`` and ``__getitem__`` that gives such rows (``MapStyleDataset``);
+            or the settings of the built-in task as a mapping: what is left of a ``VisualSearch`` in a spec's JSON.
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
         image_root: One more folder in which the images of a file may lie, beside the file's own: a data set is treated
@@ -95,13 +96,17 @@ def _open(source: Source, on_error: OnError, image_root: str | Path | None, opti
         raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
     if isinstance(source, str) and not source:
         raise DataError(f"the name of the data set is empty; accepted: {_ACCEPTED}")
+    if isinstance(source, Mapping):
+        from deepeyes_env.data.visual_search import VisualSearch
+
+        return VisualSearch.of(source)
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error, image_root)
     if isinstance(source, Sequence):
         return tuple(sample_of(row, type(source).__name__, index) for index, row in enumerate(source))
-    if not isinstance(source, Mapping) and _gives_samples(source):
+    if _gives_samples(source):
         return source
-    if not isinstance(source, Mapping) and isinstance(source, MapStyle):
+    if isinstance(source, MapStyle):
         return MapStyleDataset(source)
     raise UsageTypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
 

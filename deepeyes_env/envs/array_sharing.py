@@ -31,6 +31,10 @@ class ObservationViews:
         self._held = [weakref.ref(array) for array in (*held, *fresh)]
         return fresh
 
+    def __reduce__(self) -> tuple[type[ObservationViews], tuple[()]]:
+        # Nobody holds an observation of a copy yet, nor of what another process unpickles.
+        return (ObservationViews, ())
+
 
 def _copy(image: Image) -> Image:
     copied = image.copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,6 +77,8 @@ def resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) ->
     """
     if view is None or isinstance(view, ViewBudget):
         return view
+    if isinstance(view, Mapping):  # what is left of a ViewBudget in JSON
+        return ViewBudget(**view)
     if view == "auto":
         return getattr(dataset, "view", None) or ViewBudget()
     raise UsageError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import warnings
 
+import gymnasium as gym
+
 from deepeyes_env.envs.toolbox import TOOLBOXES, register_toolbox
 from deepeyes_env.images.box_sides import MIN_SIDE_V2
 from deepeyes_env.images.views import MIN_SIDE
 from deepeyes_env.tools import RotateTool, ZoomTool
 from deepeyes_env.tools.zoom import ImagePathZoomTool
 
+DEFAULT_VERSION = 2
+
 
 def register_builtin() -> None:
     """Register ``VisualToolbox-v1`` to ``v5``, and ``VisualToolboxNative-v0`` for native tool calls."""
-    # To Gymnasium a higher version supersedes a lower one; these are variants of equal standing, and v2 is the default.
+    # To Gymnasium a higher version supersedes a lower one; these are variants of equal standing.
     warnings.filterwarnings("ignore", r".*VisualToolbox-v\d is out of date", DeprecationWarning)
     rotate = RotateTool()
     enlarging = ZoomTool(enlarge_to=MIN_SIDE)  # as the original's v3 to v5 do
@@ -23,4 +27,7 @@ def register_builtin() -> None:
     register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol="v4")
     register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol="v5")
     register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol="native")
+    for spec in gym.registry.values():
+        if spec.name == "VisualToolbox" and spec.version != DEFAULT_VERSION:
+            spec.version = 0  # so that "VisualToolbox" alone, for which Gymnasium takes the highest, is the default one
     TOOLBOXES.protect()

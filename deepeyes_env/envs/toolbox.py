@@ -74,6 +74,24 @@ class Toolbox:
         return frozenset(name for name, tool in self.make_tools().items() if tool.returns_crops)
 
 
+class ToolboxId(str):
+    """An environment id that other processes understand: pickled, it takes the toolboxes and rubrics of this one along.
+
+    Environments that start in other processes, such as those of ``AsyncVectorEnv`` and ``SubprocVecEnv``, are made of
+    an id. A process that is spawned knows the package's own toolboxes only.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from deepeyes_env.envs.additions import Parcel, arrived  # which imports this module
+
+        return arrived, (str(self), Parcel.packed())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ToolboxId:
+        return self
+
+
 PLAIN = Toolbox("", (), PlainProtocol())
 """The toolbox of ordinary questions: none."""
 
@@ -117,7 +135,7 @@ def register_toolbox(
         id,
         entry_point=ENTRY_POINT,
         vector_entry_point=VECTOR_ENTRY_POINT,
-        kwargs={"toolbox": id, **kwargs},
+        kwargs={"toolbox": ToolboxId(id), **kwargs},
         # It would warn that a crop shares memory with its image. Both are read-only, and sharing is the point: with
         # view=None a crop is a numpy view, a thousand times cheaper than a copy.
         disable_env_checker=True,

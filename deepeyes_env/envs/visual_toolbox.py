@@ -14,6 +14,7 @@ from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import MAX_TEXT, run_call
 from deepeyes_env.envs.limits import Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
+from deepeyes_env.envs.reset_options import check_reset_options
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
@@ -30,8 +31,6 @@ from deepeyes_env.spaces import RGBImage, UnicodeText
 from deepeyes_env.tools import ToolContext
 
 Observation = dict[str, Any]
-
-RESET_OPTIONS = ("index", "sample")
 
 
 class VisualToolboxEnv(gym.Env[Observation, Any]):
@@ -137,23 +136,18 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
         Raises:
             UnknownNameError: An unknown option.
+            UsageError: Both an index and a sample are given.
+            TypeError: The index is no integer, or the sample no ``Sample``.
             IndexError: The index is outside the data set.
             DataError, ImageError: The sample cannot be read; names it.
         """
         super().reset(seed=seed)
-        options = options or {}
-        if unknown := set(options) - set(RESET_OPTIONS):
-            raise unknown_name("option of reset", sorted(unknown)[0], RESET_OPTIONS)
         drawn = int(self.np_random.integers(len(self.dataset)))
-        sample: Sample | None = options.get("sample")
+        index, sample = check_reset_options(options or {}, len(self.dataset))
         self._index = None
         if sample is None:
-            self._index = int(options.get("index", drawn))
-            if not 0 <= self._index < len(self.dataset):
-                raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
+            self._index = drawn if index is None else index
             sample = self.dataset[self._index]
-        if not isinstance(sample, Sample):
-            raise UsageTypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,

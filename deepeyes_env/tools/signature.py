@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from operator import attrgetter
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import docstring_parser
@@ -28,10 +29,16 @@ BOX_DESCRIPTION = (
 )
 _MAX_NAMES, _MAX_NAME = 16, 80  # how many unknown arguments, and how much of each, is looked at
 _BOX_FIELD = Annotated[list[float], pydantic.Field(min_length=4, max_length=4, description=BOX_DESCRIPTION)]
+
+
+def _itself(context: ToolContext) -> ToolContext:
+    return context
+
+
 _INJECTED: dict[Any, Callable[[ToolContext], Any]] = {
-    Image: lambda context: context.image,
-    tuple[Image, ...]: lambda context: context.images,
-    ToolContext: lambda context: context,
+    Image: attrgetter("image"),
+    tuple[Image, ...]: attrgetter("images"),
+    ToolContext: _itself,
 }
 
 
@@ -74,24 +81,29 @@ class ToolSignature:
         self._injected: list[tuple[str, Callable[[ToolContext], Any]]] = []
         self._boxes: list[str] = []
         self._unread: list[str] = []
-        fields: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
         for parameter in inspect.signature(function).parameters.values():
-            self._add(parameter, hints, described, fields)
-        config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-        self._model = pydantic.create_model(name, __config__=config, **fields)
-        self._validate = self._model.__pydantic_validator__.validate_json
-        self._names = frozenset(fields)
+            self._add(parameter, hints, described)
+        self._names = frozenset(self._fields)
         self._read = self._names.difference(self._unread)
+        self._make_model()
         self.parameters = self._model.model_json_schema(schema_generator=_PlainSchema)
         self.parameters.pop("title", None)
 
-    def _add(
-        self,
-        parameter: inspect.Parameter,
-        hints: Mapping[str, Any],
-        described: Mapping[str, str],
-        fields: dict[str, Any],
-    ) -> None:
+    def _make_model(self) -> None:
+        config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+        self._model = pydantic.create_model(self.name, __config__=config, **self._fields)
+        self._validate = self._model.__pydantic_validator__.validate_json
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the model, a class that no other process knows; it follows from the fields."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_model", "_validate")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_model()
+
+    def _add(self, parameter: inspect.Parameter, hints: Mapping[str, Any], described: Mapping[str, str]) -> None:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise UsageTypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
@@ -113,7 +125,7 @@ class ToolSignature:
             self._unread.append(name)
         default = ... if parameter.default is parameter.empty else parameter.default
         description = described.get(name)
-        fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
+        self._fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
 
     def bind(self, arguments: Mapping[str, Any], context: ToolContext) -> Bound:
         """Check the policy's arguments and add the environment's own.

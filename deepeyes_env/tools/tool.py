@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, get_type_hints, overload
 
 from PIL import Image as PILImage
 
@@ -62,6 +64,11 @@ class Tool:
             cls.name = cls.__name__
         if "runs_in_place" not in cls.__dict__:
             cls.runs_in_place = False  # what is derived from a tool may do anything
+        call = cls.__dict__.get("__call__")
+        if call is not None:
+            # A class of a notebook travels by value, without the names that its hints are written in.
+            with suppress(Exception):  # ``signature`` says what is wrong with a hint
+                call.__annotations__ = get_type_hints(call, include_extras=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> ToolReturn:
         """Do it. Subclasses give this a typed signature and a docstring.
@@ -137,6 +144,16 @@ class FunctionTool(Tool):
     def signature(self) -> ToolSignature:
         """The validated parameters of the function."""
         return ToolSignature(self.function, name=self.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let the function be found by name: ``@tool`` has put this tool in its place, so it is found in this tool."""
+        found: Any = sys.modules.get(self.function.__module__)
+        name = self.function.__qualname__
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            self.function.__qualname__ = f"{name}.function"
+        return self.__dict__
 
 
 @overload

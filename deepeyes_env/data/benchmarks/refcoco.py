@@ -165,8 +165,8 @@ def _box_of_row(sample: Sample, size: Size) -> BBox:
     if len(cells) != 4:
         raise ValueError(f"has no columns bbox_x1 to bbox_y2, and answer {sample.answer!r} is not four numbers")
     x1, y1, x2, y2 = map(_number, cells)
-    frame: Frame = "unit" if max(map(abs, (x1, y1, x2, y2))) <= MAX_FRACTION else "native"
-    return to_native((x1, y1, x2, y2), frame, size, size)
+    in_fractions = max(map(abs, (x1, y1, x2, y2))) <= MAX_FRACTION
+    return to_native((x1, y1, x2, y2), "unit" if in_fractions else "native", size, size)
 
 
 def _number(cell: Any) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data.visual_search.backgrounds import Drawn, Photo, find_photos
@@ -22,6 +22,7 @@ from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import MIN_SIDE as MIN_SCENE_SIDE
 from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.registry import unknown_name
 
 Split: TypeAlias = Literal["train", "test"]
 
@@ -86,7 +87,26 @@ class VisualSearch:
         _check_ranges(self)
         _check_sizes(self)
         if self.backgrounds is not None:
+            object.__setattr__(self, "backgrounds", str(self.backgrounds))  # text is what JSON can hold
             object.__setattr__(self, "_photos", tuple(map(Photo.of, find_photos(Path(self.backgrounds)))))
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> VisualSearch:
+        """Make one of settings as JSON gives them back: lists for tuples, an object for the view.
+
+        Raises:
+            UsageError: There is no such setting.
+        """
+        names = [each.name for each in fields(cls) if each.init]
+        made: dict[str, Any] = {}
+        for name, value in settings.items():
+            if name in names:
+                made[name] = tuple(value) if isinstance(value, list) else value
+            elif name != "_photos":  # which follow from the backgrounds
+                raise unknown_name("setting of VisualSearch", name, names)
+        if isinstance(made.get("view"), Mapping):
+            made["view"] = ViewBudget(**made["view"])
+        return cls(**made)
 
     @property
     def scale(self) -> float:

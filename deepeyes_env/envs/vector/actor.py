@@ -109,7 +109,7 @@ def send(config: WorkerConfig) -> Any:
 
 def _unsendable(config: WorkerConfig) -> str:
     """Return the name of the first argument, toolbox or rubric that cannot be pickled."""
-    for name, value in {**config.env_kwargs, **config.toolboxes, **config.rubrics}.items():
+    for name, value in {**config.env_kwargs, **config.additions.toolboxes, **config.additions.rubrics}.items():
         try:
             get_ray().cloudpickle.dumps(value)
         except Exception:

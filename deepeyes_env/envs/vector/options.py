@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import Sample
-from deepeyes_env.envs.visual_toolbox import RESET_OPTIONS
+from deepeyes_env.envs.reset_options import RESET_OPTIONS, check_reset_options
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.registry import unknown_name
 
@@ -39,7 +37,7 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
         num_samples: Number of samples in the data set.
 
     Raises:
-        UsageError: An option is unknown, or there is not one for each environment.
+        UsageError: An option is unknown, there is not one for each environment, or one has an index and a sample.
         UsageTypeError: An index is no integer, or a sample no ``Sample``.
         IndexError: An index is outside the data set.
     """
@@ -56,21 +54,7 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
             )
         for choice, value in zip(per_env, values, strict=True):
             if value is not None:
-                choice[key] = _index(value, num_samples) if key == "index" else _sample(value)
+                choice[key] = value
+    for choice in per_env:
+        check_reset_options(choice, num_samples)
     return [choice or None for choice in per_env]
-
-
-def _index(index: Any, num_samples: int) -> int:
-    try:
-        number = operator.index(index)
-    except TypeError:
-        raise UsageTypeError(f"reset: index {index!r} is not an integer") from None
-    if not 0 <= number < num_samples:
-        raise IndexError(f"reset: index {number} is outside the data set of {num_samples} samples")
-    return number
-
-
-def _sample(sample: Any) -> Sample:
-    if not isinstance(sample, Sample):
-        raise UsageTypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
-    return sample

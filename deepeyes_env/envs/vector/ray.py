@@ -9,7 +9,8 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox, registered_kwargs
+from deepeyes_env.envs.additions import Additions
+from deepeyes_env.envs.toolbox import Toolbox, registered_kwargs
 from deepeyes_env.envs.vector.actor import RayActor, actor_errors, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
@@ -17,7 +18,6 @@ from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
 from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import portable
-from deepeyes_env.rewards.presets import RUBRICS
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +87,7 @@ class RayVectorEnv(BatchedVectorEnv):
         options = {"num_cpus": 1, **(actor_options or {})}
         config = WorkerConfig(
             {**registered_kwargs(toolbox), **env_kwargs},
-            TOOLBOXES.additions(),
-            RUBRICS.additions(),
+            Additions.here(),
             group_size,
             num_threads=max(1, int(options["num_cpus"])),
         )

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deepeyes_env.envs.additions import Additions
 from deepeyes_env.envs.tool_runner import hung_tools
-from deepeyes_env.envs.toolbox import TOOLBOXES, Toolbox
 from deepeyes_env.envs.vector.local import LocalEnvs
 from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome
 from deepeyes_env.envs.vector.transport import PackedArrays, pack, strip
 from deepeyes_env.registry import load_plugins
-from deepeyes_env.rewards.presets import RUBRICS
-from deepeyes_env.rewards.rubric import BaseRubric
 
 MAX_HUNG_TOOLS = 4
 """With so many threads in it that were left behind in tools, the process of an actor is replaced."""
@@ -30,15 +28,13 @@ class WorkerConfig:
 
     Attributes:
         env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
-        toolboxes: Toolboxes by name that no plugin brings, which samples may name.
-        rubrics: Rubrics by name that no plugin brings.
+        additions: What no plugin brings: toolboxes, which samples may name, and rubrics.
         group_size: How many environments play the same sample.
         num_threads: How many environments run at a time.
     """
 
     env_kwargs: Mapping[str, Any]
-    toolboxes: Mapping[str, Toolbox]
-    rubrics: Mapping[str, BaseRubric]
+    additions: Additions
     group_size: int
     num_threads: int
 
@@ -62,10 +58,7 @@ class Worker:
         Returns:
             The id of this process, and what the environments have in common.
         """
-        for name, toolbox in config.toolboxes.items():
-            TOOLBOXES.register(name, toolbox)
-        for name, rubric in config.rubrics.items():
-            RUBRICS.register(name, rubric)
+        config.additions.register()
         self._envs = LocalEnvs.open(
             env_ids, config.env_kwargs, group_size=config.group_size, num_threads=config.num_threads
         )
