@@ -11,6 +11,7 @@ from PIL import Image as PILImage
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.images.frames import BBox
+from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import TrajectoryWriter, write_page
 from tests.browser import Pages
 from tests.trajectories.page_tab import Tab, drawn, expected, near
@@ -92,6 +93,47 @@ def test_boxes_are_at_the_right_pixels(page: Path, open_page: Callable[..., Tab]
         assert not near(shot, left + 8, middle[1], colour)
     left, top, _, bottom = expected(tab, (640, 380, 700, 410))
     assert any(near(shot, left, y, TRUTH) for y in range(round(top), round(bottom)))
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_it_shows_what_the_policy_saw_and_the_stored_image_by_a_switch(
+    page: Path, open_page: Callable[..., Tab], width: int
+) -> None:
+    tab = open_page(page, "#1", width)
+
+    def shown() -> tuple[int, float]:
+        """Pixels across the image that is shown, and how far its pixels are from squares."""
+        tab.page.wait_for_function("document.querySelector('.canvas > img').naturalWidth > 0")
+        image = tab.page.locator(".canvas > img")
+        across, down = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+        box = image.bounding_box()
+        assert drawn(tab, ".used[data-call='1'] .line") == pytest.approx(expected(tab, WIDE), abs=0.25)
+        return across, (box["width"] / across) / (box["height"] / down)
+
+    assert shown() == (476, pytest.approx(1, abs=0.01))
+    assert tab.texts("[data-image]") == ["what the policy saw 476 × 308 px", "stored image 960 × 600 px"]
+    frame, tools = (tab.page.locator(each).bounding_box() for each in (".stage", ".zoom"))
+    assert tools["x"] + tools["width"] <= frame["x"] + frame["width"] + 1 <= width
+    tab.page.click("[data-image=stored]")
+    assert shown() == (960, pytest.approx(1, abs=0.01))
+    tab.page.keyboard.press("j")
+    assert tab.page.locator("[data-image=stored]").get_attribute("aria-pressed") == "true", "the choice stays"
+    tab.page.keyboard.press("v")
+    assert tab.page.locator(".canvas > img").evaluate("image => image.naturalWidth") == 476
+
+
+def test_small_views_show_their_pixels(tmp_path: Path, make_episode: Make, open_page: Callable[..., Tab]) -> None:
+    episode = make_episode()
+    small = ImageRef.of(PILImage.fromarray(episode.prompt.images[0].pixels()).resize((112, 84)))
+    with TrajectoryWriter(tmp_path) as writer:
+        writer.write(replace(episode, prompt=replace(episode.prompt, images=(small,))))
+        writer.write(replace(episode, prompt=replace(episode.prompt, images=episode.sample.images)))
+    tab = open_page(write_page(tmp_path))
+    rendering = "image => getComputedStyle(image).imageRendering"
+    assert tab.page.locator(".canvas > img").evaluate(rendering) == "pixelated"
+    tab.page.keyboard.press("j")
+    assert tab.page.locator("[data-image]").count() == 0, "the policy saw the stored image itself"
+    assert tab.texts(".toolbar > .muted") == ["what the policy saw 960 × 600 px"]
 
 
 def test_boxes_stay_right_when_the_image_is_zoomed(page: Path, open_page: Callable[..., Tab]) -> None:
@@ -302,7 +344,9 @@ def test_a_page_moved_away_from_its_run(tmp_path: Path, make_episode: Make, open
     shutil.rmtree(tmp_path / "run")
     moved = (tmp_path / "page").rename(tmp_path / "moved")
     tab = open_page(moved / "index.html")
-    assert tab.page.locator(".canvas > img").evaluate("image => image.naturalWidth") == 960
+    assert tab.page.locator(".canvas > img").evaluate("image => image.naturalWidth") == 476
+    tab.page.click("[data-image=stored]")
+    tab.page.wait_for_function("document.querySelector('.canvas > img').naturalWidth === 960")
     assert tab.complaints == []
 
 

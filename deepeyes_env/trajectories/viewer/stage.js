@@ -7,20 +7,66 @@ const colourOf = (call) => COLOURS[(call - 1) % COLOURS.length];
 
 const MAX_ZOOM = 32;
 
+const IMAGE_KINDS = { view: "what the policy saw", stored: "stored image" };
+
+/** The first image as the policy saw it, then as stored; once, where the two are one. */
+function imagesOf({ prompt, image }) {
+  const view = prompt.images[0];
+  const stored = { kind: "stored", url: image };
+  if (view === undefined) return [stored];
+  return view === image ? [{ kind: "view", url: view }] : [{ kind: "view", url: view }, stored];
+}
+
+/** The view, or the stored image once that was chosen. */
+function preferred(images) {
+  const stored = document.body.classList.contains("stored-image");
+  return images.find(({ kind }) => stored && kind === "stored") ?? images[0];
+}
+
+/** An image to show, with its size: the stored image's, until a view has loaded and tells its own. */
+class StageImage {
+  constructor({ kind, url }, size, loaded) {
+    this.kind = kind;
+    this.url = url;
+    this.size = size;
+    this.note = el("small");
+    this.loaded = loaded;
+    if (kind === "stored") this.tell();
+    else this.node();
+  }
+
+  node() {
+    this.made ??= el("img", { src: this.url, alt: `the image of the question: ${IMAGE_KINDS[this.kind]}`, draggable: "false",
+      onload: () => {
+        if (this.kind === "view") this.size = [this.made.naturalWidth, this.made.naturalHeight];
+        this.tell();
+        this.loaded();
+      },
+      onerror: () => {
+        const missing = el("p", { class: "missing" }, `image not found: ${this.url}`);
+        this.made.replaceWith(missing);
+        this.made = missing;
+      } });
+    return this.made;
+  }
+
+  tell() {
+    this.note.textContent = `${this.size[0]} × ${this.size[1]} px`;
+  }
+}
+
 class Stage {
   /** `calls`: the episode's calls with their numbers; `activate(number, pin)` is told what is pointed at. */
   constructor(episode, calls, activate) {
     const [width, height] = episode.size;
     this.size = episode.size;
+    this.images = imagesOf(episode).map((image) => new StageImage(image, episode.size, () => this.fit()));
     this.zoom = 1;
     this.focus = null; // the box that zooming without a pointer goes to
     const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
     // Small boxes last: they lie on top and can be pointed at.
     const boxed = calls.filter((call) => call.box && call.status === "ok").sort((a, b) => area(b.box) - area(a.box));
-    const image = el("img", { src: episode.image, alt: "the image of the question", decoding: "async", draggable: "false",
-      onerror: () => image.replaceWith(el("p", { class: "missing" }, `image not found: ${episode.image}`)) });
-    this.canvas = el("div", { class: "canvas", style: `aspect-ratio: ${width} / ${height}` },
-      image,
+    this.canvas = el("div", { class: "canvas" },
       svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
         episode.truths.map((box) => this.box(box, "truth", {})),
         boxed.map((call) => this.box(call.box, "used", {
@@ -31,11 +77,11 @@ class Stage {
           onclick: () => this.dragged || activate(call.number, true, "card"),
         }))),
       boxed.map((call) => this.label(call, boxed, activate)));
-    this.viewport = el("div", { class: "viewport", style: `--ratio: ${Math.max(0.3, width / height)}` },
-      this.canvas);
+    this.viewport = el("div", { class: "viewport" }, this.canvas);
     this.level = el("output");
     new ResizeObserver(() => this.showScale()).observe(this.canvas);
     this.node = el("figure", { class: "stage" }, this.viewport, this.toolbar(episode));
+    this.showImage(preferred(this.images));
     this.listen();
   }
 
@@ -45,13 +91,52 @@ class Stage {
     const button = (label, title, action) => el("button", { type: "button", title, "aria-label": title, onclick: action }, label);
     return el("figcaption", { class: "toolbar" },
       el("label", { class: "truth-toggle", hidden: episode.truths.length === 0 }, truth, "ground truth"),
-      el("span", { class: "muted" }, `${episode.size[0]} × ${episode.size[1]} px`),
+      this.choice(),
       el("span", { class: "zoom" },
         button("−", "Zoom out (−)", () => this.zoomBy(0.5)),
         this.level,
         button("+", "Zoom in (+)", () => this.zoomBy(2)),
-        button("1:1", "One image pixel to one screen pixel", () => this.setZoom(this.size[0] / this.viewport.clientWidth)),
+        button("1:1", "One image pixel to one screen pixel", () => this.setZoom(this.shown.size[0] / this.viewport.clientWidth)),
         button("fit", "Fit (0)", () => this.setZoom(1))));
+  }
+
+  /** Buttons for what the policy saw and the stored image; a plain note where the two are one. */
+  choice() {
+    const notes = this.images.map(({ kind, note }) => [IMAGE_KINDS[kind], " ", note]);
+    if (notes.length < 2) return el("span", { class: "muted" }, notes);
+    this.buttons = notes.map((note, i) => el("button", {
+      type: "button", "data-image": this.images[i].kind, title: "Switch (v)", onclick: () => this.prefer(this.images[i]),
+    }, note));
+    return el("span", { class: "segmented", role: "group", "aria-label": "Image" }, this.buttons);
+  }
+
+  /** Shows one of the images, here and in the episodes that are shown next. */
+  prefer(image) {
+    document.body.classList.toggle("stored-image", image.kind === "stored");
+    this.showImage(image);
+  }
+
+  /** Shows the other image. */
+  toggleImage() {
+    this.prefer(this.images.find((image) => image !== this.shown) ?? this.shown);
+  }
+
+  /** Shows an image with square pixels; the boxes lie in an SVG that is stretched over it. */
+  showImage(image) {
+    this.shown = image;
+    this.canvas.querySelector(":scope > :is(img, .missing)")?.remove();
+    this.canvas.prepend(image.node());
+    for (const button of this.buttons ?? []) {
+      button.setAttribute("aria-pressed", String(button.dataset.image === image.kind));
+    }
+    this.fit();
+  }
+
+  fit() {
+    const [width, height] = this.shown.size;
+    this.canvas.style.aspectRatio = `${width} / ${height}`;
+    this.viewport.style.setProperty("--ratio", Math.max(0.3, width / height));
+    this.showScale();
   }
 
   box([x1, y1, x2, y2], kind, attributes) {
@@ -119,7 +204,7 @@ class Stage {
   }
 
   showScale() {
-    const scale = this.canvas.clientWidth / this.size[0];
+    const scale = this.canvas.clientWidth / this.shown.size[0];
     this.viewport.classList.toggle("pixelated", scale > 2);
     this.level.textContent = `${Math.round(100 * scale)} %`;
   }

@@ -94,7 +94,7 @@ class Viewer {
     document.title = `#${episode.number} · ${this.run.header.name}`;
     history.replaceState(null, "", `#${episode.number}`);
     const next = this.list.shown[this.list.shown.indexOf(episode) + 1];
-    if (next) new Image().src = next.image;
+    if (next) new Image().src = preferred(imagesOf(next)).url;
   }
 
   move(delta) {
@@ -114,6 +114,7 @@ class Viewer {
       j: () => this.move(1), ArrowDown: () => this.move(1), ArrowRight: () => this.move(1),
       k: () => this.move(-1), ArrowUp: () => this.move(-1), ArrowLeft: () => this.move(-1),
       "/": () => byId("search").select(),
+      v: () => stage?.toggleImage(),
       g: () => showTruth(document.body.classList.contains("no-truth")),
       "+": () => stage?.zoomBy(2), "=": () => stage?.zoomBy(2), "-": () => stage?.zoomBy(0.5), 0: () => stage?.setZoom(1),
       Escape: () => this.view.unpin(),
