@@ -6,14 +6,14 @@ endpoint only the name is known: then the family is read off the name, or named 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.data.fields import parse_object
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
 from deepeyes_env.images.views import ViewBudget, bound_aspect_ratio
 from deepeyes_env.registry import Registry, letters_and_digits
@@ -146,9 +146,15 @@ def _of_directory(folder: Path) -> ModelFamily | None:
 
 
 def read_model_file(path: Path) -> dict[str, Any]:
-    """Read ``config.json`` or another such file of a model's folder."""
-    settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return settings
+    """Read ``config.json`` or another such file of a model's folder.
+
+    Raises:
+        DataError: It holds no JSON object.
+    """
+    try:
+        return parse_object(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; download the model again") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AgentError, Reply, with_context_log_of
+from deepeyes_env.agents.agent import Agent, AgentError, Reply, as_reply, name_of, with_context_log_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
@@ -76,7 +76,7 @@ def play(
         raise UsageError(
             f"autoreset_mode={env.autoreset_mode}: play() begins episodes itself; use AutoresetMode.DISABLED"
         )
-    running = _RunningEpisodes(env, agent, {**(metadata or {}), "agent": agent.name})
+    running = _RunningEpisodes(env, agent, {**(metadata or {}), "agent": name_of(agent)})
     pending = iter(episodes)
     while True:
         yield from running.fill(pending)
@@ -113,9 +113,12 @@ class _RunningEpisodes:
         indices = sorted(self.episodes)
         replies = self._agent.act([self.episodes[i][1] for i in indices])
         if len(replies) != len(indices):
-            raise UsageError(f"agent {self._agent.name!r} returned {len(replies)} replies for {len(indices)} episodes")
+            raise UsageError(
+                f"agent {name_of(self._agent)!r} returned {len(replies)} replies for {len(indices)} episodes"
+            )
         said: dict[int, Reply] = {}
-        for i, reply in zip(indices, replies, strict=True):
+        for i, each in zip(indices, replies, strict=True):
+            reply = as_reply(each, self._agent)
             if isinstance(reply, AgentError):
                 episode, trajectory = self.episodes.pop(i)
                 yield _failed(Failure(episode, str(reply), trajectory))

@@ -14,14 +14,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 
-from deepeyes_env.agents.agent import AgentError, AsyncAgent, Reply, with_context_log_of
+from deepeyes_env.agents.agent import AgentError, AsyncAgent, Reply, as_reply, name_of, with_context_log_of
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
-from deepeyes_env.envs.toolbox import ENTRY_POINT
+from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
-from deepeyes_env.errors import DeepEyesError, UsageError
+from deepeyes_env.errors import DeepEyesError
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +49,6 @@ def env_maker(env: str, **env_kwargs: Any) -> MakeEnv:
     return partial(VisualToolboxEnv, **kwargs)
 
 
-def check_is_ours(env: str) -> None:
-    """Raise ``ValueError`` unless an environment id is one of this package's."""
-    if gym.spec(env).entry_point != ENTRY_POINT:
-        raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
-
-
 def play_async(
     make_env: MakeEnv,
     agent: AsyncAgent,
@@ -77,7 +71,7 @@ def play_async(
     Raises:
         Exception: Whatever ``make_env`` and ``episodes`` raise, and what the agent raises but ``AgentError``.
     """
-    runner = _AsyncRunner(make_env, agent, iter(episodes), {**(metadata or {}), "agent": agent.name})
+    runner = _AsyncRunner(make_env, agent, iter(episodes), {**(metadata or {}), "agent": name_of(agent)})
     thread = threading.Thread(target=runner.run, name="play_async", daemon=True)
     thread.start()
     try:
@@ -193,7 +187,10 @@ class _AsyncRunner:
             _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=options))
             so_far = episode.labelled(info["trajectory"], self._metadata)
             while True:
-                reply = await self._agent.reply(so_far)
+                said = as_reply(await self._agent.reply(so_far), self._agent)
+                if isinstance(said, AgentError):
+                    raise said
+                reply = said
                 *_, terminated, truncated, info = await self._in_env(partial(env.step, reply.message))
                 so_far = so_far.extended(reply.recorded(info["turn"]))
                 if terminated or truncated:

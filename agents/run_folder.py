@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from deepeyes_env import __version__
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.errors import UsageError
-from deepeyes_env.files import replacing
+from deepeyes_env.data.fields import parse_object
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
@@ -23,6 +27,9 @@ IfExists: TypeAlias = Literal["error", "resume", "overwrite"]
 """What to do about a folder that holds a run already: refuse, play only what is missing, or begin anew."""
 
 SETTINGS = "run.json"
+ABOUT = "about"
+"""Key in the settings: what is told of a run and not compared when it is resumed."""
+
 FAILURES = "failures.jsonl"
 PLAN = "plan.json"
 SCORES = "scores.jsonl"
@@ -44,13 +51,48 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def number_of(trajectory: Trajectory) -> int:
-    """Return the number of an episode within its run (``deepeyes_env.agents.play.Episode.labelled``)."""
-    return int(trajectory.metadata["episode"])
+    """Return the number of an episode within its run (``deepeyes_env.agents.play.Episode.labelled``).
+
+    Raises:
+        DataError: The trajectory has none: it belongs to no run of ours, or its record is damaged.
+    """
+    number = trajectory.metadata.get("episode")
+    if type(number) is not int:
+        raise DataError(
+            f"the trajectory of sample {trajectory.sample.id!r} has no number within a run: metadata['episode'] is "
+            f"{number!r}; delete its line, and --resume plays the episode again"
+        )
+    return number
 
 
 def numbers_in(folder: Path) -> frozenset[int]:
     """Return the numbers of the episodes that a run recorded."""
     return frozenset(map(number_of, read_trajectories(folder)))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tell whatever does not fit while a file of a run is read as damage to that file.
+
+    Raises:
+        DataError: Something did not fit; the message names the file, the reason and the remedy.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is damaged ({error}); put a copy of it back, or play the run anew (--overwrite)"
+        ) from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read ``run.json`` or ``plan.json``.
+
+    Raises:
+        DataError: It holds no JSON object.
+    """
+    with reading(path):
+        return parse_object(path.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -72,6 +114,7 @@ class RunFolder:
         settings: Mapping[str, Any],
         if_exists: IfExists = "error",
         recorded: Callable[[Path], frozenset[int]] = numbers_in,
+        about: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Make a folder ready for a run of these settings; one that is refused stays as it is.
 
@@ -81,6 +124,8 @@ class RunFolder:
             if_exists: See ``IfExists``.
             recorded: Returns the numbers of the episodes in the folder of a run that is to be resumed; raises if it
                 must not be.
+            about: What else a reader wants to know of the run, JSON-able. Kept in ``run.json`` under ``about``, with
+                the version and the date; a run may be resumed where it differs.
 
         Raises:
             FileExistsError: The folder holds a run and ``if_exists`` is ``"error"``; it is no run's folder and holds
@@ -89,9 +134,11 @@ class RunFolder:
             ValueError: ``if_exists`` is unknown; or a run is to be resumed with other settings.
         """
         folder = Path(path)
+        check_folder(folder)
         if if_exists not in get_args(IfExists):
             raise UsageError(f"if_exists={if_exists!r}: must be one of {', '.join(get_args(IfExists))}")
-        stored = json.loads(json.dumps(dict(settings), default=_describe))
+        stored = _plain(settings)
+        told = {"deepeyes_env": __version__, "begun": _now(), **_plain(about or {})}
         finished: frozenset[int] = frozenset()
         if not is_vacant(folder):
             RUN.check_marked(folder)
@@ -103,13 +150,14 @@ class RunFolder:
                 RUN.check(folder)
             TrajectoryWriter(folder).close()  # nobody else writes; cuts off a line that a killed run left torn
             if if_exists == "resume":
-                _check_settings(folder, stored)
+                before = _check_settings(folder, stored)
+                told["begun"] = before.get("begun", told["begun"])
                 finished = recorded(folder)
             else:
                 RUN.clear(folder)
         RUN.claim(folder)
         with replacing(folder / SETTINGS) as temporary:
-            temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps({**stored, ABOUT: told}, indent=2) + "\n", encoding="utf-8")
         (folder / FAILURES).unlink(missing_ok=True)
         return cls(folder, finished)
 
@@ -126,6 +174,15 @@ class RunFolder:
             file.append(json.dumps(record))
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(settings), default=_describe))
+    return plain
+
+
 def _describe(value: Any) -> str:
     """Name a setting that JSON cannot hold, so that equal settings have equal names in another process too."""
     if isinstance(value, Path):
@@ -135,13 +192,16 @@ def _describe(value: Any) -> str:
     return _ADDRESS.sub("", repr(value)) if is_dataclass(value) else type(value).__qualname__
 
 
-def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+def _check_settings(folder: Path, settings: dict[str, Any]) -> Mapping[str, Any]:
+    """Compare the settings of a run with those it began with; return what else it told of itself."""
     if not (folder / SETTINGS).is_file():
         raise FileExistsError(f"{folder}: holds what is left of a run, without {SETTINGS}; overwrite it (--overwrite)")
-    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    before = read_settings(folder / SETTINGS)
+    about = before.pop(ABOUT, {})
     for name in sorted(before.keys() | settings.keys()):
         if before.get(name) != settings.get(name):
             raise UsageError(
                 f"{folder}: cannot resume: {name} was {before.get(name)!r} and now is {settings.get(name)!r}; "
                 "use the same settings, overwrite the run, or give another folder"
             )
+    return about if isinstance(about, Mapping) else {}

@@ -11,16 +11,17 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.agent import Agent, AsyncAgent, about_of, name_of
 from deepeyes_env.agents.play import Episode, Failure, play
-from deepeyes_env.agents.play_async import check_is_ours, env_maker, play_async
+from deepeyes_env.agents.play_async import env_maker, play_async
 from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.registry import make_agent
 from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
-from deepeyes_env.core import Trajectory
+from deepeyes_env.core import Trajectory, check_seed
+from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.envs.vector.backends import THREADS
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 
@@ -82,13 +83,12 @@ def rollout(
         **env_kwargs: Arguments of ``deepeyes_env.VisualToolboxEnv``.
 
     Raises:
-        UsageError, TypeError: An argument is wrong; the message names it and the remedy.
+        UsageError: An argument is wrong; the message names it and the remedy.
         FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     if episodes < 1:
         raise UsageError(f"episodes={episodes}: must be at least 1")
-    if seed < 0:
-        raise UsageError(f"seed={seed}: must be 0 or more")
+    check_seed(seed)
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
         if isinstance(env, str) and isinstance(player, AsyncAgent) and backend == THREADS:
@@ -96,12 +96,12 @@ def rollout(
         else:
             vector = stack.enter_context(_opened(env, min(num_envs, episodes), backend, env_kwargs))
             runner = _vector_runner(env, vector, player)
-        settings = {"env": runner.name, "agent": player.name, "seed": seed, "in_order": in_order, **env_kwargs}
-        folder = None if out is None else RunFolder.prepare(out, settings, if_exists)
+        settings = {"env": runner.name, "agent": name_of(player), "seed": seed, "in_order": in_order, **env_kwargs}
+        folder = None if out is None else RunFolder.prepare(out, settings, if_exists, about=about_of(player))
         done = folder.finished if folder else frozenset()
         planned = _plan(episodes, seed, runner.samples() if in_order else None)
         plan = [episode for episode in planned if episode.number not in done]
-        bar = progress_bar(f"{player.name} on {runner.name}", episodes, episodes - len(plan), shown=progress)
+        bar = progress_bar(f"{name_of(player)} on {runner.name}", episodes, episodes - len(plan), shown=progress)
         tell = stack.enter_context(bar)
         played = stack.enter_context(closing(runner.play(plan)))
         ended = _counted(played, tell)
@@ -153,7 +153,9 @@ def _opened(
     """Make a vector environment and close it afterwards; one that was given stays open."""
     if not isinstance(env, str):
         if env_kwargs or backend != THREADS:
-            raise TypeError(f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id")
+            raise UsageTypeError(
+                f"env is made already, so {', '.join(env_kwargs) or 'backend'} has no effect; give an id"
+            )
         yield env
         return
     check_is_ours(env)

@@ -172,11 +172,14 @@ def zooming(episode: Trajectory, box: BBox, margin: float) -> str:
     """Write a message that zooms to a native box, in the episode's protocol and coordinate frame.
 
     Raises:
-        LookupError: No tool of the episode's toolbox takes a box.
+        UsageError: No tool of the episode's toolbox takes a box.
     """
     toolbox = toolbox_of(episode)
     if toolbox.box_parameter is None:
-        raise LookupError(f"toolbox {toolbox.name!r} has no tool that takes a box of four numbers")
+        raise UsageError(
+            f"toolbox {toolbox.name!r} has no tool that takes a box of four numbers; give one that has, or let "
+            "the agent blind play it"
+        )
     name, parameter = toolbox.box_parameter
     place = written(padded(box, episode.native_size, margin), episode)
     thought = f"I look closer at place {len(episode.turns) + 1}."

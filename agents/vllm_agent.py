@@ -82,6 +82,7 @@ class VLLMAgent:
         vllm = import_extra("vllm", "vllm")
         self.name = name or Path(model).resolve().name
         self.frame: Frame = family.frame
+        self.about = {"temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens}
         self._sampling = sampling
         self._seed = seed
         self._view = family.view

@@ -36,7 +36,10 @@ from benchmarks.pipelines import EnvironmentBatch, random_boxes, zoom_text  # no
 from benchmarks.sources import SIZES, all_sources, jpeg, noisy_photo  # noqa: E402
 from benchmarks.timing import interleaved  # noqa: E402
 from deepeyes_env import Sample, ViewBudget  # noqa: E402
+from deepeyes_env.extras import import_extra  # noqa: E402
 from deepeyes_env.images.codec import decode  # noqa: E402
+
+import_extra("psutil", "bench")  # what a process of its own measures memory with, minutes later
 
 STEPS = 200
 """Zooms of an episode without views, so that both sides of the comparison run in a warm loop."""

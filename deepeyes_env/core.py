@@ -18,18 +18,33 @@ from deepeyes_env.images.ref import ImageLike, ImageRef
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
 
+MAX_SEED = 2**62 - 1
+"""The largest seed of a run: the seeds of its episodes follow it, and vectors of environments hold them in 64 bits."""
+
 LETTERS = string.ascii_uppercase
 """The letters of the first 26 options; the next ones have two: AA, AB ..."""
+
+
+def check_seed(seed: int) -> None:
+    """Check the seed of a run.
+
+    Raises:
+        UsageError: It is not between 0 and ``MAX_SEED``.
+    """
+    if seed < 0:
+        raise UsageError(f"seed={seed}: must be 0 or more")
+    if seed > MAX_SEED:
+        raise UsageError(f"seed={seed}: must be at most {MAX_SEED}")
 
 
 def option_letter(index: int) -> str:
     """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
 
     Raises:
-        ValueError: There is no letter for that index.
+        UsageError: There is no letter for that index.
     """
     if not 0 <= index < len(LETTERS) * (len(LETTERS) + 1):
-        raise ValueError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
+        raise UsageError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
     first, second = divmod(index, len(LETTERS))
     return (LETTERS[first - 1] if first else "") + LETTERS[second]
 

@@ -2,7 +2,8 @@
 
     DeepEyesError
     ├── UsageError              an argument, an option or a setting is wrong
-    │   └── UnknownNameError    nothing is registered under that name
+    │   ├── UnknownNameError    nothing is registered under that name
+    │   └── UsageTypeError      an argument has the wrong type; also a ``TypeError``
     ├── MissingExtraError       an optional dependency is not installed
     ├── DataError               a file or a row holds what cannot be used
     │   ├── RowError            one row of a data file
@@ -32,6 +33,10 @@ class UsageError(DeepEyesError, ValueError):
 
 class UnknownNameError(UsageError, LookupError):
     """Nothing is registered under that name; the message has the nearest name and all known ones."""
+
+
+class UsageTypeError(UsageError, TypeError):
+    """An argument has the wrong type, or there is no such argument; the message says what is accepted."""
 
 
 class MissingExtraError(DeepEyesError, ImportError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -51,12 +52,39 @@ def refuse_file(folder: Path) -> None:
         raise FileExistsError(f"{str(folder)!r} is a file; name a folder")
 
 
+def check_folder(folder: Path) -> None:
+    """Check that files can be written into a folder, before any work is done for them; nothing is left behind.
+
+    Raises:
+        FileExistsError: It is a file.
+        OSError: It cannot be made, or not be written to.
+    """
+    refuse_file(folder)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(f"{folder}: cannot be written to ({error.strerror}); give another folder") from error
+    finally:
+        for each in made:
+            with suppress(OSError):  # it was not made, or another process wrote into it
+                each.rmdir()
+
+
 def refuse_existing(file: Path, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` if a file to be written is there and not to be replaced, or is a folder."""
+    """Check that a file can be written, before any work is done for it.
+
+    Raises:
+        FileExistsError: It is there and not to be replaced, or is a folder.
+        OSError: Its folder cannot be written to.
+    """
     if file.is_dir():
         raise FileExistsError(f"{str(file)!r} is a folder; name a file")
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file}: exists; give another file or --overwrite")
+    check_folder(file.parent)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -36,10 +36,7 @@ class OutputFolder:
 
     def is_at(self, folder: Path) -> bool:
         """Return whether a folder is marked as one of this kind."""
-        try:
-            return (folder / MARKER).read_text(encoding="utf-8").strip() == self.kind
-        except (OSError, ValueError):
-            return False
+        return _kind_of(folder) == self.kind
 
     def check(self, folder: Path) -> None:
         """Check that a folder may be cleared: it does not exist, is empty, or holds what this kind writes and no more.
@@ -61,14 +58,18 @@ class OutputFolder:
         """Check that a folder that holds something is one of this kind.
 
         Raises:
-            FileExistsError: It is not marked as this kind; the message names a file that it holds.
+            FileExistsError: It is not marked as this kind; the message names a file that it holds, and the kind that
+                it is marked as.
         """
-        if not self.is_at(folder):
-            first = min(path.name for path in folder.iterdir())
-            raise FileExistsError(
-                f"{folder}: holds {first} and is not marked as the folder of a {self.kind} (by {MARKER}); it is left "
-                "as it is, give another folder"
-            )
+        marked = _kind_of(folder)
+        if marked == self.kind:
+            return
+        holds = min((path.name for path in folder.iterdir() if not _is_nothing(path.name)), default="nothing")
+        other = f"is marked as the folder of a {marked}, not" if marked else "is not marked as the folder"
+        raise FileExistsError(
+            f"{folder}: holds {holds} and {other} of a {self.kind} (by {MARKER}); it is left as it is, give another "
+            "folder"
+        )
 
     def claim(self, folder: Path) -> None:
         """Make a folder if it does not exist, and mark it; to be called before anything is written into it."""
@@ -105,9 +106,20 @@ def is_vacant(folder: Path) -> bool:
         FileExistsError: It is a file.
     """
     refuse_file(folder)
-    return not folder.exists() or all(
-        path.name in (MARKER, *_OF_THE_SYSTEM) or is_temporary(path.name) for path in folder.iterdir()
-    )
+    return not folder.exists() or all(_is_nothing(path.name) for path in folder.iterdir())
+
+
+def _is_nothing(name: str) -> bool:
+    """Return whether a file in a folder is nobody's work."""
+    return name in (MARKER, *_OF_THE_SYSTEM) or is_temporary(name)
+
+
+def _kind_of(folder: Path) -> str:
+    """Return the kind that a folder is marked as; empty if it is not marked."""
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _files(folder: Path) -> Iterator[str]:

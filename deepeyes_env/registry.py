@@ -20,13 +20,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from deepeyes_env.errors import UnknownNameError, UsageError
+from deepeyes_env.errors import DeepEyesError, UnknownNameError, UsageError, UsageTypeError
 
 ENTRY_POINT_GROUP = "deepeyes_env.plugins"
 """An installed package declares ``my_name = "my_package.my_module"`` in this group."""
 
 T = TypeVar("T")
 V = TypeVar("V")
+_LATER: Any = object()
 logger = logging.getLogger(__name__)
 
 
@@ -36,10 +37,12 @@ class Registry(Generic[T]):
     Args:
         kind: What they are, in singular, for error messages.
         spelling: Brings a name into the form in which two spellings of it are equal; by default a name is as it is.
+        of: The class of which all of them are instances; by default anything may be registered.
     """
 
-    def __init__(self, kind: str, *, spelling: Callable[[str], str] = str) -> None:
+    def __init__(self, kind: str, *, spelling: Callable[[str], str] = str, of: type[T] | None = None) -> None:
         self.kind = kind
+        self._of: type[Any] = object if of is None else of
         self._spelling = spelling
         self._known: dict[str, tuple[str, T]] = {}
         self._protected: set[str] = set()
@@ -51,17 +54,25 @@ class Registry(Generic[T]):
     @overload
     def register(self, name: str, value: V) -> V: ...
 
-    def register(self, name: str, value: Any = None) -> Any:
+    def register(self, name: str, value: Any = _LATER) -> Any:
         """Make a thing known by a name; with the name alone, return a decorator that does.
 
         Registering a name of one's own again replaces what it named, so that a notebook's cell can be run twice.
 
         Raises:
-            UsageError: The name is one of the package's own.
+            UsageError: The name is one of the package's own, or is empty.
+            UsageTypeError: It is no name, or the thing is of another class.
         """
-        if value is None:
+        if not isinstance(name, str):
+            raise UsageTypeError(f"the name of a {self.kind} is text, not {type(name).__name__}: give it first")
+        if value is _LATER:
             return lambda decorated: self.register(name, decorated)
+        if not isinstance(value, self._of):
+            wanted, got = self._of.__name__, value.__name__ if isinstance(value, type) else type(value).__name__
+            raise UsageTypeError(f"the {self.kind} {name!r} must be an instance of {wanted}, and {got} is none")
         key = self._spelling(name)
+        if not key:
+            raise UsageError(f"the {self.kind} {name!r}: this is no name; give it one with letters or digits")
         if key in self._protected:
             raise UsageError(f"the {self.kind} {name!r} belongs to the package; choose another name")
         self._known[key] = (name, value)
@@ -188,16 +199,24 @@ def load_plugins(names: Iterable[str]) -> None:
         names: Modules by name, looked for in the working directory too; or paths of ``.py`` files.
 
     Raises:
-        UsageError: There is no such module or file.
+        UsageError: There is no such module or file; or it failed, for the reason that is the error's cause.
     """
     for name in names:
         if name in _plugins:
             continue
-        with _as_plugin():
-            if name.endswith(".py"):
-                _import_file(Path(name))
-            else:
-                _import_module(name)
+        try:
+            with _as_plugin():
+                if name.endswith(".py"):
+                    _import_file(Path(name))
+                else:
+                    _import_module(name)
+        except DeepEyesError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(
+                f"plugin {name!r} could not be loaded: {reason}; mend it (deepeyes --debug shows where it failed)"
+            ) from error
         _plugins[str(Path(name).absolute()) if name.endswith(".py") else name] = None
 
 
@@ -221,18 +240,24 @@ def _module_name(plugin: str) -> str:
 
 
 def _import_module(name: str) -> None:
+    if "" in name.split("."):
+        raise UsageError(
+            f"plugin {name!r}: is no name of a module; give one such as my_package.my_module, or a .py file"
+        )
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:
         sys.path.append(here)
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the plugin is there, and misses something itself
         raise UsageError(
             f"plugin {name!r}: there is no module {error.name!r}; install it, run from its folder, or give its file"
         ) from error
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        raise UsageError(f"plugin {name!r}: is a folder without __init__.py; name a module in it, or a .py file")
 
 
 def _import_file(path: Path) -> None:

@@ -1,10 +1,11 @@
 """Files and folders that appear whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from deepeyes_env.files import is_temporary, link_or_copy, replacing, replacing_folder
+from deepeyes_env.files import check_folder, is_temporary, link_or_copy, replacing, replacing_folder
 
 
 def interrupted(replace, path, write):
@@ -22,6 +23,23 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         interrupted(replacing, path, lambda temporary: temporary.write_text("second"))
     assert [each.name for each in path.parent.iterdir()] == ["file"]
     assert path.read_text() == "first"
+
+
+def test_a_folder_that_can_be_written_to_is_left_as_it_was(tmp_path):
+    check_folder(tmp_path / "new" / "folder")
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="file' is a file; name a folder"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OSError, match=r"new: cannot be written to \(Not a directory\); give another folder"):
+        check_folder(tmp_path / "file" / "new")
+    if Path("/proc/self").exists():
+        with pytest.raises(OSError, match=r"^/proc/new/folder: cannot be written to \(.*\); give another folder"):
+            check_folder(Path("/proc/new/folder"))
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):

@@ -51,7 +51,8 @@ def test_what_is_not_marked_as_of_this_kind_is_not_ours(ours, tmp_path):
     with pytest.raises(FileExistsError, match="is not marked as the folder of a run of ours"):
         RUN.clear(ours)
     OutputFolder("model", ("settings.json",)).claim(ours)
-    with pytest.raises(FileExistsError, match="is not marked as the folder of a run of ours"):
+    marked = "run: holds parts and is marked as the folder of a model, not of a run of ours"
+    with pytest.raises(FileExistsError, match=marked):
         RUN.clear(ours)
     assert (ours / "settings.json").exists()
 

@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
-from deepeyes_env.errors import UnknownNameError, UsageError
+from deepeyes_env import register_protocol, register_rubric, register_toolbox
+from deepeyes_env.envs.toolbox import TOOLBOXES, registered_kwargs
+from deepeyes_env.errors import UnknownNameError, UsageError, UsageTypeError
+from deepeyes_env.protocols import TaggedProtocol
 from deepeyes_env.registry import (
     Registry,
     did_you_mean,
@@ -14,6 +17,7 @@ from deepeyes_env.registry import (
     missing_plugins,
     nearest,
 )
+from deepeyes_env.tools import register_tool
 
 COLOURS: Registry[int] = Registry("colour", spelling=letters_and_digits)
 COLOURS.register("dark red", 1)
@@ -68,10 +72,94 @@ def test_a_plugin_that_is_wrong_is_told(tmp_path):
         load_plugins([str(tmp_path / "none.py")])
     with pytest.raises(UsageError, match="there is no module 'nowhere_at_all'"):
         load_plugins(["nowhere_at_all.sub"])
-    with pytest.raises(ModuleNotFoundError, match="nothing_like_it"):
+    with pytest.raises(
+        UsageError, match=r"_needy\.py' could not be loaded: ModuleNotFoundError: .*nothing_like_it"
+    ) as told:
         load_plugins([str(plugin(tmp_path, "registry_plugin_needy", "import nothing_like_it"))])
+    assert isinstance(told.value.__cause__, ModuleNotFoundError)
     assert "registry_plugin_needy" not in sys.modules
     other = tmp_path / "json.py"
     other.write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="a module 'json' is loaded already; rename the file"):
         load_plugins([str(other)])
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".mine", "mine.", "a..b"])
+def test_what_is_no_name_of_a_module_is_told(name):
+    with pytest.raises(UsageError, match=r"^plugin '.*': is no name of a module; give one such as my_package"):
+        load_plugins([name])
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "told"),
+    [
+        ("registry_plugin_dividing", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("registry_plugin_torn", "def f(:", "SyntaxError: invalid syntax"),
+        ("registry_plugin_misled", "raise TypeError('no')", "TypeError: no"),
+    ],
+)
+def test_an_error_of_a_plugin_is_told_as_its_own(tmp_path, monkeypatch, name, line, told):
+    path = plugin(tmp_path, name, line)
+    monkeypatch.chdir(tmp_path)
+    for given in (str(path), name):
+        with pytest.raises(UsageError, match=rf"^plugin '.*{name}.*' could not be loaded: {told}.*; mend it") as caught:
+            load_plugins([given])
+        assert type(caught.value.__cause__).__name__ == told.partition(":")[0]
+    assert name not in sys.modules
+
+
+def test_a_folder_of_plugins_is_no_plugin(tmp_path, monkeypatch):
+    (tmp_path / "registry_plugin_folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"is a folder without __init__\.py; name a module in it, or a \.py file"):
+        load_plugins(["registry_plugin_folder"])
+
+
+def test_a_usage_error_of_a_plugin_stays_as_it_is(tmp_path):
+    line = "from deepeyes_env.rewards import get_rubric, register_rubric as r; r('deepeyes', get_rubric('paper'))"
+    path = plugin(tmp_path, "registry_plugin_taking", line)
+    with pytest.raises(UsageError, match=r"^the rubric 'deepeyes' belongs to the package"):
+        load_plugins([str(path)])
+
+
+@pytest.mark.parametrize(("name", "error"), [(5, UsageTypeError), (None, UsageTypeError), ("", UsageError)])
+def test_what_is_no_name_is_not_registered(name, error):
+    with pytest.raises(error, match="name"):
+        COLOURS.register(name, 3)
+
+
+class Shade:
+    """What the registry below is of."""
+
+
+def test_a_registry_of_a_class_refuses_what_is_none():
+    shades = Registry("shade", of=Shade)
+    mine = Shade()
+    assert shades.register("mine", mine) is shades["mine"] is mine
+    for wrong, name in ((Shade, "Shade"), (None, "NoneType"), (lambda: mine, "function")):
+        with pytest.raises(UsageTypeError, match=f"^the shade 'wrong' must be an instance of Shade, and {name} is"):
+            shades.register("wrong", wrong)
+        with pytest.raises(UsageTypeError):
+            shades.register("wrong")(wrong)
+    assert "wrong" not in shades
+
+
+def test_what_is_registered_is_checked_at_once():
+    with pytest.raises(UsageTypeError, match="the rubric 'test_wrong' must be an instance of BaseRubric, and function"):
+        register_rubric("test_wrong", lambda evidence: 1.0)
+    with pytest.raises(UsageTypeError, match="the protocol 'test_wrong' must be an instance of Protocol, and"):
+        register_protocol("test_wrong", TaggedProtocol)
+    with pytest.raises(UsageTypeError, match="is not a tool; decorate a function with @tool"):
+        register_tool(lambda image: image)
+    with pytest.raises(UsageTypeError, match=r"'Wrong-v0'\): unknown argument 'max_turn'; did you mean 'max_turns'\?"):
+        register_toolbox("Wrong-v0", tools=[], max_turn=3)
+    with pytest.raises(UsageTypeError, match="a rubric is the name of a preset, .*not int"):
+        register_toolbox("Wrong-v0", tools=[], rubric=3)
+    with pytest.raises(UsageTypeError, match="is not a protocol"):
+        register_toolbox("Wrong-v0", tools=[], protocol=3)
+    assert "Wrong-v0" not in TOOLBOXES
+
+
+def test_an_environment_of_another_package_has_no_arguments_for_ours():
+    with pytest.raises(UsageError, match="env='CartPole-v1': is not an environment of this package"):
+        registered_kwargs("CartPole-v1")

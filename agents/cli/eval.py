@@ -127,7 +127,7 @@ def _names() -> list[str]:
 
 def _show(report: Any, folder: Path) -> None:
     """Print the main table and where the rest is; fail if episodes are missing."""
-    from deepeyes_env.agents.evaluation.report_text import WITH, hints, overview, state, test_result
+    from deepeyes_env.agents.evaluation.report_text import WITH, difference, hints, overview, state
 
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{report.policy} on {report.title}")
     table.add_column("", no_wrap=True)
@@ -139,7 +139,7 @@ def _show(report: Any, folder: Path) -> None:
     for hint in hints(report):
         typer.echo(hint, err=True)
     if report.difference:
-        typer.echo(test_result(report.difference, "without tools", "with tools"))
+        typer.echo(difference(report))
     typer.echo(f"{folder}/report.md, {folder}/index.html (every episode)")
     if not report.complete:
         first = next(iter((*report.failed, *report.unjudged)), None)

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from deepeyes_env.cli.options import number_or_none
+from deepeyes_env.core import MAX_SEED
+
 STANDARD = "standard"
 """The name by which the benchmark's own judge is asked for."""
 
@@ -32,7 +35,7 @@ class EvalOptions:
     ] = False
     rotated: Annotated[bool, typer.Option("--rotated", help="Turn each image; the rotate tool turns it back.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="First N samples only.")] = None
-    seed: Annotated[int, typer.Option(min=0, help="Decides the order of options, angles and sampling.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Decides order of options, angles and sampling.")] = 0
     env: Annotated[str, typer.Option(help="Tools and protocol; VisualToolboxNative-v0 for function calling.")] = (
         "VisualToolbox-v2"
     )
@@ -41,8 +44,22 @@ class EvalOptions:
     ] = ""
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None
     max_turns: Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")] = 6
-    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature; --repeats wants one.")] = 0.0
-    max_tokens: Annotated[int, typer.Option(min=1, help="Max new tokens of a message.")] = 2048
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_or_none(float, 0),
+            metavar="FLOAT|none",
+            help="Sampling temperature; --repeats wants one. none: do not send it.",
+        ),
+    ] = 0.0
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            parser=number_or_none(int, 1),
+            metavar="INTEGER|none",
+            help="Max new tokens of a message. none: do not send it.",
+        ),
+    ] = 2048
     stop: Annotated[
         bool, typer.Option("--stop/--no-stop", help="Send stop strings; `transformers serve` cannot take them.")
     ] = True

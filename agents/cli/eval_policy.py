@@ -50,6 +50,8 @@ def _local_model(options: EvalOptions, frame: Any) -> Any:
         from deepeyes_env.agents.transformers.agent import TransformersAgent
         from deepeyes_env.agents.transformers.generator import Sampling
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    if options.temperature is None or options.max_tokens is None:
+        raise UsageError("--temperature none and --max-tokens none are for servers; a local model needs both")
     sampling = Sampling(options.temperature, options.max_tokens)
     return TransformersAgent(
         options.model, sampling=sampling, seed=options.seed, frame=frame, device=device, dtype=dtype

@@ -89,8 +89,9 @@ def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
     from deepeyes_env.data.benchmarks import open_benchmark
     from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN
     from deepeyes_env.data.vlmevalkit import TSVDataset
+    from deepeyes_env.trajectories.files import folder_of
 
-    folder = run if run.is_dir() else run.parent
+    folder = folder_of(run)
     if not (folder / PLAN).is_file():
         return load(data), None
     played = open_run(folder)
@@ -114,7 +115,8 @@ def _scored(run: Path) -> Iterator[Trajectory]:
     from deepeyes_env.agents.evaluation.score_file import last_scores
     from deepeyes_env.agents.evaluation.scoring import with_score
     from deepeyes_env.trajectories import read_trajectories
+    from deepeyes_env.trajectories.files import folder_of
 
-    scores = last_scores(run if run.is_dir() else run.parent)
+    scores = last_scores(folder_of(run))
     for trajectory in read_trajectories(run):
         yield with_score(trajectory, scores.get(trajectory.metadata.get("episode", -1)))

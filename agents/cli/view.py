@@ -20,6 +20,8 @@ def view(
     from deepeyes_env.agents.evaluation.run import open_run
     from deepeyes_env.agents.run_folder import PLAN
     from deepeyes_env.trajectories import write_page
+    from deepeyes_env.trajectories.files import folder_of
 
-    judged = scored_trajectories(open_run(run)) if (run / PLAN).is_file() else None
+    folder = folder_of(run)
+    judged = scored_trajectories(open_run(folder)) if (folder / PLAN).is_file() else None
     typer.echo(write_page(run, out, trajectories=judged))

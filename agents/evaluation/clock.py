@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepeyes_env.agents.agent import Agent, AgentError, AsyncAgent, Reply, with_context_log_of
+from deepeyes_env.agents.agent import Action, Agent, AsyncAgent, Reply, Said, name_of, with_context_log_of
 from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory
 
@@ -29,9 +29,9 @@ class TimedAgent:
     @property
     def name(self) -> str:
         """Name of the agent."""
-        return self.agent.name
+        return name_of(self.agent)
 
-    def act(self, episodes: Sequence[Trajectory]) -> Sequence[Reply | AgentError]:
+    def act(self, episodes: Sequence[Trajectory]) -> Sequence[Said]:
         """Return the next message of each episode."""
         begun = time.perf_counter()
         replies = self.agent.act(episodes)
@@ -64,7 +64,7 @@ class TimedAsyncAgent(TimedAgent):
         """How many conversations to keep going at once."""
         return self.agent.concurrency
 
-    async def reply(self, episode: Trajectory) -> Reply:
+    async def reply(self, episode: Trajectory) -> Reply | Action:
         """Return the next message of one episode."""
         begun = time.perf_counter()
         try:

@@ -19,7 +19,7 @@ from deepeyes_env.agents.evaluation.score_file import judge_of
 from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.errors import UsageError
-from deepeyes_env.files import replacing
+from deepeyes_env.files import check_folder, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +83,14 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
 
     Raises:
         DataError: A folder holds no evaluation.
+        OSError: ``out`` is a file, or cannot be written to.
         ValueError: The two are of different benchmarks, or have no question in common.
     """
     runs = open_run(first), open_run(second)
     benchmark = _benchmark(runs)
     names = _names(runs)
     folder = Path(out) if out is not None else runs[0].folder.resolve().parent / f"{names[0]}-vs-{names[1]}"
+    check_folder(folder)
     for what, one, other in _unlike(runs):
         logger.warning("the two runs differ in %s: %r and %r", what, one, other)
     read = [read_rows(each) for each in runs]

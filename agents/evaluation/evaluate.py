@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.agent import Agent, AsyncAgent
+from deepeyes_env.agents.agent import Agent, AsyncAgent, about_of, name_of
 from deepeyes_env.agents.evaluation import run as runs
 from deepeyes_env.agents.evaluation.clock import TimedAgent, timed
 from deepeyes_env.agents.evaluation.metrics import Report
@@ -26,8 +26,10 @@ from deepeyes_env.agents.run_folder import IfExists, RunFolder
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
+from deepeyes_env.envs.limits import resolve_view
 from deepeyes_env.envs.toolbox import get_toolbox
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images import ViewBudget
 from deepeyes_env.images.frames import Frame
 from deepeyes_env.trajectories import TrajectoryWriter
 
@@ -83,19 +85,20 @@ def evaluate(
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),
-        "policy": agent.name,
+        "policy": name_of(agent),
         "env": env,
         **{name: env_kwargs[name] for name in sorted(env_kwargs)},
         **(settings or {}),
     }
-    folder = runs.begin(Path(out), identity, plan, dataset, if_exists)
+    about = {**about_of(agent), "view": _told(resolve_view(env_kwargs.get("view", "auto"), dataset))}
+    folder = runs.begin(Path(out), identity, plan, dataset, if_exists, about)
     todo = [episode for episode in plan if episode.number not in folder.finished]
     clock = timed(agent)
     kwargs = {"dataset": WithAndWithoutTools(dataset), "rubric": None, **env_kwargs}
     with ExitStack() as stack:
         writer = stack.enter_context(TrajectoryWriter(folder.path))
         scorer = stack.enter_context(Scorer(folder.path, scoring))
-        bar = progress_bar(f"{agent.name} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
+        bar = progress_bar(f"{name_of(agent)} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
         tell = stack.enter_context(bar)
         ended = stack.enter_context(closing(_play(env, clock, todo, num_envs, kwargs)))
         failed = 0
@@ -127,10 +130,14 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
         )
 
 
+def _told(view: ViewBudget | None) -> str:
+    return "native pixels" if view is None else f"{view.min_pixels} to {view.max_pixels} pixels"
+
+
 def _known_frame(agent: Agent) -> dict[str, Frame]:
     """Return the coordinates in which a policy writes boxes, where the agent or its name tells."""
     try:
-        return {"frame": frame_of(agent.name, getattr(agent, "frame", None))}
+        return {"frame": frame_of(name_of(agent), getattr(agent, "frame", None))}
     except ValueError:
         return {}
 

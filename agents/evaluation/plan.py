@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from deepeyes_env.agents.play import Episode
-from deepeyes_env.core import Sample
+from deepeyes_env.core import Sample, check_seed
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import ANSWER
@@ -85,8 +85,7 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name}={value}: must be at least 1")
-        if self.seed < 0:
-            raise UsageError(f"seed={self.seed}: must be 0 or more")
+        check_seed(self.seed)
 
     @property
     def asked(self) -> int:

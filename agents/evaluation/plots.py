@@ -1,4 +1,4 @@
-"""Plots of an evaluation, as PNG files."""
+"""Plots of an evaluation, as PNG and PDF files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
 from deepeyes_env.extras import missing_extra
-from deepeyes_env.plotting import COLOURS, drawable, finish, new_figure, save
+from deepeyes_env.plotting import COLOURS, RATE, drawable, finish, new_figure, save, whole_numbers
 
 _COLOURS = dict(zip(("on", "off"), COLOURS, strict=False))
 
@@ -37,13 +37,13 @@ def draw(report: Report, rows: Sequence[Row], folder: Path) -> list[str]:
         return []
     if not any(each.accuracy for each in report.conditions):
         return []
-    drawn = [_accuracy(report, folder / "accuracy.png"), _tool_use(report, rows, folder / "tool_use.png")]
+    drawn = [_accuracy(report, rows, folder / "accuracy.png"), _tool_use(report, rows, folder / "tool_use.png")]
     if any(each.at_k for each in report.conditions):
         drawn.append(_repeats(report.conditions, folder / "repeats.png"))
     return [f"{PLOTS}/{path.name}" for path in drawn]
 
 
-def _accuracy(report: Report, out: Path) -> Path:
+def _accuracy(report: Report, rows: Sequence[Row], out: Path) -> Path:
     """Accuracy overall and by category, with confidence intervals; the smallest categories are left out."""
     found: dict[str, dict[str, Estimate]] = {}
     for each in report.conditions:
@@ -65,8 +65,16 @@ def _accuracy(report: Report, out: Path) -> Path:
     shown_labels = [label if len(label) <= 40 else f"{label[:39]}…" for label in map(drawable, labels)]
     axis.set_yticks(range(len(labels)), shown_labels, parse_math=False)  # a category may hold a dollar sign
     axis.invert_yaxis()
-    finish(axis, "Accuracy (95 % intervals)", shares="x", legend_beside=True)
+    if chance := _chance(rows):
+        axis.axvline(chance, color="#666666", linewidth=1, linestyle=":", label="chance")
+    finish(axis, "Accuracy, with 95 % intervals", x="share of answers", xlim=RATE, legend_beside=True)
     return _saved(figure, out)
+
+
+def _chance(rows: Iterable[Row]) -> float | None:
+    """What guessing scores; ``None`` unless every question is multiple choice."""
+    options = [row.orders for row in rows]
+    return float(np.mean([1 / number for number in options])) if options and min(options) > 1 else None
 
 
 def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
@@ -82,10 +90,11 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
         calls.bar(np.arange(most + 1) + shift, shares, 0.38, color=_COLOURS[each.name], label=label)
         ious = [row.iou for row in mine if row.iou is not None]
         if ious:
-            overlap.hist(ious, bins=20, range=(0, 1), color=_COLOURS[each.name])
-    calls.set_xticks(range(most + 1))
-    finish(calls, "Tool calls per episode (share of episodes)", legend_beside=True)
-    finish(overlap, "IoU of the best zoom box")
+            weights = np.full(len(ious), 1 / len(ious))
+            overlap.hist(ious, bins=10, range=(0, 1), weights=weights, color=_COLOURS[each.name], alpha=0.8)
+    whole_numbers(calls)
+    finish(calls, "Tool calls", x="calls per episode", y="share of episodes", ylim=RATE)
+    finish(overlap, "Best zoom box against the object", x="IoU", y="share of zooming episodes", xlim=(0, 1), ylim=RATE)
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
     return _saved(figure, out)
@@ -107,8 +116,7 @@ def _repeats(conditions: Iterable[Condition], out: Path) -> Path:
     axis.set_xscale("log", base=2)
     axis.set_xticks(sorted({at.k for each in conditions for at in each.at_k}))
     axis.get_xaxis().set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_xlabel("k")
-    finish(axis, "pass@k, maj@k, avg@k", shares="y")
+    finish(axis, "pass@k, maj@k, avg@k", x="answers to each question (k)", y="share of questions", ylim=RATE)
     return _saved(figure, out)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
+from deepeyes_env.agents.run_folder import ABOUT
 
 SHOWN = 20
 """Episodes without a verdict that the text lists; report.json has all."""
@@ -77,6 +78,14 @@ def test_result(test: PairedTest, first: str, second: str) -> str:
     )
 
 
+def difference(report: Report) -> str:
+    """Write what tools changed, and that it may not stay so while episodes are missing; empty if nothing is paired."""
+    if report.difference is None:
+        return ""
+    found = test_result(report.difference, "without tools", "with tools")
+    return found if report.complete else f"so far, {found}"
+
+
 def state(report: Report) -> str:
     """Say how much of a run is there."""
     done = sum(each.judged for each in report.conditions)
@@ -109,8 +118,10 @@ def _sentence(text: str) -> str:
 
 
 def _course(report: Report) -> str:
+    about = report.settings.get(ABOUT)
     facts = {**report.judge, "seed": report.settings.get("seed"), "environment": report.settings.get("env")}
-    told = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    facts |= about if isinstance(about, Mapping) else {}
+    told = "; ".join(f"{name.replace('_', ' ')}: {as_cell(str(value))}" for name, value in facts.items())
     over = "" if report.complete else " Accuracy is over those that were judged."
     return f"{state(report)}.{over} Intervals are 95 %.\n\n{told[:1].upper()}{told[1:]}."
 
@@ -122,7 +133,8 @@ def _overview(report: Report) -> Iterable[str]:
 
 def _difference(report: Report) -> Iterable[str]:
     if report.difference:
-        yield test_result(report.difference, "without tools", "with tools") + "."
+        text = difference(report)
+        yield f"{text[:1].upper()}{text[1:]}."
 
 
 def _categories(report: Report) -> Iterable[str]:

@@ -118,7 +118,8 @@ def scored_trajectories(run: Run) -> Iterator[Trajectory]:
 def _values(field: Any) -> tuple[str, ...]:
     """Return the categories that a field of a sample's metadata names: none, one, or each item of a list."""
     items = field if isinstance(field, list | tuple) else [field]
-    return tuple(dict.fromkeys(str(item) for item in items if item not in (None, "")))
+    named = ({True: "yes", False: "no"}[item] if isinstance(item, bool) else str(item) for item in items)
+    return tuple(dict.fromkeys(name for item, name in zip(items, named, strict=True) if item not in (None, "")))
 
 
 def _box_iou(run: Run, trajectory: Trajectory, score: Score) -> float | None:

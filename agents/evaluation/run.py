@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from deepeyes_env.agents.evaluation.plan import Plan
-from deepeyes_env.agents.run_folder import FAILURES, PLAN, SETTINGS, IfExists, RunFolder, number_of
+from deepeyes_env.agents.run_folder import (
+    FAILURES,
+    PLAN,
+    SETTINGS,
+    IfExists,
+    RunFolder,
+    number_of,
+    read_settings,
+    reading,
+)
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
+from deepeyes_env.data.fields import get, parse_object
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.json_lines import read_lines
 from deepeyes_env.trajectories import read_trajectories
+from deepeyes_env.trajectories.schema import from_fields
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,17 @@ class Run:
     settings: Mapping[str, Any]
 
 
-def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Dataset, if_exists: IfExists) -> RunFolder:
+def begin(
+    folder: Path,
+    settings: Mapping[str, Any],
+    plan: Plan,
+    dataset: Dataset,
+    if_exists: IfExists,
+    about: Mapping[str, Any] | None = None,
+) -> RunFolder:
     """Make a folder ready, or one that holds an evaluation of the same settings ready to go on.
+
+    ``about`` is recorded beside the settings, and not compared.
 
     Raises:
         FileExistsError, ValueError: See ``deepeyes_env.agents.run_folder.RunFolder.prepare``.
@@ -53,7 +73,7 @@ def begin(folder: Path, settings: Mapping[str, Any], plan: Plan, dataset: Datase
         return frozenset(_answered(folder, plan, dataset))
 
     told = {**settings, "seed": plan.seed, "samples": plan.samples}
-    prepared = RunFolder.prepare(folder, told, if_exists, recorded)
+    prepared = RunFolder.prepare(folder, told, if_exists, recorded, about)
     united = plan.united(earlier) if earlier else plan
     with replacing(folder / PLAN) as beside:
         beside.write_text(json.dumps(asdict(united), indent=2) + "\n", encoding="utf-8")
@@ -88,26 +108,41 @@ def open_run(folder: str | Path) -> Run:
     """Open the folder of an evaluation.
 
     Raises:
-        DataError: There is no evaluation in it.
+        DataError: There is no evaluation in it, or its settings are damaged.
     """
     path = Path(folder)
     plan = _read_plan(path)
     if plan is None or not (path / SETTINGS).is_file():
         raise DataError(f"{path}: holds no evaluation (there is no {PLAN}); `deepeyes eval --out {path}` makes one")
-    settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
-    known = {field.name for field in fields(Benchmark)}
-    stored: dict[str, Any] = {name: value for name, value in settings["benchmark"].items() if name in known}
-    kept: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in stored.items()}
-    benchmark = Benchmark(**kept)
-    return Run(path, benchmark, settings["policy"], plan, settings)
+    settings = read_settings(path / SETTINGS)
+    with reading(path / SETTINGS):
+        benchmark = from_fields(get(settings, "benchmark", dict, ""), Benchmark)
+        return Run(path, benchmark, get(settings, "policy", str, ""), plan, settings)
 
 
 def read_failures(folder: Path) -> dict[int, dict[str, Any]]:
-    """Return the episodes that could not be played, by number."""
-    records = [json.loads(line) for _, line in read_lines(folder / FAILURES)]
-    return {int(record["number"]): record for record in records}
+    """Return the episodes that could not be played, by number.
+
+    Raises:
+        DataError: A line is no failed episode.
+    """
+    path, failures = folder / FAILURES, {}
+    for line, text in read_lines(path):
+        try:
+            record = parse_object(text)
+            get(record, "error", str, "")
+            failures[get(record, "number", int, "")] = record
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {line}: is no failed episode ({error}); delete the line, and --resume plays the episode"
+            ) from error
+    return failures
 
 
 def _read_plan(folder: Path) -> Plan | None:
     path = folder / PLAN
-    return Plan(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    if not path.is_file():
+        return None
+    settings = read_settings(path)
+    with reading(path):
+        return from_fields(settings, Plan)

@@ -10,8 +10,10 @@ from typing import Any
 
 from deepeyes_env.agents.run_folder import EARLIER_SCORES, SCORES
 from deepeyes_env.core import RewardTerm
+from deepeyes_env.data.fields import get, parse_object
 from deepeyes_env.errors import DataError
 from deepeyes_env.json_lines import JSONLinesFile, read_lines
+from deepeyes_env.trajectories.schema import from_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,9 @@ def judge_of(folder: Path) -> dict[str, Any]:
     """Return who judged a run; empty if nobody did."""
     try:
         with (folder / SCORES).open("rb") as file:
-            record = json.loads(file.readline())
+            return get(parse_object(file.readline()), "scored_by", dict, "")
     except (OSError, ValueError):
         return {}
-    return dict(record.get("scored_by", {}))
 
 
 def read_scores(folder: Path) -> Iterator[Score]:
@@ -103,9 +104,9 @@ def read_scores(folder: Path) -> Iterator[Score]:
         try:
             record = json.loads(line)
             if "scored_by" not in record:
-                terms = {name: RewardTerm(**term) for name, term in record.pop("terms").items()}
-                yield Score(**record, terms=terms)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+                get(record, "terms", dict, "")  # what has none was not written by us
+                yield from_fields(record, Score)
+        except (ValueError, TypeError) as error:
             raise DataError(f"{path}, line {number}: is no score ({error}); judge the run again") from error
 
 

@@ -101,6 +101,7 @@ class OpenAIAgent:
         self._tool_images = tool_images
         self._place: Place = "user" if tool_images == "user" else "tool"
         self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+        sent: Mapping[str, Any] = {**self._settings, **(extra or {})}
         self._extra = dict(extra or {})
         self._urls = DataUrls(image_format, quality)
         self._servers = Servers(
@@ -110,6 +111,11 @@ class OpenAIAgent:
             timeout=timeout,
             retries=retries,
         )
+        self.about = {
+            "server": ", ".join(self._servers.urls),
+            "temperature": sent["temperature"],
+            "max_new_tokens": sent["max_tokens"],
+        }
 
     # --- playing -------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def body_of(
         messages: The messages.
         url: Writes an image as a URL.
     """
-    return RequestBody(_joined(_json_of(settings, messages, url)))
+    return RequestBody(_joined(_json_of(settings, messages, url)), has_stop="stop" in settings)
 
 
 class RequestBody:
@@ -67,10 +67,12 @@ class RequestBody:
 
     Attributes:
         pieces: The pieces.
+        has_stop: Whether stop strings are sent.
     """
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
+    def __init__(self, pieces: Sequence[bytes], *, has_stop: bool = False) -> None:
         self.pieces = pieces
+        self.has_stop = has_stop
 
     def __len__(self) -> int:
         return sum(map(len, self.pieces))

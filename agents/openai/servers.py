@@ -14,6 +14,7 @@ from typing import Any
 
 from deepeyes_env.agents.agent import AgentError
 from deepeyes_env.agents.openai.connections import Connections
+from deepeyes_env.agents.openai.remedies import NO_STOP, remedy
 from deepeyes_env.agents.openai.requests import RequestBody
 from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.extras import import_extra
@@ -150,8 +151,12 @@ class Servers:
                 return choice
         raise AssertionError("unreachable")
 
-    async def served(self, url: str) -> tuple[str, ...]:
+    async def served(self, url: str, *, again: bool = True) -> tuple[str, ...]:
         """Return the names of the models that a server serves; empty if it does not say.
+
+        Args:
+            url: Its base URL.
+            again: Ask a second time if the connection is lost.
 
         Raises:
             AgentError: There is no server at the URL.
@@ -161,12 +166,19 @@ class Servers:
                 listed = await client.get("/models", cast_to=object, options={"timeout": min(self._timeout, 30)})
             return tuple(str(model["id"]) for model in listed["data"])
         except self._openai.APIConnectionError as error:
+            if again and not _refuses_connections(error):  # as one that the server closed after its last answer
+                return await self.served(url, again=False)
             raise AgentError(_no_server(url, error)) from error
         except (self._openai.OpenAIError, ValueError, LookupError, TypeError):
             return ()
 
-    async def ask_only(self, url: str, body: RequestBody) -> None:
-        """Ask one server, once, to see whether it answers.
+    async def ask_only(self, url: str, body: RequestBody, *, again: bool = True) -> None:
+        """Ask one server to see whether it answers.
+
+        Args:
+            url: Its base URL.
+            body: The request.
+            again: Ask a second time if the connection is lost.
 
         Raises:
             AgentError: It does not.
@@ -178,6 +190,9 @@ class Servers:
             if isinstance(trouble.__cause__, self._openai.APIStatusError):
                 logger.warning("%s %s; it is there, so this may pass", url, trouble)
                 return
+            cause = trouble.__cause__
+            if again and isinstance(cause, self._openai.APIConnectionError) and not _refuses_connections(cause):
+                return await self.ask_only(url, body, again=False)
             raise AgentError(f"{url}: {trouble}") from trouble.__cause__
 
     async def _ask_once(self, server: _ServerState, body: RequestBody) -> dict[str, Any]:
@@ -198,9 +213,11 @@ class Servers:
         except self._openai.APIStatusError as error:
             words = _words(error)
             if error.status_code < 500 and error.status_code not in WORTH_RETRYING:
-                raise RefusedError(error.status_code, words, server.url, _remedy(error.status_code)) from error
+                raise RefusedError(error.status_code, words, server.url, remedy(error.status_code, words)) from error
             retry_after = retry_after_seconds(error.response.headers.get("retry-after", ""))
-            raise _PassingError(f"answered {error.status_code}: {words[:500]}", retry_after) from error
+            known = remedy(error.status_code, words) or (NO_STOP if error.status_code == 500 and body.has_stop else "")
+            advice = f"; {known}" if known else ""
+            raise _PassingError(f"answered {error.status_code}: {words[:500]}{advice}", retry_after) from error
         except (ValueError, RecursionError) as error:  # of JSON that openai lets through
             raise _PassingError(f"answered with something else than a chat completion ({error})") from error
         finally:
@@ -275,16 +292,15 @@ def _words(error: Any) -> str:
     return str(said or error.message)
 
 
+def _refuses_connections(error: BaseException) -> bool:
+    """Whether nobody listens, rather than that a connection was lost."""
+    return "connect" in type(error.__cause__ or error).__name__.lower()
+
+
 def _no_server(url: str, error: BaseException) -> str:
     cause = error.__cause__ or error
     if "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return f"the certificate of {url} is not trusted ({cause}); name a file with its authority's in SSL_CERT_FILE"
-    if "connect" in type(cause).__name__.lower():
+    if _refuses_connections(error):
         return f"there is no server at {url} ({cause}); start one, or give the base URL of one that runs"
-    return f"lost the connection to {url} ({cause})"
-
-
-def _remedy(status: int) -> str:
-    if status in (401, 403):
-        return "give the right api_key, or set OPENAI_API_KEY"
-    return ""
+    return f"lost the connection to {url} ({cause or type(cause).__name__})"

@@ -65,6 +65,7 @@ class TransformersAgent:
         self.name = name or (family.model_type if isinstance(model, VisionPolicy) else Path(model).resolve().name)
         self.frame: Frame = family.frame
         self.budget = budget or context_budget(policy.tokenizer, family, policy.context, sampling.max_new_tokens)
+        self.about = {"temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens, "device": device}
         self._seed = seed
         self._policy = policy
         self._generator = Generator(policy, sampling)

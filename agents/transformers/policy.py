@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.attention import Attention
 from deepeyes_env.agents.transformers.chat import Chat, processor_template
 from deepeyes_env.agents.transformers.language import forward
@@ -18,7 +18,7 @@ from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.agents.transformers.vision import encode_images
 from deepeyes_env.core import FinishReason, PolicyTokens
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
 
@@ -75,15 +75,23 @@ class VisionPolicy:
         """Load a model directory.
 
         Raises:
-            ValueError: There is no such directory, it lacks a file, or holds a model of another kind.
+            UsageError: There is no such directory, it lacks a file, or holds a model of another kind; or the device is
+                not there.
+            DataError: A file of it is damaged.
         """
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
         check_directory(Path(path))
-        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=torch.float32, local_files_only=True
-        )
-        tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        check_device(device, "device")
+        try:
+            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                path, dtype=torch.float32, local_files_only=True
+            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        except Exception as error:  # whatever transformers and safetensors raise for a damaged file
+            raise DataError(
+                f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
+            ) from error
         tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(path))
         policy = cls(model.to(device).eval(), tokenizer, dtype)
         files = (Path(path) / name for name in _PROCESSOR)
@@ -174,17 +182,39 @@ class VisionPolicy:
         return (logits if temperature == 1 else logits / temperature) + self._banned
 
 
+def check_device(device: str, name: str) -> torch.device:
+    """Return a device of torch that is here.
+
+    Args:
+        device: What it is called.
+        name: What the setting is called that it was given by.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found).tolist()  # which a device that holds no values refuses
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UsageError(f"{name}={device!r}: torch cannot use it here ({reason:.120}); use {name}=cpu") from error
+    return found
+
+
 def check_directory(path: Path) -> None:
     """Check that a folder holds a model of a kind that can be run.
 
     Raises:
-        ValueError: It does not; the message names what is missing.
+        UsageError: It does not; the message names what is missing.
+        DataError: Its ``config.json`` is damaged.
     """
     if not path.is_dir():
-        raise UsageError(f"model {str(path)!r} is not a folder; give the folder of a downloaded Qwen2.5-VL model")
+        hub = len(path.parts) == 2 and not path.is_absolute()
+        fetch = f"; if it is a name on the Hugging Face Hub: hf download {path} --local-dir {path}" if hub else ""
+        raise UsageError(f"model {str(path)!r} is no folder; give the folder of a downloaded Qwen2.5-VL model{fetch}")
     if not (path / "config.json").is_file():
         raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
-    kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+    kind = read_model_file(path / "config.json").get("model_type")
     if kind not in MODEL_TYPES:
         raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(MODEL_TYPES)}")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.registry import load_installed_plugins, load_plugins, unknown_name
 
 COMMANDS = {
@@ -53,9 +54,11 @@ class Commands(TyperGroup):
 
         Raises:
             UnknownNameError: There is none; the message has the nearest name.
+            UsageError: An argument of it is empty: a variable of the shell that was not set, mostly.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise unknown_name("command", args[0], COMMANDS)
+        _refuse_empty(args)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -71,6 +74,14 @@ class Commands(TyperGroup):
                 f"[red]Error:[/] {one_line(error)}", highlight=False, emoji=False, soft_wrap=True
             )
             raise typer.Exit(1) from None
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    for before, argument in itertools.pairwise(args):
+        option = argument[:-1] if argument.startswith("--") and argument.endswith("=") else ""
+        if option or not argument:
+            named = option or (before if before.startswith("-") else f"an argument after {before}")
+            raise UsageError(f"{named}: is empty; give it a value, or leave it out")
 
 
 def one_line(error: Exception) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Container
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from deepeyes_env.core import MAX_SEED
+
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 EnvId = Annotated[str, typer.Option(help="Environment id; `deepeyes envs` lists them.")]
 DataSource = Annotated[
@@ -18,12 +22,34 @@ DataSource = Annotated[
 InOrder = Annotated[
     bool, typer.Option("--in-order", help="Episode i plays sample i of the data set, instead of one drawn by seed.")
 ]
-FirstSeed = Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next has the next.")]
+FirstSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the first episode; the next has the next.")]
 RubricName = Annotated[str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends.")
 ]
 MaxTurns = Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")]
+
+
+def number_or_none(kind: Callable[[str], N], least: float) -> Callable[[str | N | None], N | None]:
+    """Return the parser of an option that is a number or ``none``.
+
+    Args:
+        kind: ``int`` or ``float``.
+        least: The smallest number.
+    """
+
+    def parse(value: str | N | None) -> N | None:
+        if value is None or str(value).strip().lower() == "none":
+            return None
+        try:
+            number = kind(str(value))
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is neither a number nor none") from None
+        if not least <= number < math.inf:
+            raise typer.BadParameter(f"{value} must be at least {least:g}, or none")
+        return number
+
+    return parse
 
 
 def takes(options: type[T]) -> Callable[[Callable[[typer.Context, T], None]], Callable[..., None]]:

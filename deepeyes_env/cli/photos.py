@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
 
@@ -19,7 +20,7 @@ def photos(
     ],
     out: Annotated[Path, typer.Argument(help="Parquet file to write, in the DeepEyes format.", metavar="OUT.parquet")],
     samples_per_photo: Annotated[int, typer.Option(min=1, help="Questions for each photograph.")] = 8,
-    seed: Annotated[int, typer.Option(help="Another seed, other questions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Another seed, other questions.")] = 0,
     test: Annotated[
         bool, typer.Option("--test", help="Plant scenes of the test split; no training scene equals them.")
     ] = False,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data.jsonl import JSONLDataset
+from deepeyes_env.data.map_style import MapStyle, MapStyleDataset, sample_of
 from deepeyes_env.data.parquet import ParquetDataset
-from deepeyes_env.data.rows import OnError
+from deepeyes_env.data.rows import OnError, RowDataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.data.vstar import CATEGORIES, VStarDataset
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.registry import nearest
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
@@ -28,7 +29,8 @@ _READERS: Mapping[str, Callable[..., Dataset]] = {
 
 _ACCEPTED = (
     f"the built-in {VISUAL_SEARCH!r} and {PATTERN_SEARCH!r}; a .parquet file or a folder of them (DeepEyes format); "
-    f"a .tsv file (VLMEvalKit); a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); or a sequence of Samples"
+    f"a .tsv file (VLMEvalKit); a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); a sequence of Samples or "
+    "of mappings with their fields; or anything with __len__ and __getitem__ that gives such rows"
 )
 
 
@@ -53,12 +55,17 @@ class Dataset(Protocol):
         ...
 
 
-def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError = "raise", **options: Any) -> Dataset:
+Source: TypeAlias = str | Path | Dataset | MapStyle | Sequence[Sample] | Sequence[Mapping[str, Any]]
+"""Whatever ``load`` makes a data set of."""
+
+
+def load(source: Source, *, on_error: OnError = "raise", **options: Any) -> Dataset:
     """Make a data set of whatever names or holds one.
 
     Args:
         source: ``"visual_search"`` or ``"pattern_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder
-            of parquet files or in the layout of V*; a data set; or a sequence of samples.
+            of parquet files or in the layout of V*; a data set; a sequence of samples or of mappings with their fields;
+            or anything with ``__len__`` and ``__getitem__`` that gives such rows (``MapStyleDataset``).
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
         options: Passed to a built-in task; nothing else takes any.
@@ -66,7 +73,7 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
     Raises:
         DataError: There is no such data set (the message says what is accepted and what has a similar name), a file
             cannot be read, or there are no samples in it.
-        TypeError: ``source`` is of another type, or does not take ``options``.
+        UsageTypeError: ``source`` is of another type, or does not take ``options``.
     """
     dataset = _open(source, on_error, options)
     if not len(dataset):
@@ -75,32 +82,38 @@ def load(source: str | Path | Dataset | Sequence[Sample], *, on_error: OnError =
     return dataset
 
 
-def _open(source: str | Path | Dataset | Sequence[Sample], on_error: OnError, options: dict[str, Any]) -> Dataset:
+def _open(source: Source, on_error: OnError, options: dict[str, Any]) -> Dataset:
     if isinstance(source, str) and source in BUILT_IN:
         from deepeyes_env.data.visual_search import VisualSearch, pattern_search
 
         return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
     if options:
-        raise TypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+        raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
+    if isinstance(source, str) and not source:
+        raise DataError(f"the name of the data set is empty; accepted: {_ACCEPTED}")
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error)
     if isinstance(source, Sequence):
-        return _samples(cast(Sequence[object], source))
-    if isinstance(source, Dataset) and not isinstance(source, Mapping):
+        return tuple(sample_of(row, type(source).__name__, index) for index, row in enumerate(source))
+    if not isinstance(source, Mapping) and _gives_samples(source):
         return source
-    raise TypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
+    if not isinstance(source, Mapping) and isinstance(source, MapStyle):
+        return MapStyleDataset(source)
+    raise UsageTypeError(f"cannot make a data set of {type(source).__name__}; accepted: {_ACCEPTED}")
 
 
 def _named(source: object) -> str:
     return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
-def _samples(items: Sequence[object]) -> tuple[Sample, ...]:
-    samples = tuple(item for item in items if isinstance(item, Sample))
-    if len(samples) < len(items):
-        index, item = next((index, item) for index, item in enumerate(items) if not isinstance(item, Sample))
-        raise TypeError(f"item {index} of the sequence is {type(item).__name__}, not Sample")
-    return samples
+def _gives_samples(source: object) -> TypeGuard[Dataset]:
+    """Whether something is a data set as it is: its first row is a sample, not a mapping."""
+    if not isinstance(source, Dataset):
+        return False
+    try:
+        return isinstance(source, RowDataset) or not len(source) or isinstance(source[0], Sample)
+    except DataError:  # a bad row is told when it is asked for
+        return True
 
 
 def _open_path(path: Path, on_error: OnError) -> Dataset:

@@ -18,14 +18,13 @@ from typing import Any
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
+from deepeyes_env.data.map_style import SAMPLE_KEYS
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.registry import unknown_name
-
-KEYS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")
 
 
 class JSONLDataset(RowDataset):
@@ -77,8 +76,8 @@ def _line_offsets(path: Path) -> array[int]:
 
 def _sample(record: dict[str, Any], *, default_id: str, folder: Path) -> Sample:
     for key in record:
-        if key not in KEYS:
-            raise unknown_name("key", key, KEYS)
+        if key not in SAMPLE_KEYS:
+            raise unknown_name("key", key, SAMPLE_KEYS)
     env_name = record.get("env_name", "")
     metadata = record.get("metadata", {})
     if not isinstance(metadata, dict):

@@ -20,7 +20,7 @@ from typing import Any
 from deepeyes_env.core import LETTERS, Sample
 from deepeyes_env.data import tsv
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.ref import ImageRef
@@ -212,12 +212,12 @@ def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
     boxes, ``env_name`` and ``data_source`` have no place in it. The file appears whole or not at all.
 
     Raises:
-        TypeError: ``samples`` is an iterator, which cannot be gone through twice.
+        UsageTypeError: ``samples`` is an iterator, which cannot be gone through twice.
         DataError: A sample cannot be written: see ``checked_samples``; or it has blank or
             equal options or more than 26 of them, or its image cannot be read.
     """
     if isinstance(samples, Iterator):
-        raise TypeError(f"write_tsv goes through the samples twice; give a list, not {type(samples).__name__}")
+        raise UsageTypeError(f"write_tsv goes through the samples twice; give a list, not {type(samples).__name__}")
     path = Path(path)
     letters, extras = _columns(samples)
     row_of_image: dict[str, str] = {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from deepeyes_env.core import Message, StopReason, Trajectory, Turn
+from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
 
@@ -64,3 +66,20 @@ class Limits:
         if self.max_tokens is None or opening is None:
             return ""
         return "token_budget" if self.tokens(replace(opening, turns=tuple(turns))) >= self.max_tokens else ""
+
+
+def resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -> ViewBudget | None:
+    """Return the view budget that an environment uses; ``None`` for native pixels.
+
+    Args:
+        view: What it was given; ``"auto"`` for what the data set recommends, else the default.
+        dataset: Its data set.
+
+    Raises:
+        UsageError: ``view`` is something else.
+    """
+    if view is None or isinstance(view, ViewBudget):
+        return view
+    if view == "auto":
+        return getattr(dataset, "view", None) or ViewBudget()
+    raise UsageError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

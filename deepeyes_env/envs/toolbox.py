@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,10 +11,10 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, get_protocol
-from deepeyes_env.registry import Registry, letters_and_digits
-from deepeyes_env.rewards import RubricLike
+from deepeyes_env.registry import Registry, did_you_mean, letters_and_digits
+from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.tools import Tool, ToolLike, get_tool
 from deepeyes_env.tools.signature import is_box_schema
 
@@ -102,9 +103,13 @@ def register_toolbox(
     Raises:
         UnknownNameError: The name of a tool or of the protocol is not registered.
         UsageError: Two tools have the same name, or a toolbox of the package has that name.
+        UsageTypeError: A tool, the protocol or the rubric is none; or the environment has no such argument.
     """
     resolved = tuple(get_tool(tool) for tool in tools)
     names = [tool.name for tool in resolved]
+    _check_arguments(id, kwargs)
+    if rubric is not None and not isinstance(rubric, str):
+        get_rubric(rubric)
     if len(set(names)) < len(names):
         raise UsageError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
     toolbox = Toolbox(id, resolved, get_protocol(protocol), rubric)
@@ -117,8 +122,22 @@ def register_toolbox(
         # It would warn that a crop shares memory with its image. Both are read-only, and sharing is the point: with
         # view=None a crop is a numpy view, a thousand times cheaper than a copy.
         disable_env_checker=True,
+        # The environment raises ResetNeeded itself; a wrapper that counts resets does not know of ``restore``.
+        order_enforce=False,
     )
     return toolbox
+
+
+def _check_arguments(id: str, kwargs: Iterable[str]) -> None:
+    """Check that arguments registered with an id are the environment's, which would refuse others much later."""
+    if not kwargs:
+        return
+    from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv  # which imports this module
+
+    known = set(inspect.signature(VisualToolboxEnv).parameters) - {"toolbox", "rubric"}
+    for name in kwargs:
+        if name not in known:
+            raise UsageTypeError(f"register_toolbox({id!r}): unknown argument {name!r}; {did_you_mean(name, known)}")
 
 
 def get_toolbox(name: str | Toolbox) -> Toolbox:
@@ -141,8 +160,24 @@ def toolbox_of(episode: Trajectory) -> Toolbox:
     return get_toolbox(episode.toolbox) if episode.toolbox else PLAIN
 
 
+def check_is_ours(env: str) -> None:
+    """Check that an environment id is one of this package's.
+
+    Raises:
+        UsageError: It is another package's.
+        gymnasium.error.Error: There is no such id.
+    """
+    if gym.spec(env).entry_point != ENTRY_POINT:
+        raise UsageError(f"env={env!r}: is not an environment of this package; register_toolbox makes one")
+
+
 def registered_kwargs(toolbox: str | Toolbox) -> dict[str, Any]:
-    """Return the keyword arguments of an environment: those registered with an id, or just the toolbox."""
+    """Return the keyword arguments of an environment: those registered with an id, or just the toolbox.
+
+    Raises:
+        UsageError: The id is that of another package's environment.
+    """
     if isinstance(toolbox, str) and toolbox in gym.registry:
+        check_is_ours(toolbox)
         return dict(gym.spec(toolbox).kwargs)
     return {"toolbox": toolbox}

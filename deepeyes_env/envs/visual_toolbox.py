@@ -12,11 +12,11 @@ from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult,
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import run_call
-from deepeyes_env.envs.limits import Limits, approximate_tokens
+from deepeyes_env.envs.limits import Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
-from deepeyes_env.envs.snapshot import Snapshot
+from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
@@ -94,7 +94,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self.dataset: Dataset = load(dataset)
         if len(self.dataset) == 0:
             raise UsageError(f"dataset={dataset!r}: holds no samples")
-        self.view = _resolve_view(view, self.dataset)
+        self.view = resolve_view(view, self.dataset)
         self.frame: Frame = frame
         self.resize: FitMode = resize
         self.limits = Limits(
@@ -147,7 +147,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
                 raise IndexError(f"reset: index {self._index} is outside the data set of {len(self.dataset)} samples")
             sample = self.dataset[self._index]
         if not isinstance(sample, Sample):
-            raise TypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
+            raise UsageTypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
         trajectory = self._begin(shuffle_options(sample, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
@@ -222,14 +222,19 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             options=trajectory.sample.options,
             actions=tuple(turn.action for turn in trajectory.turns),
             rng=dict(self.np_random.bit_generator.state),
+            fingerprint=fingerprint_of(trajectory.sample),
             trajectory=trajectory,
         )
 
     def restore(self, state: Snapshot) -> Observation:
-        """Go back to a state of this or an equally configured environment; returns its last observation."""
-        sample = state.sample if state.index is None else self.dataset[state.index]
-        if sample is None:
-            raise UsageError("restore: the snapshot holds neither an index nor a sample")
+        """Go back to a state of this or an equally configured environment; returns its last observation.
+
+        The environment need not have been reset before; ``step`` then goes on from that state.
+
+        Raises:
+            UsageError: The data set has another sample at the snapshot's index.
+        """
+        sample = state.sample_in(self.dataset)
         self._index = state.index
         self._begin(replace(sample, options=state.options))
         if state.trajectory is not None and not self._bound.stateful:
@@ -334,7 +339,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             return protocol.format_call(action), ParsedMessage(calls=(action,))
         if isinstance(action, Mapping):
             return read_message(action, protocol)
-        raise TypeError(
+        raise UsageTypeError(
             f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
             f"not {type(action).__name__}"
         )
@@ -378,11 +383,3 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
 def _observe(message: Message) -> Observation:
     return {"text": message.text, "images": tuple(image.pixels() for image in message.images)}
-
-
-def _resolve_view(view: ViewBudget | Literal["auto"] | None, dataset: Dataset) -> ViewBudget | None:
-    if view is None or isinstance(view, ViewBudget):
-        return view
-    if view == "auto":
-        return getattr(dataset, "view", None) or ViewBudget()
-    raise UsageError(f"view={view!r}: give a ViewBudget, 'auto', or None for native pixels")

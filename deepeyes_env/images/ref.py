@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from deepeyes_env.errors import ImageError
+from deepeyes_env.errors import ImageError, UsageTypeError
 from deepeyes_env.images import codec
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
@@ -92,7 +92,7 @@ class ImageRef:
             return cls(codec.as_rgb_array(image), name=name)
         if isinstance(image, Renderable):
             return cls(image, name=name)
-        raise TypeError(
+        raise UsageTypeError(
             f"cannot read an image from {type(image).__name__}: pass encoded bytes, a path, a PIL image, "
             "a uint8 array of shape (H, W, 3) or an ImageRef"
         )
@@ -141,7 +141,7 @@ class ImageRef:
                 return self.source.read_bytes()
             except OSError as error:
                 raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
-        raise TypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
+        raise UsageTypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
 
     def loaded(self) -> ImageRef:
         """Return a ref to the same image that tells its digest and size without reading a file.

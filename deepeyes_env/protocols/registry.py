@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.protocols.native import NativeProtocol
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import Protocol
@@ -28,7 +29,7 @@ V4 = TaggedProtocol(style="flat", keep="last", explain=False)
 V5 = TaggedProtocol(keep="first", max_calls=3)
 """``VisualToolbox-v5``: as ``V2``; the first three calls of a message are run."""
 
-PROTOCOLS: Registry[Protocol] = Registry("protocol", spelling=letters_and_digits)
+PROTOCOLS: Registry[Protocol] = Registry("protocol", spelling=letters_and_digits, of=Protocol)
 """Every protocol that has a name."""
 
 register_protocol = PROTOCOLS.register
@@ -40,12 +41,12 @@ def get_protocol(protocol: ProtocolLike) -> Protocol:
 
     Raises:
         UnknownNameError: No protocol has that name; the message has the nearest one.
-        TypeError: ``protocol`` is neither a name nor a protocol.
+        UsageTypeError: ``protocol`` is neither a name nor a protocol.
     """
     if isinstance(protocol, Protocol):
         return protocol
     if not isinstance(protocol, str):
-        raise TypeError(f"{protocol!r} is not a protocol; give a name, or an instance of a subclass of Protocol")
+        raise UsageTypeError(f"{protocol!r} is not a protocol; give a name, or an instance of a subclass of Protocol")
     return PROTOCOLS.get(protocol)
 
 

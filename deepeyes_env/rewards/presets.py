@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeAlias
 
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.judges.maths import math_verify_installed
 from deepeyes_env.registry import Registry
@@ -32,10 +33,10 @@ from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, la
 from deepeyes_env.rewards.evidence import Evidence
 from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 
-RubricLike: TypeAlias = str | BaseRubric
-"""A preset's name, or a rubric."""
+RubricLike: TypeAlias = str | BaseRubric | Callable[[Evidence], float]
+"""A preset's name, a rubric, or a function that is the only term of one."""
 
-RUBRICS: Registry[BaseRubric] = Registry("rubric")
+RUBRICS: Registry[BaseRubric] = Registry("rubric", of=BaseRubric)
 """Every rubric that has a name."""
 
 register_rubric = RUBRICS.register
@@ -49,17 +50,22 @@ def get_rubric(rubric: RubricLike, judge: Judge | None = None) -> BaseRubric:
     answers in ``\boxed{}`` by the judge ``math`` where math-verify is installed.
 
     Args:
-        rubric: Name of a preset or of a registered rubric; or a rubric.
+        rubric: Name of a preset or of a registered rubric; a rubric; or a function of ``Evidence``, which becomes the
+            only term of one and gives it its name (a lambda: ``reward``).
         judge: Judges all answers instead of the rubric's own judges.
 
     Raises:
         UnknownNameError: No rubric has that name.
-        TypeError: ``rubric`` is neither a name nor a rubric.
+        UsageTypeError: ``rubric`` is neither a name nor a rubric.
     """
     if isinstance(rubric, str):
         rubric = RUBRICS.get(rubric)
+    if not isinstance(rubric, BaseRubric | type) and callable(rubric):
+        name = getattr(rubric, "__name__", "")
+        rubric = Rubric([Term(name if name.isidentifier() else "reward", rubric)])
     if not isinstance(rubric, BaseRubric):
-        raise TypeError(f"a rubric is the name of a preset or a Rubric, not {type(rubric).__name__}")
+        kind = type(rubric).__name__
+        raise UsageTypeError(f"a rubric is the name of a preset, a Rubric or a function of Evidence, not {kind}")
     return rubric if judge is None else rubric.with_judge(judge)
 
 

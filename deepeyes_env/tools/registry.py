@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.registry import Registry
 from deepeyes_env.tools.rotate import RotateTool
 from deepeyes_env.tools.tool import Tool
@@ -21,7 +22,10 @@ def register_tool(tool: Tool | type[Tool]) -> None:
 
     Raises:
         UsageError: A tool of the package has that name.
+        UsageTypeError: It is no tool.
     """
+    if not _is_tool(tool):
+        raise _no_tool(tool)
     TOOLS.register(tool.name, tool)
 
 
@@ -30,13 +34,21 @@ def get_tool(tool: ToolLike) -> Tool | type[Tool]:
 
     Raises:
         UnknownNameError: No tool has that name; the message has the nearest one.
-        TypeError: ``tool`` is no tool at all (a plain function without ``@tool``, say).
+        UsageTypeError: ``tool`` is no tool at all (a plain function without ``@tool``, say).
     """
-    if isinstance(tool, Tool) or (isinstance(tool, type) and issubclass(tool, Tool)):
-        return tool
-    if not isinstance(tool, str):
-        raise TypeError(f"{tool!r} is not a tool; decorate a function with @tool, or subclass Tool")
-    return TOOLS.get(tool)
+    if isinstance(tool, str):
+        return TOOLS.get(tool)
+    if not _is_tool(tool):
+        raise _no_tool(tool)
+    return tool
+
+
+def _is_tool(tool: object) -> bool:
+    return isinstance(tool, Tool) or (isinstance(tool, type) and issubclass(tool, Tool))
+
+
+def _no_tool(tool: object) -> UsageTypeError:
+    return UsageTypeError(f"{tool!r} is not a tool; decorate a function with @tool, or subclass Tool")
 
 
 register_tool(ZoomTool())

@@ -13,7 +13,7 @@ import pydantic
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_json
 
-from deepeyes_env.errors import ArgumentError
+from deepeyes_env.errors import ArgumentError, UsageTypeError
 from deepeyes_env.images import Image
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.tools.context import ToolContext
@@ -54,14 +54,14 @@ class ToolSignature:
         parameters: JSON schema of the arguments that the policy writes.
 
     Raises:
-        TypeError: A parameter has no type hint, is variadic, or there is no docstring.
+        UsageTypeError: A parameter has no type hint, is variadic, or there is no docstring.
     """
 
     def __init__(self, function: Callable[..., Any], *, name: str) -> None:
         doc = docstring_parser.parse(inspect.getdoc(function) or "")
         self.description = " ".join(filter(None, (doc.short_description, doc.long_description))).replace("\n", " ")
         if not self.description:
-            raise TypeError(f"tool {name!r}: needs a docstring; it is what the policy reads")
+            raise UsageTypeError(f"tool {name!r}: needs a docstring; it is what the policy reads")
         self.name = name
         hints = get_type_hints(function, include_extras=True)
         described = {param.arg_name: " ".join((param.description or "").split()) for param in doc.params}
@@ -85,9 +85,11 @@ class ToolSignature:
     ) -> None:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise TypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
+            raise UsageTypeError(f"tool {self.name!r}: parameter {name!r} must be a named parameter")
         if name not in hints:
-            raise TypeError(f"tool {self.name!r}: parameter {name!r} needs a type hint; the JSON schema comes from it")
+            raise UsageTypeError(
+                f"tool {self.name!r}: parameter {name!r} needs a type hint; the JSON schema comes from it"
+            )
         hint = hints[name]
         for injected, fill in _INJECTED.items():
             if hint == injected:

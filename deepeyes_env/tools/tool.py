@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, overload
 from PIL import Image as PILImage
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import Image, ImageLike, ImageRef
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.tools.context import ToolContext
@@ -145,7 +146,7 @@ def tool(function: Callable[..., ToolReturn] | None = None, /, *, name: str = ""
         name: The name that the policy calls; the function's own by default.
 
     Raises:
-        TypeError: A parameter has no type hint, or there is no docstring.
+        UsageTypeError: A parameter has no type hint, or there is no docstring.
 
     Example:
         >>> @tool
@@ -169,7 +170,7 @@ def as_output(returned: ToolReturn, name: str) -> ToolOutput:
     """Bring what a tool returned into one form.
 
     Raises:
-        TypeError: Something is neither text nor an image.
+        UsageTypeError: Something is neither text nor an image.
     """
     if isinstance(returned, ToolOutput):
         return returned
@@ -186,7 +187,7 @@ def as_output(returned: ToolReturn, name: str) -> ToolOutput:
 def _image(part: Any, name: str) -> ImageRef:
     if isinstance(part, ImageRef | PILImage.Image | bytes) or hasattr(part, "__array__"):
         return ImageRef.of(part)
-    raise TypeError(f"tool {name!r} returned {type(part).__name__}; return text, an image, or a list of them")
+    raise UsageTypeError(f"tool {name!r} returned {type(part).__name__}; return text, an image, or a list of them")
 
 
 __all__ = ["BBox", "FunctionTool", "Image", "Tool", "ToolContext", "ToolOutput", "ToolReturn", "as_output", "tool"]

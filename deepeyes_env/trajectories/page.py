@@ -11,10 +11,11 @@ from typing import TextIO
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import ImageError
-from deepeyes_env.files import link_or_copy, replacing
+from deepeyes_env.files import check_folder, link_or_copy, replacing
 from deepeyes_env.images import codec
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import page_data
+from deepeyes_env.trajectories.files import folder_of
 from deepeyes_env.trajectories.reader import read_trajectories
 from deepeyes_env.trajectories.summary import summarise
 
@@ -37,7 +38,8 @@ def write_page(
     """Write the page of a run and return the path of its ``index.html``.
 
     Args:
-        run_folder: Folder that a ``deepeyes_env.trajectories.TrajectoryWriter`` wrote.
+        run_folder: Folder that a ``deepeyes_env.trajectories.TrajectoryWriter`` wrote, or the file of trajectories in
+            it.
         out: Folder to write to; by default the run folder itself, which then is the page and can be zipped as it is.
             A folder inside the run folder refers to the run's images; any other gets its own (hard links where the
             file system allows them, else copies) and can be moved alone.
@@ -45,10 +47,13 @@ def write_page(
 
     Raises:
         DataError: The run cannot be read; the message names file and line.
+        OSError: ``out`` is a file, or cannot be written to.
     """
-    run = Path(run_folder)
+    run = folder_of(Path(run_folder))
     folder = run if out is None else Path(out)
-    shown = read_trajectories(run) if trajectories is None else trajectories
+    shown = read_trajectories(run_folder) if trajectories is None else trajectories
+    if out is not None:
+        check_folder(folder)
     with replacing(folder / _DATA) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         _write_data(file, shown, run.resolve().name, _Images(run, folder))
     for name in _ASSETS:

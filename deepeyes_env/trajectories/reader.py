@@ -33,7 +33,9 @@ def read_trajectories(source: str | Path) -> Iterator[Trajectory]:
     if path.is_dir():
         path = path / RECORDS
     if not path.is_file():
-        raise DataError(f"{path}: no such file; give a run folder that holds {RECORDS}, or such a file")
+        inside = sorted(str(found.parent) for found in path.parent.glob(f"*/{RECORDS}"))
+        hint = f"; there are runs in {', '.join(inside[:5])}" if inside else ""
+        raise DataError(f"{path}: no such file; give a run folder that holds {RECORDS}, or such a file{hint}")
     return _read(path)
 
 

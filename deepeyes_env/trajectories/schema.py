@@ -16,15 +16,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from deepeyes_env.core import ToolCall, Trajectory
-from deepeyes_env.errors import RecordError
+from deepeyes_env.errors import RecordError, UsageTypeError
 from deepeyes_env.images.ref import ImageRef
 
 VERSION = 1
+T = TypeVar("T")
 
 _MAX_DEPTH = 64
 _MAX_INT_BITS = 8192  # well under the 4,300 digits that Python agrees to parse
@@ -42,7 +43,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
         name_image: Stores an image and returns its path relative to the run folder.
 
     Raises:
-        TypeError: ``metadata`` holds something that JSON cannot; the message names the sample.
+        UsageTypeError: ``metadata`` holds something that JSON cannot; the message names the sample.
     """
 
     def default(value: Any) -> Any:
@@ -63,7 +64,7 @@ def dump(trajectory: Trajectory, name_image: Callable[[ImageRef], str]) -> str:
     try:
         return json.dumps(record, default=default)
     except (TypeError, RecursionError) as error:
-        raise TypeError(f"the trajectory of sample {trajectory.sample.id!r} cannot be written: {error}") from error
+        raise UsageTypeError(f"the trajectory of sample {trajectory.sample.id!r} cannot be written: {error}") from error
 
 
 def load(line: bytes, open_image: Callable[[str], ImageRef]) -> Trajectory:
@@ -82,10 +83,26 @@ def load(line: bytes, open_image: Callable[[str], ImageRef]) -> Trajectory:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not JSON ({error})") from error
     version = record.get("version") if isinstance(record, dict) else None
+    if version is None:
+        raise RecordError(f"has no version, so it is no trajectory: {record!r:.60}")
     if version != VERSION:
         raise RecordError(f"version is {version!r}; this release of deepeyes_env reads version {VERSION}")
     trajectory: Trajectory = _Decoder(open_image).decode(record, Trajectory, ())
     return trajectory
+
+
+def from_fields(record: Any, kind: type[T]) -> T:
+    """Return the dataclass that an object of parsed JSON stands for; it holds plain values, and no images.
+
+    Raises:
+        RecordError: ``record`` is no object, or a field is missing or does not fit; the message names it.
+    """
+    made: T = _Decoder(_refuse_image).decode(record, kind, ())
+    return made
+
+
+def _refuse_image(name: str) -> ImageRef:
+    raise RecordError(f"no image can stand here, and {name!r} does")
 
 
 def _is_tame(arguments: Mapping[str, Any]) -> bool:

@@ -106,6 +106,13 @@ def test_view_writes_the_page_and_prints_its_path(run_folder, tmp_path):
     assert Path(elsewhere.stdout.strip()).read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_view_takes_the_file_of_trajectories_for_its_folder(run_folder):
+    result = deepeyes("view", run_folder / "trajectories.jsonl")
+    assert (result.exit_code, result.stdout.strip()) == (0, str(run_folder / "index.html"))
+    refused = deepeyes("view", run_folder, "--out", run_folder / "run.json")
+    assert (refused.exit_code, "run.json' is a file; name a folder" in refused.stderr) == (1, True)
+
+
 def test_photos_become_a_data_set_that_can_be_played(tmp_path):
     photograph = pytest.importorskip("skimage.data").astronaut()
     (tmp_path / "photos").mkdir()
@@ -156,6 +163,13 @@ def test_every_command_has_help(command):
         (["rollout", "--data", "none.parquet"], "none.parquet"),
         (["rollout", "--max-pixels", "9"], "--max-pixels 9: must be at least 784"),
         (["view", "nowhere"], "no such file"),
+        (["rollout", "--data", ""], "--data: is empty; give it a value, or leave it out"),
+        (["rollout", "--out="], "--out: is empty; give it a value, or leave it out"),
+        (["view", ""], "an argument after view: is empty"),
+        (["rollout", "--plugin", ""], "--plugin: is empty"),
+        (["rollout", "--out", "/dev/null/x"], "/dev/null/x: cannot be written to (Not a directory); give another"),
+        (["export", "nowhere", "--out", "/dev/null/x"], "'/dev/null' is a file; name a folder"),
+        (["rollout", "--plugin", "."], "plugin '.': is no name of a module"),
         (["photos", "nowhere", "out.parquet"], "nowhere"),
         (["photos", ".", "out.jpg"], "out.jpg: is a parquet file to be; give it a name that ends in .parquet"),
     ],

@@ -22,7 +22,7 @@ from deepeyes_env.data import (
     write_tsv,
     write_vstar,
 )
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, RowError
 from deepeyes_env.extras import install_command
 
 
@@ -70,7 +70,7 @@ def test_files(root: Path, name: str, kind: type, as_text: bool) -> None:
 
 def test_sequences_of_samples() -> None:
     assert list(load(samples())) == samples()
-    with pytest.raises(TypeError, match="item 1 of the sequence is int, not Sample"):
+    with pytest.raises(RowError, match="list, row 1: is int, not a Sample"):
         load([*samples(1), 3])  # type: ignore[list-item]
     with pytest.raises(DataError, match="list: has no samples"):
         load([])
@@ -78,6 +78,8 @@ def test_sequences_of_samples() -> None:
 
 @pytest.mark.parametrize("source", [3, None, {"a": 1}, (sample for sample in samples())])
 def test_other_types(source: object) -> None:
+    with pytest.raises(DataError, match=r"the name of the data set is empty; accepted: .*\.parquet"):
+        load("")
     with pytest.raises(TypeError, match=r"cannot make a data set of .*accepted: .*\.parquet"):
         load(source)  # type: ignore[arg-type]
 
@@ -171,3 +173,45 @@ def test_missing_pyarrow_names_the_extra(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=re.escape(f"pyarrow is not installed; run: {install_command('data')}")):
         load(root / "train.parquet")
+
+
+class MapStyle:
+    """Rows by number and nothing else, as PyTorch's data sets have them."""
+
+    def __init__(self, *rows: object) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> object:
+        return self.rows[index]
+
+
+ROW = {"question": "What is it?", "answer": "a", "images": PILImage.new("RGB", (64, 64)), "options": ["a", "b"]}
+
+
+def test_a_map_style_data_set_of_mappings_is_played() -> None:
+    source = MapStyle(ROW, {**ROW, "id": "second", "boxes": None, "metadata": {"split": "test"}}, samples(1)[0])
+    dataset = load(source)
+    assert [sample.id for sample in dataset] == ["0", "second", samples(1)[0].id]
+    assert dataset[0].images[0].size == (64, 64)
+    assert dataset[1].metadata == {"split": "test"}
+    assert load([ROW])[0].options == ("a", "b")
+    with pytest.raises(IndexError):
+        dataset[3]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (3, "is int, not a Sample or a mapping"),
+        ({"question": "What?", "answer": "a"}, "has no images; it has question, answer"),
+        ({**ROW, "anwser": "a"}, "answer"),
+        ({**ROW, "answer": 3}, "'answer' must be text, not 3"),
+        ({**ROW, "answer": "c"}, "is not one of the options"),
+    ],
+)
+def test_rows_of_a_map_style_data_set_that_are_no_samples(row: object, reason: str) -> None:
+    with pytest.raises(RowError, match=f"row 1: .*{reason}"):
+        load(MapStyle(ROW, row))[1]

@@ -15,7 +15,8 @@ from PIL import Image, JpegImagePlugin
 from deepeyes_env.data import load
 from deepeyes_env.data.photos import plant
 from deepeyes_env.data.visual_search import VisualSearch
-from deepeyes_env.errors import DataError, ImageError
+from deepeyes_env.data.visual_search.backgrounds import find_photos
+from deepeyes_env.errors import DataError, ImageError, UsageError
 from deepeyes_env.images import ViewBudget
 
 VIEW = ViewBudget(min_pixels=112 * 112, max_pixels=112 * 112)
@@ -145,6 +146,18 @@ def test_unreadable_files_are_reported_and_skipped(folder, tmp_path, caplog):
     assert plant(photos, tmp_path / "out.parquet", samples_per_photo=1, view=VIEW, objects=(2, 2)) == 3
     assert "notes.xml" in caplog.text
     assert "torn.jpg" in caplog.text
+
+
+def test_a_name_that_is_no_text_is_reported_and_skipped(folder, tmp_path, caplog):
+    photo = next(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
+    (tmp_path / "photos").mkdir()
+    try:
+        shutil.copy(photo, tmp_path / "photos" / "caf\udce9.jpg")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(UsageError, match="holds no readable photo"):
+        find_photos(tmp_path / "photos")
+    assert "its name is not UTF-8" in caplog.text
 
 
 def test_a_folder_without_photos_is_named(tmp_path):

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepeyes_env.core import Message, Sample, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import RuleJudge, make_judge
 from deepeyes_env.rewards import Rubric, Term, get_rubric, register_rubric
+from deepeyes_env.rewards.evidence import Evidence
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 RIGHT, WRONG, BROKEN = (
@@ -142,8 +144,6 @@ def test_a_rubric_by_name_or_as_it_is() -> None:
         ValueError, match=r"unknown rubric 'deepeye'; did you mean 'deepeyes'\? known: .*deepeyes, .*mine"
     ):
         get_rubric("deepeye")
-    with pytest.raises(TypeError, match="not function"):
-        get_rubric(lambda trajectory: trajectory)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="choose another name"):
         register_rubric("deepeyes", mine)
 
@@ -162,3 +162,14 @@ def test_without_the_extra_rules_judge_the_box() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", WITHOUT_MATH_VERIFY], capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "1.2", done.stderr
+
+
+def test_a_plain_function_is_a_rubric_of_one_term() -> None:
+    def brief(evidence: Evidence) -> float:
+        return 1.0 if len(evidence.trajectory.turns) == 1 else 0.5
+
+    assert get_rubric(brief)(play(RIGHT)).reward_terms["brief"].raw == 1.0
+    zoomed = get_rubric(lambda evidence: len(evidence.trajectory.results))(play(RIGHT, ZOOM))
+    assert (zoomed.reward, list(zoomed.reward_terms), zoomed.right) == (1.0, ["reward"], True)
+    with pytest.raises(UsageTypeError, match="not ABCMeta"):
+        get_rubric(Rubric)  # type: ignore[arg-type]

@@ -59,7 +59,8 @@ class FaultyServer:
         requests: Bodies of all requests, in order of arrival.
         headers: Their headers.
         peak: Most requests that were in progress at once.
-        listed: Names that ``/v1/models`` gives; those of ``models`` unless a test changes it.
+        listed: Names that ``/v1/models`` gives; those of ``models`` unless a test changes it. ``None``: it answers 500
+            and closes the connection without saying so, as ``transformers serve`` does.
 
     Args:
         reply: What to answer.
@@ -68,6 +69,7 @@ class FaultyServer:
         retry_after: Seconds in the Retry-After of 429 and 503.
         tool_images: Whether images are allowed in tool messages; otherwise such a request is answered by 400.
         key: API key to demand; ``None`` takes any.
+        refuses: Given a request, status and message to refuse it with; ``None`` to take it.
     """
 
     def __init__(
@@ -79,12 +81,15 @@ class FaultyServer:
         retry_after: float = 0.02,
         tool_images: bool = True,
         key: str | None = None,
+        refuses: Callable[[Request], tuple[int, str] | None] = lambda request: None,
     ) -> None:
         self.reply = reply
-        self.models = self.listed = tuple(models)
+        self.models = tuple(models)
+        self.listed: tuple[str, ...] | None = self.models
         self.retry_after = retry_after
         self.tool_images = tool_images
         self.key = key
+        self.refuses = refuses
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.given: Counter[str] = Counter()
@@ -149,7 +154,7 @@ class FaultyServer:
         told = request["messages"]
         if not self.tool_images and any(m["role"] == "tool" and "image_url" in json.dumps(m) for m in told):
             return 400, "Invalid content type. image_url is only supported in user messages."
-        return None
+        return self.refuses(request)
 
     def completion(self, request: Request) -> dict[str, Any]:
         """Return the body of an answer."""
@@ -200,6 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         if self.path != "/v1/models":
             return self._error(404, "Not Found")
+        if owner.listed is None:
+            self._error(500, "Internal error.")
+            self.close_connection = True
+            return None
         models = [{"id": name, "object": "model", "created": 1, "owned_by": "tests"} for name in owner.listed]
         return self._send(200, {"object": "list", "data": models})
 

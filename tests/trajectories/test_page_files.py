@@ -145,6 +145,15 @@ def test_a_run_that_cannot_be_read_leaves_the_old_page(tmp_path: Path, make_epis
     assert not (tmp_path / "out").exists()
 
 
+def test_the_file_of_trajectories_stands_for_its_folder(tmp_path: Path, make_episode: Make) -> None:
+    by_folder = write_page(record(tmp_path / "run", make_episode())).with_name("data.js").read_text(encoding="utf-8")
+    page = write_page(tmp_path / "run" / "trajectories.jsonl")
+    assert page == tmp_path / "run" / "index.html"
+    assert page.with_name("data.js").read_text(encoding="utf-8") == by_folder
+    with pytest.raises(FileExistsError, match=r"data\.js' is a file; name a folder"):
+        write_page(tmp_path / "run", page.with_name("data.js"))
+
+
 def test_an_image_that_is_gone_does_not_stop_the_page(
     tmp_path: Path, make_episode: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

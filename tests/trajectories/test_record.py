@@ -265,6 +265,7 @@ def test_an_image_that_cannot_be_stored_is_tried_again(tmp_path: Path) -> None:
     [
         (lambda r: r.pop("sample"), "sample is missing"),
         (lambda r: r.update(version=2), "version is 2"),
+        (lambda r: r.pop("version"), "has no version, so it is no trajectory"),
         (lambda r: r.update(turns=[{"action": 5}]), r"turns\[0\].action is 5; expected str"),
         (lambda r: r.update(turns=[{}]), r"turns\[0\].action is missing"),
         (lambda r: r.update(frame="inches"), "frame is 'inches'; expected one of"),
@@ -307,6 +308,11 @@ def test_absent_fields_take_defaults_and_unknown_ones_are_ignored(tmp_path: Path
 def test_no_run_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file; give a run folder"):
         read_trajectories(tmp_path / "typo")
+    for name in ("after", "before"):
+        with TrajectoryWriter(tmp_path / name) as writer:
+            writer.write(simple())
+    with pytest.raises(DataError, match=r"there are runs in .*after, .*before"):
+        read_trajectories(tmp_path)
 
 
 def test_torn_at_every_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.trainers.cli.train import quiet_transformers
 
@@ -20,7 +21,7 @@ def ablate(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, or a preset.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each arm is trained with.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The first of them.")] = 0,
 ) -> None:
     """Train with no tool bonus, an unconditional or a conditional one, with and without a per-call penalty; compare.
 

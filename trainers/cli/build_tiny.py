@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
 
 
 def build_tiny(
     out: Annotated[Path, typer.Option(help="Model directory to write; one built before is replaced.")] = Path("tiny"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of scenes, initial weights and examples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of scenes, initial weights and examples.")] = 0,
 ) -> None:
     """Build the tiny policy that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):

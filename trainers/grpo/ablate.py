@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import fmean
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.files import replacing
+from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
-from deepeyes_env.trainers.grpo.config import Config
+from deepeyes_env.trainers.grpo.config import Config, validated
 from deepeyes_env.trainers.grpo.run import METRICS, SETTINGS, check_same, run
 from deepeyes_env.trainers.grpo.trainer import AFTER
 from deepeyes_env.trainers.tracking import read_metrics
@@ -62,6 +62,7 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         The table's path.
 
     Raises:
+        OSError: The folder is a file, or cannot be written to.
         ValueError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
             differ in; or a run in the folder had other settings.
         KeyboardInterrupt: A run was interrupted; the same call resumes it.
@@ -71,6 +72,7 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
     if config.env.rubric != Config().env.rubric:
         raise UsageError(f"env.rubric={config.env.rubric!r}: every arm has a rubric of its own; leave it out")
     out = Path(config.out)
+    check_folder(out)
     done: dict[str, list[Path]] = {}
     for arm in arms:
         for seed in seeds:
@@ -120,4 +122,4 @@ def _config(config: Config, arm: Arm, seed: int, folder: Path) -> Config:
     if arm.after:
         source = _folder(Path(config.out), arm.after, seed)
         settings["model"] = str(Checkpoints(source / "checkpoints", 1).found()[-1])
-    return Config.model_validate(settings)
+    return validated(settings)

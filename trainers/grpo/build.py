@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
-from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.agents.transformers.policy import VisionPolicy, check_device
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
-from deepeyes_env.errors import UsageError
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.trainers.grpo.checkpoint import reading
 from deepeyes_env.trainers.grpo.config import Config, model_folder
@@ -22,17 +21,15 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
     """Load the policy that a run starts from, or resumes.
 
     Raises:
-        ValueError: The model directory cannot be used, or the device is not there.
+        UsageError: The model directory cannot be used, or the device is not there.
         CheckpointError: The checkpoint cannot be read.
     """
     optim = config.optim
-    cuda = torch.cuda.is_available()
-    device = optim.device if optim.device != "auto" else "cuda" if cuda else "cpu"
-    if device.startswith("cuda") and not cuda:
-        raise UsageError(f"optim.device={device!r}: torch finds no such GPU here; use optim.device=cpu")
-    if device == "cpu":
+    device = optim.device if optim.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    on_cpu = check_device(device, "optim.device").type == "cpu"
+    if on_cpu:
         torch.set_num_threads(optim.threads)
-    dtype = optim.dtype if optim.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    dtype = optim.dtype if optim.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     source = checkpoint or model_folder(config)
     with reading(checkpoint) if checkpoint else nullcontext():
         return VisionPolicy.load(source, device, getattr(torch, dtype))

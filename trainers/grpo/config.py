@@ -10,10 +10,11 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
-from deepeyes_env.errors import DataError, UnknownNameError, UsageError
+from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
-from deepeyes_env.registry import did_you_mean, nearest, unknown_name
+from deepeyes_env.registry import nearest, unknown_name
 from deepeyes_env.trainers.grpo.sections import (
     AlgorithmSettings,
     CheckpointSettings,
@@ -25,8 +26,8 @@ from deepeyes_env.trainers.grpo.sections import (
     SceneSettings,
     Section,
 )
+from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
 
-PRESETS = Path(__file__).parent / "presets"
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
 
@@ -56,7 +57,7 @@ class Config(Section):
     data: str = VISUAL_SEARCH
     out: Path = Path("runs/train")
     steps: int = Field(default=120, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     scenes: SceneSettings = SceneSettings()
     env: EnvSettings = EnvSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -91,6 +92,10 @@ class Config(Section):
             raise UsageError(f"{name} goes by held-out accuracy: raise evaluation.samples above 0")
         if self.evaluation.patience and not self.evaluation.every:
             raise UsageError("evaluation.patience counts evaluations during the run: raise evaluation.every above 0")
+        if self.env.min_pixels > self.env.max_pixels:
+            raise UsageError(
+                f"env.min_pixels={self.env.min_pixels} is more than env.max_pixels={self.env.max_pixels}; swap them"
+            )
         if self.evaluation.data and self.data == VISUAL_SEARCH:
             raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
@@ -123,12 +128,22 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
     """
     given: dict[str, Any] = {}
     for override in overrides:
-        given = _merged(given, _parsed(override))
+        given = _merged(given, parse_override(override))
     if path is None:
         path = Path(TINY if given.get("model", TINY) == TINY else "qwen2_5_vl")
     preset = PRESETS / f"{path}.yaml"
-    settings = _merged(_read(preset if preset.is_file() else path), given)
+    settings = _merged(read_settings_file(preset if preset.is_file() else path), given)
     _check_names(settings, Config)
+    return validated(settings)
+
+
+def validated(settings: Mapping[str, Any]) -> Config:
+    """Return settings of all sections with their values checked.
+
+    Raises:
+        UnknownNameError: No choice has that name.
+        UsageError: A value is wrong; the message names the first one.
+    """
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
@@ -137,6 +152,9 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
 
 def _told(error: ValidationError) -> UsageError:
     first = error.errors()[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, UsageError):
+        return reason
     name, value = ".".join(map(str, first["loc"])), first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         return unknown_name(name, value, _choices(first["loc"]))
@@ -161,36 +179,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise UnknownNameError(
-            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise DataError(f"configuration {str(path)!r} is not YAML: {error}") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise DataError(f"configuration {str(path)!r} is not a mapping of settings")
-    return settings
-
-
-def _parsed(override: str) -> dict[str, Any]:
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{override!r} is not key=value; for example rollout.prompts=16")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{override!r}: the value is not YAML: {error}") from error
-    for part in reversed(name.split(".")):
-        nested = {part: nested}
-    return dict(nested)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode
 logger = logging.getLogger(__name__)
 
 MAX_FAILED_STEPS = 3
-"""So many steps in a row in which every episode failed end the run."""
+"""So many steps in a row in which every episode failed end the run; fewer if it has no more."""
 
 MAX_EQUAL_STEPS = 10
 """So many steps in a row without two different rewards in any group are told; under dynamic sampling they end it."""
@@ -29,20 +29,26 @@ class TrainingError(DeepEyesError, RuntimeError):
     """A run that cannot learn anything; the message says why."""
 
 
-def told_errors(rollouts: Sequence[PlayedEpisode]) -> str:
+class EpisodesFailedError(TrainingError):
+    """No episode could be played to its end, again and again: the environment, a tool or the judge fails."""
+
+
+def _errors(rollouts: Sequence[PlayedEpisode]) -> str:
     """Return the errors by which most episodes failed, with how often each did."""
     errors = Counter(each.error for each in rollouts if each.error)
-    return "; ".join(f"{count} x {error}" for error, count in errors.most_common(_ERRORS_TOLD))
+    return "; ".join(f"{error} ({count} times)" for error, count in errors.most_common(_ERRORS_TOLD))
 
 
 def check_playable(rollouts: Sequence[PlayedEpisode]) -> None:
     """Check that not all of the first episodes failed.
 
     Raises:
-        TrainingError: They did; the message has the reasons.
+        EpisodesFailedError: They did; the message has the reasons.
     """
     if rollouts and all(each.error for each in rollouts):
-        raise TrainingError(f"none of the {len(rollouts)} held-out questions could be played: {told_errors(rollouts)}")
+        raise EpisodesFailedError(
+            f"no held-out question could be played: {_errors(rollouts)}; mend that, and begin again"
+        )
 
 
 def warn_of_first_episodes(metrics: Mapping[str, float], config: Config, episodes: str) -> None:
@@ -72,11 +78,12 @@ class UnlearnedSteps:
     """Follows the steps in a row from which nothing was learned, and says why.
 
     Args:
-        dynamic_sampling: Whether groups of equal reward are replaced: then a run of such steps ends with an error.
+        config: The run. Where groups of equal reward are replaced (dynamic sampling), such steps end it.
     """
 
-    def __init__(self, dynamic_sampling: bool) -> None:
-        self._dynamic_sampling = dynamic_sampling
+    def __init__(self, config: Config) -> None:
+        self._dynamic_sampling = bool(config.rollout.dynamic_sampling)
+        self._most_failed = min(MAX_FAILED_STEPS, config.steps)
         self._failed = self._equal = 0
 
     def learned(self) -> None:
@@ -87,14 +94,14 @@ class UnlearnedSteps:
         """Note a step in which every episode failed.
 
         Raises:
-            TrainingError: It is the last one that is put up with.
+            EpisodesFailedError: It is the last one that is put up with.
         """
         self._failed += 1
-        logger.warning("step %d: every episode failed: %s", step, told_errors(rollouts))
-        if self._failed >= MAX_FAILED_STEPS:
-            raise TrainingError(
-                f"no episode of the last {MAX_FAILED_STEPS} steps could be learned from; failed: "
-                f"{told_errors(rollouts)}"
+        logger.warning("step %d: every episode failed: %s", step, _errors(rollouts))
+        if self._failed >= self._most_failed:
+            which = f"of step {step}" if self._failed == 1 else f"of the last {self._failed} steps, up to {step},"
+            raise EpisodesFailedError(
+                f"no episode {which} could be played: {_errors(rollouts)}; mend that, and go on with --resume"
             )
 
     def all_equal(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import torch
 
@@ -18,6 +19,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     ====================  =========================================================================================
     ``reward/total``      mean reward; ``reward/NAME``: share of each term, weight times raw
     ``accuracy``          mean of the judge's verdicts, whatever the rubric
+    ``chance``            what guessing scores, where all questions are multiple choice
     ``tool/rate``         tool-use rate: share of episodes with a call that returned an image
     ``tool/calls``        calls per episode; ``tool/failed``: share of them that did not run
     ``zoom/rate``         share of episodes in which a box was looked at
@@ -39,6 +41,8 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     for name, easy in (("/hard", False), ("/easy", True)):
         kind = [each for each in trajectories if each.sample.metadata.get("easy") is easy]
         metrics |= _rates(summarise(kind), name) if kind else {}
+    if all(each.sample.options for each in trajectories):
+        metrics["chance"] = fmean(1 / len(each.sample.options) for each in trajectories)
     metrics["tool/calls"] = summary.tool_calls
     if summary.tool_calls:
         metrics["tool/failed"] = sum(summary.failed_calls.values()) / (summary.tool_calls * summary.episodes)

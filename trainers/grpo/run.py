@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra
+from deepeyes_env.files import check_folder
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.registry import loaded_plugins, missing_plugins
 from deepeyes_env.trainers.grpo.checkpoint import BEST
@@ -34,6 +35,7 @@ TRAINING_RUN = OutputFolder(
         SETTINGS,
         METRICS,
         CURVES,
+        Path(CURVES).with_suffix(".pdf").name,
         COMPARISON,
         "wandb_id",
         "wandb/*",
@@ -88,12 +90,14 @@ def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: 
         FileExistsError: The folder holds a run, and it is neither to be resumed nor overwritten; or it holds what no
             run wrote, which is never deleted.
         FileNotFoundError: There is no run to be resumed.
+        OSError: The folder cannot be written to.
         ValueError: Model or data cannot be used, a resumed run had another model or other questions, or plugins are
             missing.
     """
     folder = Path(config.out)
     if not is_vacant(folder) and not resume and not overwrite:
         raise FileExistsError(f"{folder} is not empty; give another out=, or --resume or --overwrite its run")
+    check_folder(folder)
     if overwrite:
         TRAINING_RUN.check(folder)
     if resume:

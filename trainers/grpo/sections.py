@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.vector.backends import RAY
+from deepeyes_env.images import ViewBudget
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
+
+_LEAST_VIEW = ViewBudget().factor ** 2
+_Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -32,7 +37,7 @@ class SceneSettings(Section):
     """
 
     size: tuple[int, int] = (448, 448)
-    view_pixels: int = Field(default=112 * 112, gt=0)
+    view_pixels: int = Field(default=112 * 112, ge=_LEAST_VIEW)
     tasks: tuple[str, ...] = ("attribute",)
     objects: tuple[int, int] = (2, 3)
     shapes: tuple[str, ...] = ("square",)
@@ -55,8 +60,8 @@ class EnvSettings(Section):
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
     max_turns: int = Field(default=3, ge=1)
-    min_pixels: int = Field(default=56 * 56, gt=0)
-    max_pixels: int = Field(default=1280 * 28 * 28, gt=0)
+    min_pixels: int = Field(default=56 * 56, ge=_LEAST_VIEW)
+    max_pixels: int = Field(default=1280 * 28 * 28, ge=_LEAST_VIEW)
     image_memory: int = Field(default=128, ge=0)
 
 
@@ -81,7 +86,7 @@ class RolloutSettings(Section):
     prompts: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    max_new_tokens: int = Field(default=32, ge=1)
+    max_new_tokens: int = Field(default=32, ge=1, le=2**20)
     max_episode_tokens: int | None = Field(default=None, ge=1)
     backend: str = RAY
     actors: int | None = Field(default=None, ge=1)
@@ -153,7 +158,7 @@ class OptimSettings(Section):
     lr: float = Field(default=3e-4, gt=0)
     warmup: int = Field(default=5, ge=0)
     schedule: Schedule = "constant"
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[_Beta, _Beta] = (0.9, 0.98)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     epochs: int = Field(default=1, ge=1)
@@ -162,7 +167,7 @@ class OptimSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     device: str = "auto"
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
 
 
 class EvaluationSettings(Section):
@@ -181,7 +186,7 @@ class EvaluationSettings(Section):
     patience: int = Field(default=0, ge=0)
     samples: int = Field(default=128, ge=0)
     data: str | None = None
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     temperature: float = Field(default=1.0, ge=0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from deepeyes_env.trainers.grpo.config import Config
 from deepeyes_env.trainers.grpo.sections import Section
@@ -65,6 +65,8 @@ def kind_of(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(str, parts))
+    if origin is Annotated:
+        return kind_of(parts[0])
     if origin in (UnionType, Union):
         return " | ".join(map(kind_of, parts))
     if origin is tuple:

@@ -117,7 +117,7 @@ class Trainer:
         self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
         self._rollouts = self._playing(sampling)
-        self._unlearned = UnlearnedSteps(bool(config.rollout.dynamic_sampling))
+        self._unlearned = UnlearnedSteps(config)
         self._learning = False
         self._recording = 0.0
         self.board: LoggingBoard | None = None
@@ -135,8 +135,9 @@ class Trainer:
         Raises:
             NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
             CheckpointError: A checkpoint could not be written; earlier ones are untouched.
-            TrainingError: No episode of several steps in a row could be played, or no held-out one before the first; or
-                dynamic sampling found nothing to learn from.
+            EpisodesFailedError: No episode of several steps in a row, or of all steps of a short run, could be played;
+                or no held-out one before the first.
+            TrainingError: Dynamic sampling found nothing to learn from.
         """
         before: Mapping[str, float] = {}
         after: Mapping[str, float] = {}

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
-from deepeyes_env.files import replacing_folder
+from deepeyes_env.files import check_folder, replacing_folder
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.tiny.examples import Example, ExampleWriter
 from deepeyes_env.trainers.tiny.losses import ImitationLoss, PictureLoss, gradient_step
@@ -93,8 +93,10 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
 
     Raises:
         FileExistsError: The directory holds what ``build`` did not write; nothing is built or deleted.
+        OSError: It cannot be written to.
     """
     TINY_POLICY.check(out)
+    check_folder(out)
     began = time.perf_counter()
     curriculum = curriculum or Curriculum()
     report = report or (lambda *_: None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env.plotting import COLOURS, finish, new_figure, save
+from deepeyes_env.plotting import COLOURS, RATE, finish, from_zero, new_figure, save, whole_numbers
 from deepeyes_env.trainers.tracking.recorders import read_metrics
 
 Rows = Sequence[Mapping[str, float]]
@@ -16,38 +17,84 @@ Rows = Sequence[Mapping[str, float]]
 SMOOTHED = 7
 """Width in steps of the moving average of training curves."""
 
-_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Accuracy", (("accuracy/hard", "hard"), ("accuracy/easy", "easy"))),
-    ("Tool-use rate", (("tool/rate/hard", "hard"), ("tool/rate/easy", "easy"))),
-    ("IoU of the best zoom box", (("zoom/iou", ""),)),
-    ("Response tokens per episode", (("response/tokens", ""),)),
-    ("Tool calls per episode", (("tool/calls", ""),)),
+STEP = "training step"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One axis of a figure.
+
+    Attributes:
+        title: Its title.
+        unit: What its vertical axis is.
+        metric: The metric that it shows; with ``split``, the metric of hard and of easy questions where there are both.
+        split: Whether questions are told apart by whether they are easy.
+        is_rate: Whether it goes from 0 to 1.
+    """
+
+    title: str
+    unit: str
+    metric: str
+    split: bool = False
+    is_rate: bool = False
+
+    def curves(self, rows: Rows) -> dict[str, str]:
+        """Return the metrics that a run has, by their labels."""
+        split = {kind: f"{self.metric}/{kind}" for kind in ("hard", "easy")} if self.split else {}
+        return {kind: name for kind, name in split.items() if any(name in row for row in rows)} or {"": self.metric}
+
+
+PANELS = (
+    Panel("Accuracy", "share of answers", "accuracy", split=True, is_rate=True),
+    Panel("Tool-use rate", "share of episodes", "tool/rate", split=True, is_rate=True),
+    Panel("Best zoom box against the object", "IoU", "zoom/iou", is_rate=True),
+    Panel("Tool calls", "calls per episode", "tool/calls"),
+    Panel("Response length", "tokens per episode", "response/tokens"),
 )
+"""What is shown of a run, beside its rewards."""
+
+COMPARED = (
+    Panel("Accuracy (hard)", "share of answers", "accuracy/hard", is_rate=True),
+    Panel("Accuracy (easy)", "share of answers", "accuracy/easy", is_rate=True),
+    Panel("Tool-use rate (hard)", "share of episodes", "tool/rate/hard", is_rate=True),
+    Panel("Tool-use rate (easy)", "share of episodes", "tool/rate/easy", is_rate=True),
+    Panel("Best zoom box against the object", "IoU", "zoom/iou", is_rate=True),
+    Panel("Tool calls", "calls per episode", "tool/calls"),
+)
+"""What the arms of an ablation are compared by."""
 
 
 def plot_curves(metrics: Path, out: Path) -> None:
-    """Plot accuracy, tool-use rate, IoU, response length, tool calls and reward of one run over its steps.
+    """Plot accuracy, tool-use rate, IoU, tool calls, response length and reward of one run over its steps.
 
-    Lines are training episodes, averaged over a few steps; dots are held-out questions.
+    Thin lines are the training batches, thick ones their moving average, dots are held-out questions.
 
     Args:
         metrics: ``metrics.jsonl``.
-        out: The PNG; replaced only once it is complete.
+        out: The PNG; a PDF is written beside it.
     """
     rows = read_metrics(metrics)
-    figure, axes = _figure(len(_PANELS) + 1)
-    for axis, (title, curves) in zip(axes, _PANELS, strict=False):
-        shown = [(name, label) for name, label in curves if any(name in row for row in rows)]
-        shown = shown or [(curves[0][0].rsplit("/", 1)[0], "")]
-        for colour, (name, label) in zip(COLOURS, shown, strict=False):
-            _line(axis, rows, name, label, colour)
+    figure, axes = _figure(len(PANELS) + 1)
+    for axis, panel in zip(axes, PANELS, strict=False):
+        shown: list[float] = []
+        for colour, (label, name) in zip(COLOURS, panel.curves(rows).items(), strict=False):
+            shown += _line(axis, rows, name, label, colour)
             steps, values = _points(rows, f"eval/{name}")
             axis.plot(steps, values, "o", color=colour, markersize=5, markeredgecolor="white")
-        finish(axis, title)
+            shown += values
+        if panel.metric == "accuracy":
+            _draw_chance(axis, rows)
+        _finish(axis, panel, shown)
     names = sorted({name for row in rows for name in row if name.startswith("reward/") and name != "reward/total"})
     for colour, name in zip(COLOURS, ("reward/total", *names), strict=False):
-        _line(axes[-1], rows, name, name[7:], colour)
-    finish(axes[-1], "Reward and its terms")
+        _line(axes[-1], rows, name, name.removeprefix("reward/"), colour)
+    finish(axes[-1], "Reward and its terms", y="reward per episode")
+    marks = {
+        "training batch": {"color": "#666666", "linewidth": 0.7, "alpha": 0.4},
+        f"moving average of {SMOOTHED} batches": {"color": "#666666", "linewidth": 1.8},
+        "held-out questions": {"color": "#666666", "marker": "o", "linestyle": "", "markersize": 5},
+    }
+    _legend_below(figure, axes[0], marks)
     save(figure, out)
 
 
@@ -56,37 +103,57 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
 
     Args:
         arms: ``metrics.jsonl`` of each seed, by the name of the arm.
-        out: The PNG.
+        out: The PNG; a PDF is written beside it.
     """
-    panels = (
-        ("Accuracy (hard)", "eval/accuracy/hard"),
-        ("Accuracy (easy)", "eval/accuracy/easy"),
-        ("Tool-use rate (hard)", "eval/tool/rate/hard"),
-        ("Tool-use rate (easy)", "eval/tool/rate/easy"),
-        ("IoU of the best zoom box", "eval/zoom/iou"),
-        ("Tool calls per episode", "eval/tool/calls"),
-    )
-    figure, axes = _figure(len(panels))
-    for axis, (title, name) in zip(axes, panels, strict=True):
-        for colour, paths in zip(COLOURS, arms.values(), strict=False):
-            runs = [dict(zip(*_points(read_metrics(path), name), strict=True)) for path in paths]
-            steps = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
-            table = np.array([[run[step] for step in steps] for run in runs])
+    runs = {arm: [read_metrics(path) for path in paths] for arm, paths in arms.items()}
+    figure, axes = _figure(len(COMPARED))
+    for axis, panel in zip(axes, COMPARED, strict=True):
+        shown: list[float] = []
+        for colour, seeds in zip(COLOURS, runs.values(), strict=False):
+            tables = [dict(zip(*_points(rows, f"eval/{panel.metric}"), strict=True)) for rows in seeds]
+            steps = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+            values = np.array([[table[step] for step in steps] for table in tables])
             if steps:
-                axis.plot(steps, table.mean(0), color=colour, linewidth=1.8)
-                axis.fill_between(steps, table.min(0), table.max(0), color=colour, alpha=0.18, linewidth=0)
-        finish(axis, title)
-    lines = [axes[0].plot([], [], color=colour, linewidth=1.8)[0] for colour in COLOURS[: len(arms)]]
-    figure.legend(lines, list(arms), loc="outside lower center", ncols=3, frameon=False)
+                axis.plot(steps, values.mean(0), "o-", color=colour, linewidth=1.8, markersize=3)
+                axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+                shown += values.ravel().tolist()
+        if panel.metric.startswith("accuracy"):
+            _draw_chance(axis, [row for seeds in runs.values() for rows in seeds for row in rows])
+        _finish(axis, panel, shown)
+    seeds = max(map(len, arms.values()), default=0)
+    marks: dict[str, dict[str, Any]] = {
+        arm: {"color": colour, "linewidth": 1.8} for colour, arm in zip(COLOURS, arms, strict=False)
+    }
+    if seeds > 1:
+        marks[f"lowest to highest of {seeds} seeds"] = {"color": "#666666", "linewidth": 7, "alpha": 0.25}
+    _legend_below(figure, axes[0], marks)
     save(figure, out)
 
 
 def _figure(panels: int) -> tuple[Any, list[Any]]:
     rows = -(-panels // 2)
-    figure, axes = new_figure(rows, 2, 2.5 * rows, sharex=True)
+    figure, axes = new_figure(rows, 2, 2.6 * rows, sharex=True)
     for axis in axes[-2:]:
-        axis.set_xlabel("step")
+        axis.set_xlabel(STEP)
+    whole_numbers(axes[0])
     return figure, axes[:panels]
+
+
+def _finish(axis: Any, panel: Panel, shown: Sequence[float]) -> None:
+    limits = RATE if panel.is_rate else from_zero(np.array(shown))
+    finish(axis, panel.title, y=panel.unit, ylim=limits)
+
+
+def _draw_chance(axis: Any, rows: Rows) -> None:
+    """Draw what guessing scores, where every question is multiple choice."""
+    _, known = _points(rows, "eval/chance")
+    if known:
+        axis.axhline(known[-1], color="#666666", linewidth=1, linestyle=":", label="chance")
+
+
+def _legend_below(figure: Any, axis: Any, marks: Mapping[str, Mapping[str, Any]]) -> None:
+    lines = [axis.plot([], [], **style)[0] for style in marks.values()]
+    figure.legend(lines, list(marks), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
 def _points(rows: Rows, name: str) -> tuple[list[float], list[float]]:
@@ -94,7 +161,8 @@ def _points(rows: Rows, name: str) -> tuple[list[float], list[float]]:
     return [row["step"] for row in chosen], [row[name] for row in chosen]
 
 
-def _line(axis: Any, rows: Rows, name: str, label: str, colour: str) -> None:
+def _line(axis: Any, rows: Rows, name: str, label: str, colour: str) -> list[float]:
+    """Draw a metric of the training batches; return its values."""
     steps, values = _points(rows, name)
     if len(steps) >= SMOOTHED:
         weights = np.convolve(np.ones(len(values)), np.ones(SMOOTHED), "same")
@@ -103,3 +171,4 @@ def _line(axis: Any, rows: Rows, name: str, label: str, colour: str) -> None:
         axis.plot(steps, smooth, color=colour, linewidth=1.8, label=label or None)
     else:
         axis.plot(steps, values, color=colour, linewidth=1.8, label=label or None)
+    return values

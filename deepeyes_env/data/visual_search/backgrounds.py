@@ -125,6 +125,7 @@ def find_photos(path: Path) -> list[Path]:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             try:
+                _check_name(file.name if file == path else file.relative_to(path).as_posix())
                 photo_size(file)
             except ImageError as error:
                 logger.warning("skipped %s", error)
@@ -133,6 +134,13 @@ def find_photos(path: Path) -> list[Path]:
     if not photos:
         raise UsageError(f"folder of photos {str(path)!r} holds no readable photo; it needs JPEG, PNG or WebP files")
     return photos
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(f"photo {name!r}: its name is not UTF-8, and ids of samples are made of it") from error
 
 
 def photo_size(path: Path) -> Size:

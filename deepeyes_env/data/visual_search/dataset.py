@@ -17,8 +17,10 @@ from deepeyes_env.data.visual_search.scene import COLOURS, Body, Item, Scene
 from deepeyes_env.data.visual_search.shapes import SHAPES
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
+from deepeyes_env.images.codec import MAX_PIXELS
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.views import MIN_SIDE as MIN_SCENE_SIDE
 from deepeyes_env.images.views import ViewBudget
 
 Split: TypeAlias = Literal["train", "test"]
@@ -27,6 +29,9 @@ _VIEW = ViewBudget(min_pixels=224 * 224, max_pixels=224 * 224)
 
 MIN_DETAIL = 2.5
 """Shortest period of fine stripes in native pixels; letters and dots need as much."""
+
+MAX_CLUTTER = 10_000
+"""Most loose bars: they cover the largest scene many times over."""
 
 MIN_SIDE, MIN_EASY_SIDE = 12, 20
 """Smallest side of an object in view pixels: with fine marks only, and for coarse marks that the view shows."""
@@ -159,9 +164,18 @@ def _check_ranges(config: VisualSearch) -> None:
         ("length", config.length >= 0, "needs 0 or more"),
         ("easy", 0 <= config.easy <= 1, "needs a share from 0 to 1"),
         ("detail", 0 < config.detail <= 1, "needs more than 0 and at most 1 view pixel"),
-        ("clutter", config.clutter >= 0, "needs 0 or more"),
+        (
+            "size",
+            min(config.size) >= MIN_SCENE_SIDE and math.prod(config.size) <= MAX_PIXELS,
+            f"needs sides of {MIN_SCENE_SIDE} pixels or more, and at most {MAX_PIXELS} pixels",
+        ),
+        ("clutter", 0 <= config.clutter <= MAX_CLUTTER, f"needs 0 to {MAX_CLUTTER}"),
         ("objects", 1 <= config.objects[0] <= config.objects[1], "needs (least, largest) with 1 <= least <= largest"),
-        ("object_side", config.object_side[0] <= config.object_side[1], "needs (least, largest)"),
+        (
+            "object_side",
+            config.object_side[0] <= config.object_side[1] < math.inf,
+            "needs (least, largest), both finite",
+        ),
     )
     for name, fits, need in ranges:
         if not fits:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deepeyes_env.envs.vector.messages import EnvDescription
 from deepeyes_env.envs.vector.worker import Worker, WorkerConfig
+from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.registry import loaded_plugins
 
@@ -97,13 +98,13 @@ def send(config: WorkerConfig) -> Any:
     """Put the configuration where all actors can read it; functions and classes of ``__main__`` travel with it.
 
     Raises:
-        TypeError: Something in it cannot be pickled; the message names the argument, toolbox or rubric.
+        UsageTypeError: Something in it cannot be pickled; the message names the argument, toolbox or rubric.
     """
     ray = get_ray()
     try:
         return ray.put(config)
     except Exception as error:
-        raise TypeError(f"{_unsendable(config)} cannot be sent to the actors: {error}") from error
+        raise UsageTypeError(f"{_unsendable(config)} cannot be sent to the actors: {error}") from error
 
 
 def _unsendable(config: WorkerConfig) -> str:

@@ -21,7 +21,7 @@ from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, 
 from deepeyes_env.envs.vector.options import masked, per_env_options
 from deepeyes_env.envs.vector.seeds import SeedPlan, Seeds
 from deepeyes_env.envs.visual_toolbox import Observation
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 
 SEND_TIMEOUT = 0.2
 """Seconds that the commands of one ``BatchedVectorEnv.send`` wait for their slowest environment."""
@@ -312,7 +312,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
 
     def _checked(self, actions: Sequence[Any]) -> list[Any]:
         if isinstance(actions, str | Mapping) or not isinstance(actions, Iterable):
-            raise TypeError(f"step: got one {type(actions).__name__}; give a sequence of {self.num_envs} actions")
+            raise UsageTypeError(f"step: got one {type(actions).__name__}; give a sequence of {self.num_envs} actions")
         listed = list(actions)
         if len(listed) != self.num_envs:
             raise UsageError(f"step: got {len(listed)} actions for {self.num_envs} environments; give one for each")
@@ -321,7 +321,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         given = [i for i, action in enumerate(listed) if action is not None]
         for i in given:
             if not self._done[i] and not isinstance(listed[i], str | ToolCall | Mapping):
-                raise TypeError(
+                raise UsageTypeError(
                     f"step: the action of environment {i} is {type(listed[i]).__name__}; give the policy's message "
                     "(str), a ToolCall, an assistant message (dict), or None to leave the environment as it is"
                 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepeyes_env.core import Sample
 from deepeyes_env.envs.visual_toolbox import RESET_OPTIONS
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.registry import unknown_name
 
 
@@ -18,13 +18,13 @@ def masked(mask: Any, num_envs: int) -> list[int]:
     """Return the environments that ``options["reset_mask"]`` names; all if it is ``None``.
 
     Raises:
-        TypeError: The mask is not a boolean array.
+        UsageTypeError: The mask is not a boolean array.
         ValueError: It has the wrong shape, or names none.
     """
     if mask is None:
         return list(range(num_envs))
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
+        raise UsageTypeError(f"reset: options['reset_mask'] must be a boolean array, got {mask!r}")
     if mask.shape != (num_envs,) or not mask.any():
         raise UsageError(f"reset: options['reset_mask'] must have shape ({num_envs},) and a True in it, got {mask!r}")
     return [int(i) for i in np.flatnonzero(mask)]
@@ -40,7 +40,7 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
 
     Raises:
         ValueError: An option is unknown, or there is not one for each environment.
-        TypeError: An index is no integer, or a sample no ``Sample``.
+        UsageTypeError: An index is no integer, or a sample no ``Sample``.
         IndexError: An index is outside the data set.
     """
     per_env: list[dict[str, Any]] = [{} for _ in range(num_envs)]
@@ -64,7 +64,7 @@ def _index(index: Any, num_samples: int) -> int:
     try:
         number = operator.index(index)
     except TypeError:
-        raise TypeError(f"reset: index {index!r} is not an integer") from None
+        raise UsageTypeError(f"reset: index {index!r} is not an integer") from None
     if not 0 <= number < num_samples:
         raise IndexError(f"reset: index {number} is outside the data set of {num_samples} samples")
     return number
@@ -72,5 +72,5 @@ def _index(index: Any, num_samples: int) -> int:
 
 def _sample(sample: Any) -> Sample:
     if not isinstance(sample, Sample):
-        raise TypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
+        raise UsageTypeError(f"reset: options['sample'] holds {type(sample).__name__}, not a Sample")
     return sample

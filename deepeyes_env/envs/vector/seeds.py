@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.core import MAX_SEED
+from deepeyes_env.errors import UsageError, UsageTypeError
 
 Seeds: TypeAlias = int | Sequence[int | None] | None
 """One seed for all environments, one for each, or none."""
@@ -46,7 +47,7 @@ class SeedPlan:
         A reset of all environments without a seed begins, in each group, the first episode that no member has begun.
 
         Raises:
-            ValueError: A seed is negative, or there is not one for each environment.
+            UsageError: A seed is negative or above ``MAX_SEED``, or there is not one for each environment.
             TypeError: A seed is not an integer.
         """
         if seeds is None:
@@ -91,7 +92,9 @@ def _checked(seed: int | None) -> int:
     try:
         value = operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"reset: seed {seed!r} is not an integer") from None
+        raise UsageTypeError(f"reset: seed {seed!r} is not an integer") from None
     if value < 0:
         raise UsageError(f"reset: seed {value} is negative; give a seed of 0 or more")
+    if value > MAX_SEED:
+        raise UsageError(f"reset: seed {value} is too large; give a seed of at most {MAX_SEED}")
     return value

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 
 _Part: TypeAlias = "gym.spaces.Box | gym.spaces.Discrete"
 
@@ -26,14 +26,14 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
         env: An environment with such an action space, for instance one in ``StructuredAction``.
 
     Raises:
-        TypeError: The action space is not a ``OneOf`` of bounded ``Box`` and ``Discrete`` spaces.
+        UsageTypeError: The action space is not a ``OneOf`` of bounded ``Box`` and ``Discrete`` spaces.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.ActionWrapper.__init__(self, env)
         if not isinstance(env.action_space, gym.spaces.OneOf):
-            raise TypeError(f"FlatAction needs an action space OneOf(...), got {env.action_space}")
+            raise UsageTypeError(f"FlatAction needs an action space OneOf(...), got {env.action_space}")
         self._spaces = [_checked(space) for space in env.action_space.spaces]
         lengths = [len(self._spaces), *map(_length, self._spaces)]
         self._ends = np.cumsum(lengths)
@@ -60,7 +60,7 @@ class FlatAction(gym.ActionWrapper[Any, NDArray[np.float32], Any], gym.utils.Rec
 def _checked(space: gym.Space[Any]) -> _Part:
     if isinstance(space, gym.spaces.Discrete) or (isinstance(space, gym.spaces.Box) and space.is_bounded()):
         return space
-    raise TypeError(f"FlatAction takes bounded Box and Discrete spaces, not {space}")
+    raise UsageTypeError(f"FlatAction takes bounded Box and Discrete spaces, not {space}")
 
 
 def _length(space: _Part) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from deepeyes_env.core import ToolCall, Trajectory, letter_options
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import PixelBox, Size, from_native
 from deepeyes_env.tools.context import MAX_BOX_RATIO
@@ -47,7 +47,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         max_options: How many options there are to choose among.
 
     Raises:
-        TypeError: The environment inside is no ``VisualToolboxEnv``.
+        UsageTypeError: The environment inside is no ``VisualToolboxEnv``.
         ValueError: ``max_options`` is less than 1.
     """
 
@@ -56,7 +56,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         gym.ActionWrapper.__init__(self, env)
         inner = env.unwrapped
         if not isinstance(inner, VisualToolboxEnv):
-            raise TypeError(f"StructuredAction wraps a VisualToolboxEnv, not {type(inner).__name__}")
+            raise UsageTypeError(f"StructuredAction wraps a VisualToolboxEnv, not {type(inner).__name__}")
         if max_options < 1:
             raise UsageError(f"StructuredAction(max_options={max_options}): must be at least 1")
         self._env = inner

@@ -20,7 +20,7 @@ from deepeyes_env.conversation import ChatMessage, utf8
 from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.data.fields import from_json, read_tools
 from deepeyes_env.data.parquet import BLOCK_BYTES
-from deepeyes_env.errors import DataError
+from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import portable_image
@@ -102,7 +102,7 @@ def _groups(conversations: Iterable[Conversation]) -> Iterator[list[dict[str, An
 def _row(conversation: Conversation) -> dict[str, Any]:
     trajectory = conversation.trajectory
     if trajectory is None:
-        raise TypeError(f"conversation {conversation.id!r} has no trajectory, whose facts the row would hold")
+        raise UsageTypeError(f"conversation {conversation.id!r} has no trajectory, whose facts the row would hold")
     sample = trajectory.sample
     spoken = [("system", conversation.system)] if conversation.system else []
     spoken += [(message.role, message.written or message.text) for message in conversation.messages]

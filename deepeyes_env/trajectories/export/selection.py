@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ class Selection:
     def __post_init__(self) -> None:
         if self.tools not in (None, "on", "off"):
             raise UsageError(f"tools={self.tools!r}: must be 'on' or 'off'")
+        if self.min_reward is not None and math.isnan(self.min_reward):
+            raise UsageError(f"min_reward={self.min_reward}: must be a number")
 
     def reason_to_skip(self, trajectory: Trajectory) -> str:
         """Return why an episode is left out, in a few words; empty if it is kept.

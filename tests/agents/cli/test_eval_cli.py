@@ -45,6 +45,18 @@ def mine(data):
     return ("--bench", "jsonl", "--data", data)
 
 
+@pytest.mark.parametrize(("option", "key"), [("--temperature", "temperature"), ("--max-tokens", "max_tokens")])
+def test_none_leaves_a_field_out_of_the_request(mine, tmp_path, option, key):
+    model = ("--model", "tiny", "--frame", "view", "--limit", "1", "--out", tmp_path / "run")
+    with FaultyServer() as server:
+        assert deepeyes("eval", *mine, *model, "--base-url", server.url, option, "none").exit_code == 0
+    assert server.requests
+    assert not any(key in request for request in server.requests)
+    refused = deepeyes("eval", *mine, *model, option, "nnoe")
+    assert refused.exit_code == 2
+    assert "neither a number nor none" in refused.output
+
+
 def test_a_scripted_agent_on_a_file_of_ones_own(mine, tmp_path):
     result = deepeyes("eval", *mine, "--agent", "oracle", "--tools", "both", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output

@@ -147,6 +147,12 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         compare(tmp_path / "a", tmp_path / "c")
 
 
+def test_a_comparison_is_not_written_into_a_file(two, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="file' is a file; name a folder"):
+        compare(*two, tmp_path / "file")
+
+
 def test_runs_of_different_benchmarks_are_not_compared(tmp_path):
     run(tmp_path / "a", {1})
     agent, other = agents.make_agent("oracle"), Benchmark("other", "Other benchmark", "", "choice", "rules")

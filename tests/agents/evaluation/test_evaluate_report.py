@@ -3,11 +3,14 @@
 import json
 import logging
 from collections import Counter
+from datetime import datetime
 
 import pytest
 
+import deepeyes_env
 from deepeyes_env import Sample, agents
 from deepeyes_env.agents.evaluation import Scoring, evaluate, open_run, rescore
+from deepeyes_env.agents.evaluation.report_text import difference
 from deepeyes_env.agents.evaluation.score_file import read_scores
 from deepeyes_env.data.benchmarks import Benchmark, open_benchmark
 from deepeyes_env.errors import DataError
@@ -101,6 +104,30 @@ def test_the_report_is_written_with_plots_and_page(tmp_path):
     assert at[0].passed == pytest.approx(at[0].average)
     assert at[0].passed <= at[1].passed <= at[2].passed
     assert open_run(out).benchmark == BENCHMARK
+
+
+def test_a_report_tells_version_date_view_and_how_the_policy_sampled(tmp_path):
+    class Told(Spy):
+        about = {"server": "http://127.0.0.1:8000/v1", "temperature": 0.7}  # noqa: RUF012
+
+    out = tmp_path / "run"
+    run(out, Told(), limit=2)
+    begun = json.loads((out / "run.json").read_text())["about"]
+    assert begun["deepeyes_env"] == deepeyes_env.__version__
+    assert datetime.fromisoformat(begun["begun"]).tzinfo is not None
+    text = (out / "report.md").read_text()
+    for fact in ("temperature: 0.7", "server: http://127.0.0.1:8000/v1", f"begun: {begun['begun']}", "view: 3136 to"):
+        assert fact in text
+    run(out, Spy(), if_exists="resume")
+    assert json.loads((out / "run.json").read_text())["about"]["begun"] == begun["begun"], "resuming keeps the date"
+
+
+def test_a_difference_over_half_a_run_is_told_as_such(tmp_path):
+    dataset = samples(6, broken=(3, 4, 5))
+    report = run(tmp_path / "run", dataset=dataset, tools="both")
+    assert report.difference is not None
+    assert difference(report).startswith("so far, ")
+    assert "So far, with tools minus" in (tmp_path / "run" / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("plots")

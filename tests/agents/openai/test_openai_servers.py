@@ -110,6 +110,38 @@ def test_a_server_that_lists_nothing_is_asked_whether_it_answers():
         assert server.requests[0]["max_tokens"] == 1
 
 
+def test_a_connection_that_was_closed_behind_the_list_of_models_is_opened_again():
+    with FaultyServer() as server:
+        server.listed = None
+        for _ in range(5):
+            OpenAIAgent("tiny", server.url).check()
+        assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "advice"),
+    [
+        (400, "Unsupported parameter: 'max_tokens'; use 'max_completion_tokens' instead.", "--max-tokens none"),
+        (400, "Unsupported value: 'temperature' does not support 0.0 with this model.", "--temperature none"),
+        (400, "Unexpected keys in the request: {'stop'}", "--no-stop"),
+        (400, "At most 1 image(s) may be provided in one prompt.", "--limit-mm-per-prompt"),
+        (500, "Internal Server Error", "--no-stop"),
+    ],
+)
+def test_a_refusal_comes_with_its_remedy(begin, status, words, advice):
+    with FaultyServer(refuses=lambda request: (status, words)) as server, pytest.raises(AgentError, match=advice):
+        ask(server, begin(), retries=1)
+
+
+def test_a_failure_without_stop_strings_is_not_blamed_on_them(begin):
+    with (
+        FaultyServer(refuses=lambda request: (500, "broken")) as server,
+        pytest.raises(AgentError, match="broken") as raised,
+    ):
+        ask(server, begin(), retries=0, stop=())
+    assert "stop" not in str(raised.value)
+
+
 def test_a_server_that_breaks_on_the_question_is_there(caplog):
     with FaultyServer(faults=lambda state, attempt: "500") as server:
         server.listed = ()

@@ -1,6 +1,7 @@
 """Model directories, loaded and written."""
 
 import json
+import shutil
 
 import pytest
 
@@ -9,7 +10,8 @@ pytest.importorskip("transformers")
 
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.core import PolicyTokens
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.trainers.tiny import BASE
 
 
 def test_what_a_server_needs_besides_comes_along(policy, tmp_path):
@@ -44,3 +46,12 @@ def test_a_message_ends_by_itself_or_is_cut(policy):
     assert policy.finish_reason(PolicyTokens((7, policy.chat.end_of_turn))) == "stop"
     assert policy.finish_reason(PolicyTokens((7, 8))) == "length"
     assert policy.finish_reason(PolicyTokens(())) == "length"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damaged", [lambda data: data[: len(data) // 2], lambda data: b"\xff\x00"])
+def test_a_damaged_file_of_a_model_is_told(tmp_path, name, damaged):
+    folder = shutil.copytree(BASE, tmp_path / "model")
+    (folder / name).write_bytes(damaged((folder / name).read_bytes()))
+    with pytest.raises(DataError, match=r"model.*; download (the model|it) again"):
+        VisionPolicy.load(folder)

@@ -80,6 +80,16 @@ def test_going_on_loads_a_plugin_only_if_it_is_given_again(tmp_path):
     assert str(mine) in saved["plugins"]
 
 
+FAILING = """
+from deepeyes_env import Rubric, Term, register_rubric
+
+def failing(evidence):
+    raise RuntimeError("the judge is away")
+
+register_rubric("test_failing", Rubric([Term("failing", failing)]))
+"""
+
+
 def test_train_profile_says_where_the_time_went(tmp_path):
     result = deepeyes("train", "--profile", *SMALL, f"out={tmp_path}/run")
     assert result.exit_code == 0, result.output
@@ -91,6 +101,24 @@ def test_a_wrong_setting_is_one_line_with_the_nearest_name(tmp_path):
     assert result.exit_code == 1
     assert "rollout.prompts" in result.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "ablate"])
+def test_where_nothing_can_be_written_is_told_before_any_work(tmp_path, monkeypatch, command):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Trainer, "__init__", None)
+    result = deepeyes(command, *SMALL, f"out={tmp_path}/file")
+    assert (result.exit_code, "file' is a file; name a folder" in result.stderr) == (1, True)
+    result = deepeyes(command, *SMALL, f"out={tmp_path}/file/run")
+    assert (result.exit_code, "cannot be written to (Not a directory); give" in result.stderr) == (1, True)
+
+
+def test_a_run_in_which_every_episode_fails_is_no_success(tmp_path):
+    (tmp_path / "my_failing_plugin.py").write_text(FAILING, encoding="utf-8")
+    plugin = ("--plugin", tmp_path / "my_failing_plugin.py")
+    result = deepeyes("train", *plugin, *SMALL, "env.rubric=test_failing", f"out={tmp_path}/run")
+    assert result.exit_code == 1
+    assert "no held-out question could be played: RuntimeError: the judge is away (4 times)" in result.stderr
 
 
 @pytest.fixture(scope="module")

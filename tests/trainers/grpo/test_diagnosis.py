@@ -15,7 +15,7 @@ from deepeyes_env.rewards import Rubric, Term, register_rubric
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
 from deepeyes_env.trainers.grpo.diagnosis import MAX_EQUAL_STEPS, TrainingError, UnlearnedSteps
 from tests.conftest import pattern
-from tests.trainers.grpo.small_runs import RecordedRows, trained
+from tests.trainers.grpo.small_runs import RecordedRows, config, trained
 
 register_rubric("test_constant", Rubric([Term("paid", lambda evidence: 0.7, 1.0)]))
 
@@ -44,7 +44,7 @@ def test_without_dynamic_sampling_a_run_of_equal_groups_is_told_and_goes_on(tmp_
 
 
 def test_a_step_that_is_learned_from_begins_the_count_anew():
-    steps = UnlearnedSteps(dynamic_sampling=True)
+    steps = UnlearnedSteps(config("unused", "rollout.dynamic_sampling=1"))
     for step in range(MAX_EQUAL_STEPS - 1):
         steps.all_equal(step, {})
     steps.learned()

@@ -8,8 +8,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env import register_toolbox  # noqa: E402
+from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
+from deepeyes_env.errors import UsageError  # noqa: E402
 from deepeyes_env.registry import load_plugins  # noqa: E402
+from deepeyes_env.trainers.grpo.diagnosis import EpisodesFailedError  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
+from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from tests.trainers.grpo.small_runs import config, trained  # noqa: E402
 
 
@@ -53,6 +57,14 @@ def test_steps_of_equal_rewards_do_not_end_a_run(tmp_path):
     assert trained(tmp_path, *alike).progress.step == 5
 
 
+@pytest.mark.parametrize("device", ["nope", "cuda:99", "", "meta"])
+def test_a_device_that_is_not_there_is_told_by_name(tmp_path, device):
+    with pytest.raises(UsageError, match=rf"optim\.device='{device}': .*use optim\.device=cpu"):
+        Trainer(config(tmp_path, f"optim.device='{device}'"))
+    with pytest.raises(UsageError, match=rf"^device='{device}': .*use device=cpu"):
+        VisionPolicy.load(BASE, device)
+
+
 def test_registered_arguments_count_in_threads_too(tmp_path):
     register_toolbox("OneImage-v0", tools=["image_zoom_in_tool"], max_images=1)
     trainer = Trainer(config(tmp_path, "env.toolbox=OneImage-v0"))
@@ -70,13 +82,18 @@ register_rubric("test_broken", Rubric([Term("acc", broken, 1.0)]))
 """
 
 
-def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path):
-    (tmp_path / "broken_plugin.py").write_text(PLUGIN, encoding="utf-8")
-    load_plugins([str(tmp_path / "broken_plugin.py")])
-    settings = ("env.rubric=test_broken", "steps=9", "evaluation.samples=0")
+@pytest.mark.parametrize(("steps", "told"), [(9, "of the last 3 steps, up to 3,"), (1, "of step 1")])
+def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, steps, told):
+    plugin = tmp_path / f"broken_plugin_{steps}.py"
+    plugin.write_text(PLUGIN, encoding="utf-8")
+    load_plugins([str(plugin)])
+    settings = ("env.rubric=test_broken", f"steps={steps}", "evaluation.samples=0")
     trainer = Trainer(config(tmp_path / "run", *settings))
     try:
-        with pytest.raises(RuntimeError, match=r"no episode of the last 3 steps .* the judge is away"):
+        with pytest.raises(
+            EpisodesFailedError,
+            match=rf"no episode {told} could be played: RuntimeError: the judge is away \(6 times\); mend that",
+        ):
             trainer.train()
     finally:
         trainer.close()

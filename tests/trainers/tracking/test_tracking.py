@@ -12,7 +12,8 @@ from PIL import Image as PILImage
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from deepeyes_env.trainers.tracking import MetricsFile, TensorBoard, read_metrics
+from deepeyes_env.plotting import RATE
+from deepeyes_env.trainers.tracking import MetricsFile, TensorBoard, curves, read_metrics
 from deepeyes_env.trainers.tracking.board import FILE, LoggingBoard
 from deepeyes_env.trainers.tracking.curves import plot_bands, plot_curves
 from deepeyes_env.trainers.tracking.live import Live, sparkline
@@ -77,7 +78,39 @@ def test_curves_are_a_picture(tmp_path):
     pixels = np.asarray(PILImage.open(tmp_path / "curves.png").convert("RGB"))
     assert pixels.shape[1] > 800
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "metrics.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.pdf", "curves.png", "metrics.jsonl"]
+    assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_every_axis_is_labelled_rates_go_from_0_to_1_and_every_mark_has_a_legend(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure))
+    metrics = written(tmp_path / "metrics.jsonl")
+    plot_curves(metrics, tmp_path / "curves.png")
+    plot_bands({"a": [metrics, metrics], "b": [metrics]}, tmp_path / "bands.png")
+    for figure, panels in zip(figures, (curves.PANELS, curves.COMPARED), strict=True):
+        for axis in figure.axes:
+            assert axis.get_title(loc="left")
+            assert axis.get_ylabel()
+            assert all(tick == int(tick) for tick in axis.get_xticks())
+        for axis, panel in zip(figure.axes, panels, strict=False):
+            assert axis.get_ylim()[0] == 0
+            assert (axis.get_ylim() == RATE) == panel.is_rate
+        assert [axis.get_xlabel() for axis in figure.axes[-2:]] == ["training step"] * 2
+    legends = [[text.get_text() for text in figure.legends[0].get_texts()] for figure in figures]
+    assert legends[0] == ["training batch", "moving average of 7 batches", "held-out questions"]
+    assert legends[1] == ["a", "b", "lowest to highest of 2 seeds"]
+
+
+def test_the_chance_line_is_drawn_where_chance_is_known(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure))
+    for name, row in (("with", {"eval/chance": 0.25}), ("without", {})):
+        path = tmp_path / name
+        path.write_text(json.dumps({"step": 0, "eval/accuracy": 0.5, **row}) + "\n")
+        plot_curves(path, tmp_path / "curves.png")
+    told = [[line.get_label() for line in figure.axes[0].lines] for figure in figures]
+    assert ["chance" in labels for labels in told] == [True, False]
 
 
 def test_curves_of_one_step_and_of_none(tmp_path):
