@@ -132,16 +132,23 @@ class ImageRef:
 
         Raises:
             UsageTypeError: The image has no encoded bytes (an array or a recipe).
-            ImageError: The file cannot be read.
+            ImageError: The file cannot be read, or is no longer the one that was read before.
         """
         if isinstance(self.source, bytes):
             return self.source
         if isinstance(self.source, Path):
-            try:
-                return self.source.read_bytes()
-            except OSError as error:
-                raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+            return self._read(self.source)
         raise UsageTypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+        # Other pixels under this digest would be shared by a store, and recorded for good.
+        if self._digest and hashlib.sha256(data).hexdigest() != self._digest:
+            raise ImageError(f"image {self.name}: the file has changed since it was read; leave it alone and run again")
+        return data
 
     def loaded(self) -> ImageRef:
         """Return a ref to the same image that tells its digest and size without reading a file.
