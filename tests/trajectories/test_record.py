@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -344,15 +343,15 @@ def test_a_torn_first_line_and_a_line_longer_than_a_block(tmp_path: Path) -> Non
     assert [len(t.system_prompt) for t in read_trajectories(tmp_path)] == [200_000, 0]
 
 
-def test_a_file_replaced_before_it_is_recorded_is_not_stored_under_the_old_digest(tmp_path, episode):
+def test_a_file_replaced_before_it_is_recorded_is_not_stored_under_the_old_digest(tmp_path):
     file = tmp_path / "scene.png"
     file.write_bytes(tiny_png(1))
     scene = ImageRef(file)
     assert scene.digest
     file.write_bytes(tiny_png(2))
-    changed = replace(episode(), sample=Sample("a", "What colour?", "red", (scene,)))
+    changed = simple(sample=Sample("a", "What colour?", "red", (scene,)))
     with TrajectoryWriter(tmp_path / "run") as writer:
         with pytest.raises(ImageError, match=r"scene.png: the file has changed since it was read"):
             writer.write(changed)
-        writer.write(episode())
+        writer.write(simple())
     assert len(list(read_trajectories(tmp_path / "run"))) == 1
