@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from deepeyes_env.core import Sample
+from deepeyes_env.data.rows import check_env_name
 from deepeyes_env.errors import DeepEyesError, RowError
 from deepeyes_env.registry import unknown_name
 
@@ -86,6 +87,7 @@ def sample_of(row: object, source: str, index: int) -> Sample:
         for key in ("id", "question", "answer"):
             if not isinstance(fields.get(key, ""), str):
                 raise RowError(source, index, f"{key!r} must be text, not {fields[key]!r:.60}")
+        check_env_name(fields.get("env_name"))
         return Sample(**{"id": str(index), **fields})
     except RowError:
         raise

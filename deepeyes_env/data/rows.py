@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from deepeyes_env.core import Sample
-from deepeyes_env.errors import DataError, RowError, UsageError
+from deepeyes_env.errors import DataError, RowError, UnknownNameError, UsageError
 from deepeyes_env.images.frames import is_finite_box
+from deepeyes_env.toolbox_registry import TOOLBOXES
 
 OnError: TypeAlias = Literal["raise", "skip"]
 """What to do about a bad row: raise when it is read, or leave it out of the data set."""
@@ -40,7 +41,7 @@ class SkippedRow:
 class RowDataset(ABC):
     """A data set whose samples are rows of files; the base of the file loaders.
 
-    A row is checked whenever it is read: its structure, its text, and the header of each of its images. Pixels are
+    A row is checked whenever it is read: its structure, its text, its toolbox, and the header of each of its images. Pixels are
     decoded later, by whoever needs them. With ``on_error="skip"`` the constructor reads every row once, in file order
     and one at a time: that costs one pass over the whole file, images included, and leaves the bad rows out.
 
@@ -84,6 +85,7 @@ class RowDataset(ABC):
         try:
             sample = self._read(row)
             check_sample(sample)
+            check_env_name(sample.env_name)
             for image in sample.images:
                 _ = image.size
         except (ValueError, OSError) as error:
@@ -135,6 +137,19 @@ def check_sample(sample: Sample) -> None:
     for box in sample.boxes:
         if not is_finite_box(box):
             raise ValueError(f"box {list(box)} is not finite")
+
+
+def check_env_name(env_name: str | None) -> None:
+    """Check that a row's toolbox is known here, so that the row can be played.
+
+    Raises:
+        UsageError: It is not; the message has the nearest name.
+    """
+    try:
+        if env_name:
+            TOOLBOXES.get(env_name)
+    except UnknownNameError as error:
+        raise UsageError(f"env_name: {error}; register it (--plugin) before the data is read") from error
 
 
 def checked_samples(samples: Iterable[Sample]) -> Iterator[Sample]:

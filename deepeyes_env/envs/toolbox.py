@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from deepeyes_env import toolbox_registry
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, get_protocol
-from deepeyes_env.registry import Registry, did_you_mean, letters_and_digits
+from deepeyes_env.registry import Registry, did_you_mean
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.tools import Tool, ToolLike, get_tool
 from deepeyes_env.tools.signature import box_parameters
@@ -95,7 +96,7 @@ class ToolboxId(str):
 PLAIN = Toolbox("", (), PlainProtocol())
 """The toolbox of ordinary questions: none."""
 
-TOOLBOXES: Registry[Toolbox] = Registry("toolbox", spelling=letters_and_digits)
+TOOLBOXES: Registry[Toolbox] = toolbox_registry.TOOLBOXES
 """Every toolbox by name; the original's spelling (``visual_toolbox_v2``) means the same as ours."""
 
 

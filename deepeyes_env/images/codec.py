@@ -15,7 +15,7 @@ from PIL import JpegImagePlugin
 from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.jpeg_bounds import MAX_SCANS, declares_too_much, has_too_many_scans
-from deepeyes_env.images.png import encode_png
+from deepeyes_env.images.png import encode_png, without_texts
 from deepeyes_env.registry import unknown_name
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -117,6 +117,7 @@ def common_format(data: bytes, *, grey: bool = False) -> str:
         # Of a JPEG with further pictures behind it (MPO) everybody sees the first.
         still = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
         plain = image.mode in ("RGB", "L" if grey else "RGB") and not image.has_transparency_data
+        plain = plain and without_texts(data) is data  # other readers refuse large texts
     except Exception:  # Whoever decodes it says what is wrong.
         return ""
     return _COMMON.get(image.format or "", "") if orientation == 1 and still and plain else ""
@@ -210,7 +211,7 @@ def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
     if not data:
         raise _error(name, "is empty (0 bytes); fetch or write it again")
     try:
-        image = _identify(data)
+        image = _identify(without_texts(data))
     except Exception as error:
         raise _error(name, f"has a damaged header ({_without_bytes(error)}); fetch or write it again") from error
     if image is None:

@@ -1,12 +1,14 @@
-"""PNG, written quickly: crops are recorded by the thousand, and no other file is as slow to write.
+"""PNG: written quickly, and read without the texts in it that no picture needs.
 
-Pillow tries five filters on every row, which alone takes longer than all that is done here.
+Crops are recorded by the thousand, and no other file is as slow to write: Pillow tries five filters on every row, which
+alone takes longer than all that is done here.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,13 @@ from numpy.typing import NDArray
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BIT, _RGB = 8, 2
 _UP = 2
+
+_PROFILE, _TEXTS = b"iCCP", (b"tEXt", b"zTXt", b"iTXt")
+_TURNING = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+"""How texts begin that may say which way is up."""
+
+MAX_TEXT = 2**20
+"""Bytes, packed and unpacked, of a text or colour profile; Pillow refuses a file with a larger one."""
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -34,6 +43,54 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, _EIGHT_BIT, _RGB, 0, 0, 0)
     data = _compressed(filtered.data)
     return b"".join((_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", data), *_chunk(b"IEND", b"")))
+
+
+def without_texts(data: bytes) -> bytes:
+    """Return a PNG without its texts and its colour profile, where one of them, or all together, exceed ``MAX_TEXT``.
+
+    The texts that may hold an orientation stay unless they are too large themselves. Pixels are taken as sRGB whatever
+    the profile, so that no picture changes. Never unpacks more than ``MAX_TEXT`` of a chunk. Any other file is returned
+    as it is, a damaged one too: whoever decodes it says what is wrong.
+    """
+    if not data.startswith(_SIGNATURE):
+        return data
+    texts = [chunk for chunk in _chunks(data) if data[chunk.start + 4 : chunk.start + 8] in (_PROFILE, *_TEXTS)]
+    sizes = [_unpacked_size(data[chunk.start + 4 : chunk.stop - 4]) for chunk in texts]
+    if sum(sizes) <= MAX_TEXT:
+        return data
+    kept, at = [], 0
+    for chunk, size in zip(texts, sizes, strict=True):
+        if size > MAX_TEXT or not data.startswith(_TURNING, chunk.start + 8):
+            kept.append(data[at : chunk.start])
+            at = chunk.stop
+    return b"".join((*kept, data[at:]))
+
+
+def _chunks(data: bytes) -> Iterator[slice]:
+    """Yield where each whole chunk stands: length, kind, content and checksum."""
+    at = len(_SIGNATURE)
+    while at + 12 <= len(data):
+        stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if stop > len(data):
+            return
+        yield slice(at, stop)
+        at = stop
+
+
+def _unpacked_size(chunk: bytes) -> int:
+    """Return the bytes of a text's or profile's chunk once unpacked; more than ``MAX_TEXT`` is not counted on."""
+    kind, (_, _, rest) = chunk[:4], chunk[4:].partition(b"\0")
+    if kind == b"iTXt" and rest[:1] == b"\1":
+        packed = rest[2:].split(b"\0", 2)[-1]
+    elif kind in (_PROFILE, b"zTXt"):
+        packed = rest[1:]
+    else:
+        return len(chunk)
+    try:
+        unpacked = len(zlib.decompressobj().decompress(packed, MAX_TEXT + 1))
+    except zlib.error:  # Pillow leaves such a text out.
+        unpacked = 0
+    return max(len(chunk), unpacked)
 
 
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:

@@ -61,12 +61,13 @@ class ImageRef:
         digest: The hexadecimal SHA-256, when it is known already.
     """
 
-    __slots__ = ("_chroma", "_digest", "_size", "name", "source")
+    __slots__ = ("_chroma", "_digest", "_of_file", "_size", "name", "source")
 
     def __init__(self, source: ImageSource, *, name: str = "", digest: str = "") -> None:
         self.source = source
         self.name = name or (str(source) if isinstance(source, Path) else "")
         self._digest = digest
+        self._of_file = ""  # SHA-256 of the file as it was first read; a recorded image may go by that of its pixels
         self._size: Size | None = None
         self._chroma: codec.Chroma | None = None
 
@@ -133,16 +134,24 @@ class ImageRef:
 
         Raises:
             UsageTypeError: The image has no encoded bytes (an array or a recipe).
-            ImageError: The file cannot be read, is no regular file, or is larger than a gigabyte.
+            ImageError: The file cannot be read, is no regular file, is larger than a gigabyte, or is no longer the one
+                that was read before.
         """
         if isinstance(self.source, bytes):
             return self.source
         if isinstance(self.source, Path):
-            try:
-                return read_regular_file(self.source)
-            except OSError as error:
-                raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+            return self._read(self.source)
         raise UsageTypeError(f"image {self.name or self.digest[:12]} has pixels but no encoded bytes")
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            data = read_regular_file(path)
+        except OSError as error:
+            raise ImageError(f"image {self.name}: cannot be read ({error.strerror or error})") from error
+        # Other pixels under this digest would be shared by a store, and recorded for good.
+        if self._of_file and hashlib.sha256(data).hexdigest() != self._of_file:
+            raise ImageError(f"image {self.name}: the file has changed since it was read; leave it alone and run again")
+        return data
 
     def loaded(self) -> ImageRef:
         """Return a ref to the same image that tells its digest and size without reading a file.
@@ -156,6 +165,8 @@ class ImageRef:
         if not isinstance(self.source, Path) or (self._digest and self._size):
             return self
         loaded = ImageRef(self.encoded(), name=self.name, digest=self._digest)
+        if not self._digest:
+            self._of_file = loaded.digest
         self._digest, self._size = loaded.digest, loaded.size
         return loaded
 
@@ -181,8 +192,11 @@ class ImageRef:
             sha = hashlib.sha256(f"{self.source.shape}".encode())
             sha.update(np.ascontiguousarray(self.source).data)
             return sha.hexdigest()
-        if isinstance(self.source, bytes | Path):
-            return hashlib.sha256(self.encoded()).hexdigest()
+        if isinstance(self.source, Path):
+            self._of_file = hashlib.sha256(self.encoded()).hexdigest()
+            return self._of_file
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
         return hashlib.sha256(self.source.key.encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from deepeyes_env.core import Trajectory
@@ -49,6 +48,7 @@ class TrajectoryWriter:
 
         Raises:
             TypeError: Its metadata holds something that JSON cannot.
+            ImageError: An image's file cannot be read, or has changed since the episode showed it.
             OSError: The disk is full, say; the file then still ends with a whole line.
         """
         self._file.append(schema.dump(trajectory, self._store_once))
@@ -73,12 +73,8 @@ class TrajectoryWriter:
         if path.exists():
             return name
         with replacing(path) as temporary:
-            if isinstance(image.source, Path):
-                shutil.copyfile(image.source, temporary)
-            elif isinstance(image.source, bytes):
-                temporary.write_bytes(image.source)
-            else:
-                temporary.write_bytes(codec.encode(image.pixels(), format="png"))
+            encoded = image.encoded() if image.is_encoded else codec.encode(image.pixels(), format="png")
+            temporary.write_bytes(encoded)
         return name
 
 

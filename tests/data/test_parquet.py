@@ -57,7 +57,7 @@ def foreign(path: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
 
 
 def many(count: int) -> list[Sample]:
-    return [Sample(f"s{i}", f"Question {i}?", "yes", jpeg(i), env_name="t") for i in range(count)]
+    return [Sample(f"s{i}", f"Question {i}?", "yes", jpeg(i), env_name="VisualToolbox-v1") for i in range(count)]
 
 
 def assert_equal(left: Sample, right: Sample) -> None:
@@ -92,7 +92,7 @@ def samples(draw: st.DrawFn) -> Sample:
         images=images,
         options=options,
         boxes=tuple(draw(st.lists(boxes, max_size=2))),
-        env_name=draw(st.none() | st.just("") | texts),
+        env_name=draw(st.sampled_from((None, "", "VisualToolbox-v1", "visual_toolbox_v5"))),
         data_source=draw(st.text()),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),
     )
@@ -302,6 +302,7 @@ BAD_ROWS = {
         "2 <image> placeholders",
     ),
     "no answer": (row(reward_model={"ground_truth": None, "style": ""}, extra_info={"question": "q"}), "has no answer"),
+    "unknown toolbox": (row(env_name="visual_toolbox_v22"), "did you mean 'VisualToolbox-v2'?"),
     "blank question": (row(extra_info={"question": " ", "answer": "a"}), "question is blank"),
 }
 

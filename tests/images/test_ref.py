@@ -190,3 +190,15 @@ def test_loaded_is_the_ref_itself_where_there_is_no_file():
 def test_size_comes_from_the_header(monkeypatch):
     monkeypatch.setattr(codec, "decode", lambda *args, **kwargs: pytest.fail("decoded"))
     assert ImageRef(PNG).size == (200, 140)
+
+
+def test_a_file_that_changes_after_it_was_read_is_refused(path):
+    """Its new pixels would otherwise be shared, and recorded, under the digest of the old ones."""
+    ref = ImageRef(path)
+    assert ref.digest
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ImageError, match=r"has changed since it was read"):
+        ref.encoded()
+    with pytest.raises(ImageError, match=r"has changed since it was read"):
+        ref.pixels()
+    assert ImageRef(path).encoded().endswith(b"\0")

@@ -353,3 +353,17 @@ def test_images_of_a_strangers_run_are_those_in_its_folder(tmp_path, make_episod
     image.symlink_to(tmp_path / "private.png")
     with pytest.raises(DataError, match=r"line 1: .*lies outside of .*run, the folder"):
         list(read_trajectories(tmp_path / "run"))
+
+
+def test_a_file_replaced_before_it_is_recorded_is_not_stored_under_the_old_digest(tmp_path):
+    file = tmp_path / "scene.png"
+    file.write_bytes(tiny_png(1))
+    scene = ImageRef(file)
+    assert scene.digest
+    file.write_bytes(tiny_png(2))
+    changed = simple(sample=Sample("a", "What colour?", "red", (scene,)))
+    with TrajectoryWriter(tmp_path / "run") as writer:
+        with pytest.raises(ImageError, match=r"scene.png: the file has changed since it was read"):
+            writer.write(changed)
+        writer.write(simple())
+    assert len(list(read_trajectories(tmp_path / "run"))) == 1

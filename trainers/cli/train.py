@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,12 +82,21 @@ def _before_and_after(rows: list[dict[str, float]]) -> Table:
     evaluated = [row for row in rows if any(name.startswith(names.HELD_OUT) for name in row)]
     shown = [evaluated[0], evaluated[-1]] if len(evaluated) > 1 else evaluated
     table = Table("held-out questions", *("before", "after")[: len(shown)])
+    table.add_row("questions played", *map(_played, shown))
     accuracies, rates = names.BY_DIFFICULTY[:2], names.BY_DIFFICULTY[2:]
     for name in (*accuracies, names.ACCURACY, *rates, names.ZOOM_IOU, names.REWARD):
         values = [row.get(f"{names.HELD_OUT}{name}") for row in shown]
         if any(value is not None for value in values):
             table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
     return table
+
+
+def _played(row: Mapping[str, float]) -> str:
+    """Return over how many questions an evaluation is, and of how many."""
+    finished, failed = row.get(names.FINISHED), row.get(names.FAILED, 0)
+    if finished is None:
+        return ""
+    return f"{finished:.0f} of {finished + failed:.0f}" if failed else f"{finished:.0f}"
 
 
 def _profile(rows: list[dict[str, float]]) -> Table:

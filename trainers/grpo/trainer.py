@@ -190,8 +190,12 @@ class Trainer:
         if name:
             write_trajectories(self.out / name, finished[:SHOWN])
         metrics = {f"{names.HELD_OUT}{key}": value for key, value in rollout_metrics(finished).items()}
-        failed = {f"{names.HELD_OUT}episodes/failed": float(len(played) - len(finished))} if played else {}
-        return {**metrics, **failed, "time/evaluate": time.perf_counter() - began}
+        counts = {names.FINISHED: len(finished), names.FAILED: len(played) - len(finished)} if played else {}
+        return {
+            **metrics,
+            **{name: float(count) for name, count in counts.items()},
+            "time/evaluate": time.perf_counter() - began,
+        }
 
     @property
     def _goes_on(self) -> bool:

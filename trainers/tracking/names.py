@@ -26,6 +26,9 @@ BY_DIFFICULTY = (f"{ACCURACY}{HARD}", f"{ACCURACY}{EASY}", f"{TOOL_RATE}{HARD}",
 HELD_OUT = "eval/"
 """Stands before a name: over the held-out questions."""
 
+FINISHED, FAILED = f"{HELD_OUT}episodes/finished", f"{HELD_OUT}episodes/failed"
+"""How many held-out questions an evaluation is over, and how many could not be played."""
+
 LABELS: Mapping[str, str] = {
     REWARD: labels.REWARD,
     ACCURACY: labels.ACCURACY,

@@ -27,6 +27,7 @@ def test_train_says_where_everything_is_then_goes_on_or_begins_anew(tmp_path):
     first = deepeyes("train", *SMALL, out)
     assert first.exit_code == 0, first.output
     assert "curves.png" in first.output
+    assert "questions played" in first.output
     again = deepeyes("train", *SMALL, out)
     assert again.exit_code == 1
     assert "--resume or --overwrite" in again.output
