@@ -42,8 +42,8 @@ class RowDataset(ABC):
     """A data set whose samples are rows of files; the base of the file loaders.
 
     A row is checked whenever it is read: its structure, its text, its toolbox, and the header of each of its images.
-    Pixels are decoded later, by whoever needs them. With ``on_error="skip"`` the constructor reads every row once, in file order
-    and one at a time: that costs one pass over the whole file, images included, and leaves the bad rows out.
+    Pixels are decoded later, by whoever needs them. With ``on_error="skip"`` the constructor reads every row once, in
+    file order and one at a time: that costs one pass over the whole file, images included, and leaves the bad rows out.
 
     Attributes:
         skipped: The rows left out; empty with ``on_error="raise"``.
