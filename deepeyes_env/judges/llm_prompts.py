@@ -22,7 +22,7 @@ from itertools import count
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
 from deepeyes_env.errors import UnreadableReplyError
-from deepeyes_env.protocols.tags import THINK
+from deepeyes_env.protocols.tags import after_thought
 
 _CODE_LENGTH = 6
 _TOKEN_OPENING = re.compile(r"([<\[＜﹤［])(?=[^\s\d])")
@@ -127,7 +127,7 @@ def read_judgement(reply: str, code: str) -> bool:
     Raises:
         UnreadableReplyError: The reply is anything else.
     """
-    said = reply.rpartition(THINK.closing)[2].strip()
+    said = after_thought(reply).strip()
     match = re.fullmatch(rf"\**[Jj]udge?ment {code}\**: ?\** ?([01])\**\.?", said, re.ASCII)
     if match is None:
         shown = said if len(said) <= 200 else f"{said[:200]}..."

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deepeyes_env.judges.phrases import vocabulary
-from deepeyes_env.protocols.tags import THINK
+from deepeyes_env.protocols.tags import after_thought
 from deepeyes_env.strict_json import read_json
 
 _SUPERSCRIPTS = {ord(char): f"^{digit}" for digit, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
@@ -115,7 +115,7 @@ def plain(text: str) -> str:
 
 
 def _after_thinking(text: str) -> str:
-    said = text.rpartition(THINK.closing)[2]
+    said = after_thought(text)
     return said if said.strip() else text
 
 

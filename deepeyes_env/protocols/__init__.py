@@ -26,7 +26,7 @@ from deepeyes_env.protocols.registry import (
     register_protocol,
 )
 from deepeyes_env.protocols.tagged import TaggedProtocol
-from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag
+from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag, after_thought
 
 __all__ = [
     "ANSWER",
@@ -49,6 +49,7 @@ __all__ = [
     "ProtocolLike",
     "Tag",
     "TaggedProtocol",
+    "after_thought",
     "get_protocol",
     "neutral",
     "portable",

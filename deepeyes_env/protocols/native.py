@@ -9,8 +9,8 @@ from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
-from deepeyes_env.protocols.tagged import TaggedProtocol, response_text
-from deepeyes_env.protocols.tags import THINK, TOOL_CALL, Tag
+from deepeyes_env.protocols.tagged import TaggedProtocol, bare_answer, response_text
+from deepeyes_env.protocols.tags import THINK, TOOL_CALL, Tag, after_thought
 from deepeyes_env.strict_json import as_json, read_json, why_not_json
 
 RETURNED = "The tools returned:"
@@ -35,8 +35,8 @@ class NativeProtocol(TaggedProtocol):
         parsed = super().parse(message)
         if parsed.answer is not None or parsed.calls:
             return parsed
-        said = message.rpartition(THINK.closing)[2].strip()
-        return ParsedMessage(answer=None if self.opening in said else said or None)
+        said = after_thought(message)
+        return ParsedMessage(answer=None if self.opening in said else bare_answer(said))
 
     @property
     def ending_tags(self) -> tuple[Tag, ...]:

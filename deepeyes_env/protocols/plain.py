@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepeyes_env.protocols.protocol import ParsedMessage
-from deepeyes_env.protocols.tagged import TaggedProtocol, tagged_answer
-from deepeyes_env.protocols.tags import ANSWER, Tag
+from deepeyes_env.protocols.tagged import TaggedProtocol, bare_answer, tagged_answer, unclosed_answer
+from deepeyes_env.protocols.tags import ANSWER, Tag, after_thought
 
 
 class PlainProtocol(TaggedProtocol):
     """For samples without a toolbox (hybrid training): whatever the model writes is its answer."""
 
     def parse(self, message: str) -> ParsedMessage:
-        """Take the last ``<answer>``, or else the whole message, as the answer."""
-        return ParsedMessage(answer=tagged_answer(message) or message.strip() or None)
+        """Take the last ``<answer>`` behind the thought, or else all that is said there, as the answer."""
+        said = after_thought(message)
+        return ParsedMessage(answer=tagged_answer(said) or unclosed_answer(said) or bare_answer(said))
 
     @property
     def tags(self) -> tuple[Tag, ...]:

@@ -36,7 +36,7 @@ class ParsedMessage:
     """An assistant message, taken apart.
 
     Attributes:
-        answer: The final answer; ``None`` if there is none. An answer wins over calls.
+        answer: The final answer, outside the thought; ``None`` if there is none. An answer wins over calls.
         calls: The calls to run, in order.
         skipped: How many further calls the message holds that the protocol does not run.
     """
@@ -62,7 +62,10 @@ class Protocol(ABC):
 
     @abstractmethod
     def parse(self, message: str) -> ParsedMessage:
-        """Take an assistant message apart."""
+        """Take an assistant message apart.
+
+        The answer found here is the one that is judged, everywhere. What a thought says is none.
+        """
 
     def select(self, calls: Sequence[T]) -> Sequence[T]:
         """Return those calls of a message that are run; all of them by default."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
 from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
-from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag
+from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag, after_thought
 from deepeyes_env.strict_json import plain, read_json, why_not_json
 
 Style = Literal["named", "flat"]
@@ -43,9 +43,15 @@ class TaggedProtocol(Protocol):
     explain: bool = True
 
     def parse(self, message: str) -> ParsedMessage:
-        """Take an assistant message apart; the last non-empty answer outside the calls wins."""
+        """Take an assistant message apart; its last answer wins, outside the thought and the calls.
+
+        An ``<answer>`` that is not closed, of a message that was cut off, counts where there is nothing else.
+        """
         spans = find_json_spans(message, self.opening, self.closing)
-        answer = tagged_answer(cut_out(message, spans))
+        said = after_thought(cut_out(message, [span for span in spans if self._is_outside(message, span)]))
+        answer = tagged_answer(said)
+        if answer is None and not spans and self.opening not in said:
+            answer = unclosed_answer(said)
         if answer is not None:
             return ParsedMessage(answer=answer)
         kept = self.select(spans)
@@ -55,6 +61,11 @@ class TaggedProtocol(Protocol):
     def select(self, calls: Sequence[T]) -> Sequence[T]:
         """Return the first or the last ``max_calls`` calls."""
         return calls[: self.max_calls] if self.keep == "first" else calls[-self.max_calls :]
+
+    def _is_outside(self, message: str, span: Span) -> bool:
+        """Whether a span hides no end of a thought: one that a mark in the thought seems to open does."""
+        hidden = THINK.closing in message[span.inner : span.outer]
+        return not hidden or isinstance(self._read(message, span), ToolCall)
 
     def _read(self, message: str, span: Span) -> ParsedCall:
         written = message[span.inner : span.outer].strip()
@@ -166,9 +177,24 @@ def response_text(result: ToolResult) -> str:
     return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
 
 
-def tagged_answer(text: str) -> str | None:
-    """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty."""
-    return (last_between(text, *ANSWER) or "").strip() or None
+def tagged_answer(said: str) -> str | None:
+    """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty.
+
+    A mark that is only mentioned before it seems to open it.
+    """
+    return (last_between(said, *ANSWER) or "").rpartition(ANSWER.opening)[2].strip() or None
+
+
+def unclosed_answer(said: str) -> str | None:
+    """Return what stands behind an ``<answer>`` that is never closed, stripped; ``None`` if there is none."""
+    _, mark, rest = said.rpartition(ANSWER.opening)
+    return (rest.strip() or None) if mark and ANSWER.closing not in rest else None
+
+
+def bare_answer(said: str) -> str | None:
+    """Return a text without marks as the answer; ``None`` if it is blank, or a thought that was cut off."""
+    said = said.strip()
+    return None if said.startswith(THINK.opening) else said or None
 
 
 def hermes_prompt(schemas: Sequence[dict[str, Any]], *, several: bool) -> str:

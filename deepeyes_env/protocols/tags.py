@@ -39,3 +39,11 @@ TOOL_RESPONSE = Tag.named("tool_response")
 """Around what a tool returned."""
 
 TOOLS = Tag.named("tools")
+
+CODE = Tag.named("code")
+"""Around code that is to be run (DeepEyesV2)."""
+
+
+def after_thought(text: str) -> str:
+    """Return what is said, not thought: what stands behind the last ``</think>``; all of it where there is none."""
+    return text.rpartition(THINK.closing)[2]

@@ -3,10 +3,11 @@
 from deepeyes_env.rewards.answers import (
     AnswerRule,
     Extraction,
-    answer_after_thinking,
     boxed_answer,
-    last_answer,
+    given_answer,
+    required_answer,
     thought_and_answer,
+    thought_calls_and_answer,
 )
 from deepeyes_env.rewards.evidence import Evidence
 from deepeyes_env.rewards.presets import RubricLike, get_rubric, register_rubric
@@ -21,10 +22,11 @@ __all__ = [
     "Rubric",
     "RubricLike",
     "Term",
-    "answer_after_thinking",
     "boxed_answer",
     "get_rubric",
-    "last_answer",
+    "given_answer",
     "register_rubric",
+    "required_answer",
     "thought_and_answer",
+    "thought_calls_and_answer",
 ]

@@ -1,9 +1,9 @@
-r"""Answer rules: where the answer of an episode stands, and whether the policy kept to the format.
+r"""Answer rules: what of an episode's answer counts, and whether the policy kept to the format.
 
-They follow the original's reward functions (DeepEyes, ``verl/utils/reward_score/vl_agent.py``; DeepEyesV2,
-``deepeyesv2.py``), with two differences: braces in ``\boxed{...}`` are balanced, and a text without any ``<answer>`` is
-not an answer as a whole unless the environment's protocol took it for one (function calling, ordinary questions).
-All of them take time linear in the response.
+What the environment took as the answer, once, outside the thought, is what is judged (``Trajectory.answer``). A rule
+may want more of it, or only a part. The formats follow the original's reward functions (DeepEyes,
+``verl/utils/reward_score/vl_agent.py``; DeepEyesV2, ``deepeyesv2.py``), which look for the answer in the response anew,
+some of them in thoughts too, and cut ``\boxed{...}`` at the first brace. All rules take time linear in the response.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from deepeyes_env.core import Trajectory
-from deepeyes_env.protocols.tags import ANSWER, THINK
+from deepeyes_env.protocols.tags import ANSWER, CODE, THINK, TOOL_CALL, after_thought
 
 _VISION = ("<|vision_start|><|image_pad|>", "<|image_pad|><|vision_end|>")
 _BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
@@ -37,56 +37,58 @@ AnswerRule: TypeAlias = Callable[[Trajectory], Extraction]
 """Finds the answer in a trajectory; see ``Extraction``."""
 
 
-def last_answer(trajectory: Trajectory) -> Extraction:
-    """Take the last ``<answer>``, wherever it stands and even if it is not closed.
+def given_answer(trajectory: Trajectory) -> Extraction:
+    """Take what the environment took as the answer.
 
     A format error: unequal numbers of opening and closing marks of ``think`` or images, or, after the last
     ``</think>``, of ``answer``. No answer is none.
     """
     response = trajectory.response
-    error = _unbalanced(response, THINK, _VISION) or _unbalanced(_after_thinking(response), ANSWER)
-    _, mark, rest = response.rpartition(ANSWER.opening)
-    prediction = rest.partition(ANSWER.closing)[0] if mark else trajectory.answer
-    return _extraction(prediction, error)
+    error = _unbalanced(response, THINK, _VISION) or _unbalanced(after_thought(response), ANSWER)
+    return _extraction(trajectory.answer, error)
 
 
-def answer_after_thinking(trajectory: Trajectory) -> Extraction:
-    """Take the first closed ``<answer>`` after the last ``</think>``.
+def required_answer(trajectory: Trajectory) -> Extraction:
+    """Take the answer as ``given_answer`` does, and demand one whose ``<answer>`` is closed.
 
-    A format error: as for ``last_answer``, and no such answer.
+    A format error: as for ``given_answer``, and no such answer.
     """
-    response = trajectory.response
-    tail = _after_thinking(response)
-    error = _unbalanced(response, THINK, _VISION) or _unbalanced(tail, ANSWER)
-    start = tail.find(ANSWER.opening)
-    end = tail.find(ANSWER.closing, start)
-    prediction = tail[start + len(ANSWER.opening) : end] if 0 <= start < end else None
-    if ANSWER.opening not in response:
-        prediction = trajectory.answer
-    extraction = _extraction(prediction, error)
-    return extraction if extraction.prediction else Extraction(None, format_error=True)
+    found = given_answer(trajectory)
+    said = after_thought(trajectory.response)
+    closed = ANSWER.closing in said.partition(ANSWER.opening)[2]
+    missing = found.prediction is None or (ANSWER.opening in said and not closed)
+    return Extraction(None, format_error=True) if missing else found
 
 
 def thought_and_answer(trajectory: Trajectory) -> Extraction:
-    """Take the answer as ``answer_after_thinking`` does, and demand a thought before it (DeepEyesV2).
+    """Take the answer as ``required_answer`` does, and demand a thought before it (DeepEyesV2).
 
-    The opening ``<think>`` at the very beginning may be missing: chat templates write it.
+    A format error: unequal numbers of opening and closing marks of ``think`` and ``code``, or, after the last
+    ``</think>``, of ``answer``; and no such answer. The opening ``<think>`` at the very beginning may be missing: chat
+    templates write it. Marks are counted in the model's own messages; the original also counts what the sandbox prints.
     """
     response = trajectory.response
     opened = response.count(THINK.opening) + (not response.startswith(THINK.opening))
-    extraction = answer_after_thinking(trajectory)
-    unbalanced = opened != response.count(THINK.closing) or _unbalanced(_after_thinking(response), ANSWER)
+    extraction = required_answer(trajectory)
+    unbalanced = opened != response.count(THINK.closing) or _unbalanced(response, CODE)
+    unbalanced = unbalanced or _unbalanced(after_thought(response), ANSWER)
     return Extraction(extraction.prediction, unbalanced or extraction.prediction is None)
 
 
+def thought_calls_and_answer(trajectory: Trajectory) -> Extraction:
+    """Take the answer as ``thought_and_answer`` does, and demand that every ``<tool_call>`` is closed (DeepEyesV2)."""
+    found = thought_and_answer(trajectory)
+    return Extraction(found.prediction, found.format_error or _unbalanced(trajectory.response, TOOL_CALL))
+
+
 def boxed_answer(trajectory: Trajectory) -> Extraction:
-    r"""Take the last ``\boxed{...}`` after the last ``</think>``, with balanced braces.
+    r"""Take the last ``\boxed{...}`` in what the environment took as the answer, with balanced braces.
 
     A format error: unequal numbers of ``<think>`` and ``</think>``, and no box, an empty one or several.
     """
-    response = trajectory.response
-    boxes = boxed(_after_thinking(response))
-    extraction = _extraction(boxes[-1] if boxes else None, _unbalanced(response, THINK) or len(boxes) != 1)
+    boxes = boxed(trajectory.answer or "")
+    error = _unbalanced(trajectory.response, THINK) or len(boxes) != 1
+    extraction = _extraction(boxes[-1] if boxes else None, error)
     return extraction if extraction.prediction else Extraction(None, format_error=True)
 
 
@@ -108,10 +110,6 @@ def boxed(text: str) -> list[str]:
         elif token == "{":
             open_braces.append(-1)
     return [text[start:end] for start, end in found]
-
-
-def _after_thinking(response: str) -> str:
-    return response.rpartition(THINK.closing)[2]
 
 
 def _unbalanced(text: str, *pairs: tuple[str, str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import JudgeError
 from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, Verdict
@@ -17,15 +19,28 @@ class Evidence:
 
     Attributes:
         trajectory: The finished episode.
-        prediction: The answer; ``None`` if there is none, or if it has ``MAX_ANSWER_LENGTH`` characters or more.
+        prediction: The answer; ``None`` if there is none, or if it is too long.
         format_error: Whether the policy broke the format; an answer that is too long does.
+
+    Args:
+        trajectory: The finished episode.
+        answer_rule: Finds the answer.
+        judge: Says whether it is right.
+        max_answer_length: An answer of so many characters or more is too long; ``None`` for no limit.
     """
 
     __slots__ = ("_judge", "_verdict", "format_error", "prediction", "trajectory")
 
-    def __init__(self, trajectory: Trajectory, answer_rule: AnswerRule, judge: Judge) -> None:
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        answer_rule: AnswerRule,
+        judge: Judge,
+        max_answer_length: int | None = MAX_ANSWER_LENGTH,
+    ) -> None:
         found = answer_rule(trajectory)
-        too_long = found.prediction is not None and len(found.prediction) >= MAX_ANSWER_LENGTH
+        limit = math.inf if max_answer_length is None else max_answer_length
+        too_long = len(found.prediction or "") >= limit
         self.trajectory = trajectory
         self.prediction = None if too_long else found.prediction
         self.format_error = found.format_error or too_long

@@ -10,8 +10,9 @@ r"""The papers' reward formulas by name.
 ``unconditional_tool``     ``deepeyes`` with the tool term whatever the answer: ablation.
 ``deepeyes_call_penalty``  ``deepeyes`` with a per-call penalty of 0.1: ablation.
 ``no_tool_call_penalty``   ``no_tool`` with a per-call penalty of 0.1: a zoom must pay by itself. For a trained policy.
-``deepeyes_v2``            0.8 acc + 0.2 format - 0.1 search; format is 1 or 0 and demands a thought and an answer;
-                           search is 1 if a search tool was called on search data (DeepEyesV2, arXiv 2511.05271).
+``deepeyes_v2``            0.8 acc + 0.2 format; format is 1 or 0 and demands a thought and an answer (DeepEyesV2,
+                           arXiv 2511.05271). ``search``: acc counts 0.9 once a call was written. An answer of 300
+                           characters or more scores 0, but for ``reason``; other sources count as ``perception``.
 =========================  ===========================================================================================
 
 All but ``deepeyes_v2`` read the answer by data source, as ``deepeyes`` does. Every preset has the same terms on every
@@ -29,12 +30,21 @@ from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.judges.maths import math_verify_installed
 from deepeyes_env.registry import Registry
 from deepeyes_env.rewards import terms
-from deepeyes_env.rewards.answers import answer_after_thinking, boxed_answer, last_answer, thought_and_answer
+from deepeyes_env.rewards.answers import (
+    boxed_answer,
+    given_answer,
+    required_answer,
+    thought_and_answer,
+    thought_calls_and_answer,
+)
 from deepeyes_env.rewards.evidence import Evidence
 from deepeyes_env.rewards.rubric import BaseRubric, RoutedRubric, Rubric, Term
 
 RubricLike: TypeAlias = str | BaseRubric | Callable[[Evidence], float]
 """A preset's name, a rubric, or a function that is the only term of one."""
+
+V2_MAX_ANSWER_LENGTH = 300
+"""DeepEyesV2 scores 0 for an answer of so many characters or more."""
 
 RUBRICS: Registry[BaseRubric] = Registry("rubric", of=BaseRubric)
 """Every rubric that has a name."""
@@ -78,20 +88,24 @@ def _presets() -> dict[str, BaseRubric]:
         "unconditional_tool": _deepeyes(terms.tool),
         "deepeyes_call_penalty": _deepeyes(terms.tool_if_right, Term("calls", terms.calls, -0.1)),
         "no_tool_call_penalty": _deepeyes(terms.tool, Term("calls", terms.calls, -0.1), tool_weight=0.0),
-        "deepeyes_v2": Rubric(
-            [
-                Term("acc", terms.accuracy, 0.8),
-                Term("format", terms.format_kept, 0.2),
-                Term("search", terms.search_on_search_data, -0.1),
-            ],
-            thought_and_answer,
-        ),
+        "deepeyes_v2": _deepeyes_v2(),
     }
 
 
 def _deepeyes(tool: Callable[[Evidence], float], *more: Term, tool_weight: float = 1.2) -> BaseRubric:
     visual = [*_weighted(0.8, 0.2, tool_weight, tool), *more]
     return _by_source(visual, [*_weighted(1.2, 0.4, 0.0, tool), *more])
+
+
+def _deepeyes_v2() -> RoutedRubric:
+    kept = Term("format", terms.format_kept, 0.2)
+    right, right_after_call = Term("acc", terms.accuracy, 0.8), Term("acc", terms.accuracy_after_call, 0.8)
+    limit = V2_MAX_ANSWER_LENGTH
+    routes: dict[str, BaseRubric] = {
+        "reason": Rubric([right, kept], thought_and_answer, max_answer_length=None),
+        "search": Rubric([right_after_call, kept], thought_calls_and_answer, max_answer_length=limit),
+    }
+    return RoutedRubric(routes, default=Rubric([right, kept], thought_and_answer, max_answer_length=limit))
 
 
 def _paper() -> list[Term]:
@@ -108,9 +122,9 @@ def _weighted(acc: float, format: float, tool_weight: float, tool: Callable[[Evi
 
 def _by_source(visual: list[Term], math: list[Term]) -> RoutedRubric:
     boxed = Rubric(math, boxed_answer, _math_judge())
-    geoguessr = Rubric(visual, answer_after_thinking)
+    geoguessr = Rubric(visual, required_answer)
     routes: dict[str, BaseRubric] = {"geoguessr": geoguessr, "thinklite_eureka": boxed, "xince": boxed}
-    return RoutedRubric(routes, default=Rubric(visual, last_answer))
+    return RoutedRubric(routes, default=Rubric(visual, given_answer))
 
 
 @cache

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from deepeyes_env.core import RewardTerm, Trajectory
 from deepeyes_env.errors import JudgeError, UsageError
-from deepeyes_env.judges import Judge, RuleJudge
-from deepeyes_env.rewards.answers import AnswerRule, last_answer
+from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, RuleJudge
+from deepeyes_env.rewards.answers import AnswerRule, given_answer
 from deepeyes_env.rewards.evidence import Evidence
 
 _RULES = RuleJudge()
@@ -102,7 +102,7 @@ class BaseRubric(ABC):
         scored = self(trajectory)
         if scored.correct is not None:
             return scored
-        return replace(scored, correct=Evidence(trajectory, last_answer, judge).correct)
+        return replace(scored, correct=Evidence(trajectory, given_answer, judge).correct)
 
     def score_all(
         self, trajectories: Iterable[Trajectory], max_workers: int = 16, *, judge: Judge = _RULES
@@ -150,14 +150,16 @@ class Rubric(BaseRubric):
         terms: The terms; each trajectory gets all of them, zeros included.
         answer_rule: Finds the answer; see ``deepeyes_env.rewards.answers``.
         judge: Says whether it is right.
+        max_answer_length: An answer of so many characters or more scores 0 and is a format error; ``None``: no limit.
 
     Raises:
         UsageError: There are no terms, or two have the same name.
     """
 
     terms: Sequence[Term]
-    answer_rule: AnswerRule = last_answer
+    answer_rule: AnswerRule = given_answer
     judge: Judge = _RULES
+    max_answer_length: int | None = MAX_ANSWER_LENGTH
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", tuple(self.terms))
@@ -167,7 +169,7 @@ class Rubric(BaseRubric):
 
     def __call__(self, trajectory: Trajectory) -> Trajectory:
         """Return the trajectory with its reward, its reward terms and the verdict, which is asked for in any case."""
-        evidence = Evidence(trajectory, self.answer_rule, self.judge)
+        evidence = Evidence(trajectory, self.answer_rule, self.judge, self.max_answer_length)
         return trajectory.scored({term.name: term(evidence) for term in self.terms}, evidence.correct)
 
     def with_judge(self, judge: Judge) -> Rubric:

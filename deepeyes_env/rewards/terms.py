@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from deepeyes_env.core import is_right
+from deepeyes_env.protocols.tags import TOOL_CALL
 from deepeyes_env.rewards.evidence import Evidence
-
-SEARCH_TOOLS = ("search", "image_search")
-"""Names of the tools that count as a search."""
 
 
 def accuracy(evidence: Evidence) -> float:
@@ -44,6 +42,6 @@ def calls(evidence: Evidence) -> float:
     return float(len(evidence.trajectory.results))
 
 
-def search_on_search_data(evidence: Evidence) -> float:
-    """1 if a search tool was called on a sample whose data source has "search" in its name, else 0 (DeepEyesV2)."""
-    return float("search" in evidence.sample.data_source and evidence.called(*SEARCH_TOOLS))
+def accuracy_after_call(evidence: Evidence) -> float:
+    """The accuracy, less a tenth of it if a tool call was written, even if it never ran (DeepEyesV2, search data)."""
+    return evidence.correct * (0.9 if TOOL_CALL.opening in evidence.trajectory.response else 1.0)

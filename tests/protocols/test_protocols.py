@@ -72,10 +72,16 @@ def test_answers_round_trip_and_win_over_calls(protocol):
 
 
 @pytest.mark.parametrize("protocol", [V1, V2, V3, V4, V5], ids=["v1", "v2", "v3", "v4", "v5"])
-@pytest.mark.parametrize("text", ["", "I think it is red.", "<answer>A", "<answer></answer>", "<answer> \n</answer>"])
+@pytest.mark.parametrize("text", ["", "I think it is red.", "A<answer>", "<answer></answer>", "<answer> \n</answer>"])
 def test_neither_call_nor_answer(protocol, text):
     parsed = protocol.parse(text)
     assert (parsed.answer, parsed.calls) == (None, ())
+
+
+@pytest.mark.parametrize("protocol", [V1, V2, V3, V4, V5], ids=["v1", "v2", "v3", "v4", "v5"])
+def test_an_answer_that_was_cut_off_is_one(protocol):
+    assert protocol.parse("<think>a</think><answer>A").answer == "A"
+    assert protocol.parse("<answer>A" + protocol.format_call(ToolCall("zoom", {}))).answer is None
 
 
 def test_which_calls_of_a_message_are_run():

@@ -1,42 +1,42 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepeyes_env.core import Message, Sample, Trajectory, Turn
 from deepeyes_env.images import ImageRef
-from deepeyes_env.rewards import answer_after_thinking, boxed_answer, last_answer, thought_and_answer
+from deepeyes_env.protocols import V2, PlainProtocol
+from deepeyes_env.rewards import boxed_answer, given_answer, required_answer, thought_and_answer
 from deepeyes_env.rewards.answers import AnswerRule, boxed
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 SAMPLE = Sample("s", "Where?", "left", (IMAGE,))
-RULES = [last_answer, answer_after_thinking, thought_and_answer, boxed_answer]
+RULES = [given_answer, required_answer, thought_and_answer, boxed_answer]
 
 
-def said(*messages: str, answer: str | None = None) -> Trajectory:
-    turns = tuple(map(Turn, messages))
-    turns = (*turns[:-1], replace(turns[-1], answer=answer)) if turns else ()
+def said(*messages: str, plain: bool = False) -> Trajectory:
+    """An episode whose answer is what the protocol reads in the last message."""
+    protocol = PlainProtocol() if plain else V2
+    turns = tuple(Turn(message, answer=protocol.parse(message).answer) for message in messages)
     return Trajectory(SAMPLE, Message("<image>\nWhere?", (IMAGE,)), turns=turns)
 
 
-def found(rule: AnswerRule, *messages: str, answer: str | None = None) -> tuple[str | None, bool]:
-    extraction = rule(said(*messages, answer=answer))
+def found(rule: AnswerRule, *messages: str, plain: bool = False) -> tuple[str | None, bool]:
+    extraction = rule(said(*messages, plain=plain or rule is boxed_answer))
     return extraction.prediction, extraction.format_error
 
 
 @pytest.mark.parametrize(
-    ("text", "last", "after"),
+    ("text", "given", "required"),
     [
         ("<think>a</think><answer> left\n</answer>", ("left", False), ("left", False)),
         ("<answer>left</answer>", ("left", False), ("left", False)),
         ("<think>a</think><answer>left", ("left", True), (None, True)),
         ("<think>a<answer>left</answer>", ("left", True), ("left", True)),
         ("<think>a</think></think><answer>left</answer>", ("left", True), ("left", True)),
-        ("<think><answer>left</answer></think>", ("left", False), (None, True)),
-        ("<answer>up</answer><answer>left</answer>", ("left", False), ("up", False)),
-        ("<answer>left</answer><answer></answer>", (None, False), ("left", False)),
-        ("<answer>left<answer>up</answer>", ("up", True), ("left<answer>up", True)),
+        ("<think><answer>left</answer></think>", (None, False), (None, True)),
+        ("<answer>up</answer><answer>left</answer>", ("left", False), ("left", False)),
+        ("<answer>left</answer><answer></answer>", (None, False), (None, True)),
+        ("<answer>left<answer>up</answer>", ("up", True), ("up", True)),
         ("</answer>left<answer>", (None, False), (None, True)),
         ("left</answer>", (None, True), (None, True)),
         ("<answer> </answer>", (None, False), (None, True)),
@@ -45,20 +45,20 @@ def found(rule: AnswerRule, *messages: str, answer: str | None = None) -> tuple[
         ("<|vision_start|><|image_pad|><answer>left</answer>", ("left", True), ("left", True)),
     ],
 )
-def test_tagged_answers(text: str, last: tuple[str | None, bool], after: tuple[str | None, bool]) -> None:
-    assert found(last_answer, text) == last
-    assert found(answer_after_thinking, text) == after
+def test_tagged_answers(text: str, given: tuple[str | None, bool], required: tuple[str | None, bool]) -> None:
+    assert found(given_answer, text) == given
+    assert found(required_answer, text) == required
 
 
 def test_marks_are_counted_over_all_messages() -> None:
-    assert found(last_answer, "<think>a", "b</think><answer>left</answer>") == ("left", False)
-    assert found(last_answer, "<think>a", "<think>b</think><answer>left</answer>") == ("left", True)
+    assert found(given_answer, "<think>a", "b</think><answer>left</answer>") == ("left", False)
+    assert found(given_answer, "<think>a", "<think>b</think><answer>left</answer>") == ("left", True)
 
 
-@pytest.mark.parametrize("rule", [last_answer, answer_after_thinking])
+@pytest.mark.parametrize("rule", [given_answer, required_answer])
 def test_without_marks_the_protocols_answer_counts(rule: AnswerRule) -> None:
-    assert found(rule, "<think>a</think>left", answer="left") == ("left", False)
-    assert found(rule, "<think>a</think><answer></answer>left", answer="left")[0] is None
+    assert found(rule, "<think>a</think>left", plain=True) == ("left", False)
+    assert found(rule, "<think>use <answer> tags</think>left", plain=True) == ("left", False)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_thought_and_answer(text: str, expected: tuple[str | None, bool]) -> Non
         (r"\boxed{}", (None, True)),
         (r"<think>\boxed{12}</think>", (None, True)),
         (r"<think>\boxed{13}</think>\boxed{12}", ("12", False)),
-        (r"<think>\boxed{12}", ("12", True)),
+        (r"<think>\boxed{12}", (None, True)),  # a thought that was cut off answers nothing
         ("<answer>12</answer>", (None, True)),
         (r"}}}\boxed{12}", ("12", False)),
     ],

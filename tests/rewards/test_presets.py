@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from deepeyes_env.core import Message, Sample, ToolCall, ToolResult, Trajectory,
 from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import RuleJudge, make_judge
+from deepeyes_env.protocols import V2, PlainProtocol
 from deepeyes_env.rewards import Rubric, Term, get_rubric, register_rubric
 from deepeyes_env.rewards.evidence import Evidence
 
@@ -17,7 +19,7 @@ IMAGE = ImageRef(b"never decoded", digest="0" * 64)
 RIGHT, WRONG, BROKEN = (
     "<think>a</think><answer>left</answer>",
     "<think>a</think><answer>up</answer>",
-    "<answer>left</answer></think>",
+    "<think>a<answer>left</answer>",
 )
 ZOOM = ToolResult(ToolCall("image_zoom_in_tool", {}), images=(IMAGE,))
 SEARCH = ToolResult(ToolCall("search", {"query": "left"}), text="found")
@@ -26,7 +28,8 @@ FAILED = ToolResult(ToolCall("image_zoom_in_tool", {}), "failed", "no")
 
 def play(text: str, *results: ToolResult, source: str = "vstar") -> Trajectory:
     sample = Sample("s", "Where?", "left", (IMAGE,), data_source=source)
-    turns = (Turn("<think>b</think>", results=results), Turn(text)) if results else (Turn(text),)
+    looked = (Turn("<think>b</think>", results=results),) if results else ()
+    turns = (*looked, Turn(text, answer=(PlainProtocol() if "boxed" in text else V2).parse(text).answer))
     return Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns)
 
 
@@ -40,7 +43,7 @@ def play(text: str, *results: ToolResult, source: str = "vstar") -> Trajectory:
         ("unconditional_tool", 0.8, 2.0, 1.2, 1.8, 0.8),
         ("deepeyes_call_penalty", 0.8, 1.9, -0.1, 1.7, 0.7),
         ("no_tool_call_penalty", 0.8, 0.7, -0.1, 0.5, 0.7),
-        ("deepeyes_v2", 1.0, 1.0, 0.2, 0.0, 1.0),
+        ("deepeyes_v2", 1.0, 1.0, 0.2, 0.8, 1.0),
     ],
 )
 def test_formulas(
@@ -66,15 +69,21 @@ def test_geoguessr_wants_the_answer_after_the_thought() -> None:
     early = "<think><answer>left</answer></think>"
     assert get_rubric("deepeyes")(play(early, source="geoguessr")).reward == pytest.approx(-0.2)
     for source in ("vstar", "vl_agent", "chart", "", "anything else"):
-        assert get_rubric("deepeyes")(play(early, source=source)).reward == pytest.approx(0.8)
+        assert get_rubric("deepeyes")(play(early, source=source)).reward == 0  # thoughts are not judged
 
 
 def test_a_search_costs_on_search_data_only() -> None:
     rubric = get_rubric("deepeyes_v2")
-    assert rubric(play(RIGHT, SEARCH, source="mm_search")).reward == pytest.approx(0.9)
-    assert rubric(play(RIGHT, SEARCH, SEARCH, source="mm_search")).reward == pytest.approx(0.9)
-    assert rubric(play(RIGHT, SEARCH, source="vstar")).reward == pytest.approx(1.0)
-    assert rubric(play(RIGHT, ZOOM, source="mm_search")).reward == pytest.approx(1.0)
+
+    def after_search(text: str, source: str) -> float:
+        call = Turn('<think>a</think><tool_call>{"name": "search", "arguments": {"query": "left"}}</tool_call>')
+        played = play(text, source=source)
+        return rubric(replace(played, turns=(call, *played.turns))).reward
+
+    assert after_search(RIGHT, "search") == pytest.approx(0.92)
+    assert after_search(WRONG, "search") == pytest.approx(0.2)
+    for source in ("perception", "reason", "mm_search", "vstar"):
+        assert after_search(RIGHT, source) == pytest.approx(1.0)
 
 
 BOUNDS = {
@@ -83,7 +92,7 @@ BOUNDS = {
     "paper": (-1.0, 2.0),
     "no_tool": (-0.4, 1.2),
     "unconditional_tool": (-0.4, 2.0),
-    "deepeyes_v2": (-0.1, 1.0),
+    "deepeyes_v2": (0.0, 1.0),
 }
 PIECES = [
     "<think>",
@@ -109,7 +118,7 @@ def test_mathematics_is_judged_as_by_name(said: str, answer: str, score: float) 
     """``1 1/2`` was no answer to ``3/2`` here, and one to ``make_judge("math")``."""
     pytest.importorskip("math_verify")
     sample = Sample("s", "How many?", answer, (IMAGE,), data_source="thinklite_eureka")
-    turns = (Turn(rf"<think>a</think>\boxed{{{said}}}"),)
+    turns = (Turn(rf"<think>a</think>\boxed{{{said}}}", answer=rf"\boxed{{{said}}}"),)
     scored = get_rubric("deepeyes")(Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns))
     verdict = make_judge("math")(said, sample)
     assert verdict is not None
@@ -125,12 +134,12 @@ def test_any_text_gives_a_reward_within_bounds_and_the_same_terms(
     messages: list[str], results: list[ToolResult], source: str
 ) -> None:
     sample = Sample("s", "Where?", "left", (IMAGE,), data_source=source)
-    turns = tuple(Turn(message, results=tuple(results)) for message in messages)
+    turns = tuple(Turn(message, V2.parse(message).answer, tuple(results)) for message in messages)
     trajectory = Trajectory(sample, Message("<image>", (IMAGE,)), turns=turns)
     for name, (low, high) in BOUNDS.items():
         scored = get_rubric(name, judge=RuleJudge())(trajectory)
         assert low - 1e-9 <= scored.reward <= high + 1e-9
-        assert list(scored.reward_terms) == ["acc", "format", "search" if name == "deepeyes_v2" else "tool"]
+        assert list(scored.reward_terms) == ["acc", "format", *([] if name == "deepeyes_v2" else ["tool"])]
         assert scored.reward == pytest.approx(sum(term.weighted for term in scored.reward_terms.values()))
 
 

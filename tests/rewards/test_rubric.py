@@ -9,7 +9,7 @@ from deepeyes_env.core import Message, RewardTerm, Sample, ToolCall, ToolResult,
 from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.judges import Judge, RuleJudge, Verdict
-from deepeyes_env.rewards import Evidence, RoutedRubric, Rubric, Term, get_rubric, last_answer
+from deepeyes_env.rewards import Evidence, RoutedRubric, Rubric, Term, get_rubric, given_answer
 from deepeyes_env.rewards.rubric import BaseRubric, ScoringError
 
 IMAGE = ImageRef(b"never decoded", digest="0" * 64)
@@ -82,7 +82,7 @@ def test_a_tool_counts_when_a_call_returned_an_image() -> None:
         (ToolResult(call, text="nothing to see"), False),
         (ToolResult(call, "failed", "broken", images=(IMAGE,)), False),
     ]:
-        evidence = Evidence(episode("left", results=(result,)), last_answer, RuleJudge())
+        evidence = Evidence(episode("left", results=(result,)), given_answer, RuleJudge())
         assert evidence.used_tool is used
         assert evidence.called("search")
         assert not evidence.called("zoom")
