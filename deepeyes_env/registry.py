@@ -79,6 +79,15 @@ class Registry(Generic[T]):
         (self._of_plugins.add if _loading.get() else self._of_plugins.discard)(key)
         return value
 
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Forget on leaving what was registered within, as a test or a notebook's cell may want."""
+        before = dict(self._known)
+        try:
+            yield
+        finally:
+            self._known = before
+
     def protect(self) -> None:
         """Keep the names known so far from being registered again: they are the package's own."""
         self._protected.update(self._known)

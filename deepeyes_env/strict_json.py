@@ -86,8 +86,8 @@ def why_not_json(error: ValueError, text: str) -> str:
     """
     if not isinstance(error, json.JSONDecodeError):
         return str(error)[:200]
-    if error.pos >= len(text):
-        return f"{error.msg} at its end"
+    if error.pos >= len(text) or error.msg.startswith("Unterminated"):
+        return f"{error.msg.removesuffix(' starting at')} at its end"
     before, after = text[max(0, error.pos - _CONTEXT) : error.pos], text[error.pos : error.pos + _CONTEXT]
     return f"{error.msg} at character {error.pos + 1}, between {before!r} and {after!r}"
 

@@ -60,3 +60,12 @@ class Pages:
                 page.remove_listener(event, listener)
             self._idle.append(page)
         self._listeners.clear()
+
+
+def wait_until(page, condition):
+    """Wait for an expression of a page to be true; ``wait_for_function`` polls by ``eval``, which our pages forbid."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"still not true: {condition}")

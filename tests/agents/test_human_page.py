@@ -151,7 +151,7 @@ def test_a_refused_call_says_why(game, open_tab):
     tab = open_tab(game)
     tab.drag((0.5, 0.5), (0.51, 0.51))
     tab.call(1)
-    assert "at least 31" in tab.text("#notice")
+    assert "at least 14 wide" in tab.text("#notice")
     assert "bad arguments" in tab.text(".call")
     assert tab.page.locator(".thumb").count() == 1
 

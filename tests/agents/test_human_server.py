@@ -119,7 +119,7 @@ def test_what_the_tool_refuses_is_an_observation(game):
     state = game.zoom([0, 0, 3, 3])[1]
     (call,) = state["episode"]["turns"][0]["calls"]
     assert (state["phase"], call["status"], call["box"]) == ("turn", "bad_arguments", None)
-    assert "at least 31" in call["error"]
+    assert "at least 14 wide" in call["error"]
 
 
 def test_nothing_is_revealed_before_the_end(tmp_path):
@@ -309,7 +309,7 @@ def test_forms_that_cannot_be_said_change_nothing(game):
     nested = "[" * 900 + "]" * 900
     call = f'{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {nested}}}}}'
     body = f'{{"version": {before["version"]}, "thought": "", "call": {call}}}'
-    assert game.ask("POST", "say", body)[0] in (200, 422)
+    assert game.ask("POST", "say", body)[0] in (200, 400, 422)
     assert game.state()["phase"] == "turn"
 
 

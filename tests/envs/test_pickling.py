@@ -62,11 +62,10 @@ SAMPLES = [Sample(str(n), "Which?", "a", np.full((60, 80, 3), n, np.uint8), ("a"
 @pytest.fixture
 def own_toolbox():
     """The id of a toolbox of the user's own, forgotten afterwards."""
-    before, rubrics = dict(TOOLBOXES._known), dict(RUBRICS._known)
     id = "TravellingToolbox-v0"
-    register_toolbox(id, tools=["image_zoom_in_tool", flip_image, negative, CountTool], dataset=SAMPLES)
-    yield id
-    TOOLBOXES._known, RUBRICS._known = before, rubrics
+    with TOOLBOXES.restored(), RUBRICS.restored():
+        register_toolbox(id, tools=["image_zoom_in_tool", flip_image, negative, CountTool], dataset=SAMPLES)
+        yield id
     gym.registry.pop(id)
 
 
@@ -142,15 +141,15 @@ def test_another_process_knows_the_toolbox(own_toolbox, method):
 
 
 def test_an_id_takes_everything_along_that_samples_may_name(own_toolbox, caplog):
-    RUBRICS.register("travelling", RUBRICS.get("deepeyes"))
-    register_toolbox("Broken-v0", tools=[tool(function_with_a_lock())])
-    pickled = pickle.dumps(ToolboxId("VisualToolbox-v2"))
-    TOOLBOXES._known.pop("travellingtoolboxv0")
-    RUBRICS._known.pop("travelling")
-    TOOLBOXES._known.pop("brokenv0")
+    mine = TOOLBOXES.get(own_toolbox)
+    with TOOLBOXES.restored(), RUBRICS.restored():
+        TOOLBOXES.register("Beside-v0", mine)
+        RUBRICS.register("travelling", RUBRICS.get("deepeyes"))
+        register_toolbox("Broken-v0", tools=[tool(function_with_a_lock())])
+        pickled = pickle.dumps(ToolboxId("VisualToolbox-v2"))
     gym.registry.pop("Broken-v0")
     assert pickle.loads(pickled) == "VisualToolbox-v2"
-    assert own_toolbox in TOOLBOXES
+    assert "Beside-v0" in TOOLBOXES
     assert "travelling" in RUBRICS
     assert "Broken-v0" not in TOOLBOXES
     assert "'Broken-v0' cannot be sent to other processes" in caplog.text
@@ -193,11 +192,8 @@ sys.stdout.buffer.write(cloudpickle.dumps(gym.spec("Notebook-v0").make))
 
 def test_what_a_notebook_defines_travels_with_its_hints():
     pickled = subprocess.run([sys.executable, "-c", NOTEBOOK], check=True, capture_output=True).stdout
-    known, rubrics = dict(TOOLBOXES._known), dict(RUBRICS._known)
-    try:
+    with TOOLBOXES.restored(), RUBRICS.restored():
         env = pickle.loads(pickled)(dataset=SAMPLES)
         env.reset(seed=0)
         assert env.step(ToolCall("sized", {"side": "width"}))[4]["calls"][0].text == "80"
         assert env.step(ToolCall("flip_image", {"axis": "y"}))[4]["calls"][0].ok
-    finally:
-        TOOLBOXES._known, RUBRICS._known = known, rubrics

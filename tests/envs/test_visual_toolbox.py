@@ -10,7 +10,7 @@ import pytest
 
 import deepeyes_env
 from deepeyes_env import Image, Rubric, Sample, Term, Tool, ToolCall, ViewBudget, register_toolbox, tool
-from deepeyes_env.errors import UnknownNameError, UsageError
+from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images.codec import encode
 from deepeyes_env.images.store import ImageStore
 from tests.conftest import pattern, zoom_text
@@ -288,21 +288,6 @@ def test_snapshot_and_restore(sample):
             branches.append((step[0]["images"][0].tobytes(), end[1], len(end[4]["trajectory"].turns), next_obs["text"]))
     assert len(set(branches)) == 1
     assert len(pickle.dumps(state)) < 4096
-
-
-def test_a_new_environment_goes_on_from_a_snapshot_and_refuses_one_of_other_data(sample):
-    env = make(sample)
-    env.reset(seed=5)
-    env.step(zoom_text([0, 0, 100, 100]))
-    state = pickle.loads(pickle.dumps(env.unwrapped.snapshot()))
-    fresh = make(sample)
-    fresh.unwrapped.restore(state)
-    assert fresh.step("<answer>red</answer>")[2]
-    with pytest.raises(gym.error.ResetNeeded):
-        make(sample).step("<answer>red</answer>")
-    for other in ([replace(sample, question="Which shape is it?")], [replace(sample, id="other")]):
-        with pytest.raises(UsageError, match="data set that the snapshot was made with"):
-            make(sample, dataset=other).unwrapped.restore(state)
 
 
 def test_restoring_replays_tools_that_keep_state(sample):

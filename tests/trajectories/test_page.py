@@ -13,7 +13,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trajectories import TrajectoryWriter, write_page
-from tests.browser import Pages
+from tests.browser import Pages, wait_until
 from tests.trajectories.page_tab import Tab, drawn, expected, near
 
 pytestmark = pytest.mark.browser
@@ -36,7 +36,7 @@ def open_page(pages: Pages) -> Callable[..., Tab]:
         }
         tab.page = pages.open(width, height, scheme, listeners)
         tab.page.goto(page.as_uri() + hash)
-        tab.page.wait_for_function("[...document.images].every(image => image.complete || image.loading === 'lazy')")
+        wait_until(tab.page, "[...document.images].every(image => image.complete || image.loading === 'lazy')")
         return tab
 
     return opened
@@ -103,7 +103,7 @@ def test_it_shows_what_the_policy_saw_and_the_stored_image_by_a_switch(
 
     def shown() -> tuple[int, float]:
         """Pixels across the image that is shown, and how far its pixels are from squares."""
-        tab.page.wait_for_function("document.querySelector('.canvas > img').naturalWidth > 0")
+        wait_until(tab.page, "document.querySelector('.canvas > img').naturalWidth > 0")
         image = tab.page.locator(".canvas > img")
         across, down = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
         box = image.bounding_box()
@@ -265,7 +265,7 @@ def test_deep_links(page: Path, open_page: Callable[..., Tab]) -> None:
     tab.page.keyboard.press("j")
     assert tab.page.evaluate("location.hash") == "#5"  # the driver learns of it later
     tab.page.evaluate("location.hash = '#2'")
-    tab.page.wait_for_function("document.querySelector('.title .number').textContent === '#2'")
+    wait_until(tab.page, "document.querySelector('.title .number').textContent === '#2'")
     assert tab.page.locator(".row[aria-selected=true]").get_attribute("data-number") == "2"
     assert open_page(page, "#99").current() == "#1"
 
@@ -298,7 +298,7 @@ def test_what_an_episode_shows(page: Path, open_page: Callable[..., Tab]) -> Non
     assert tab.texts(".system .message") == ["You may call image_zoom_in_tool."]
     crop = tab.page.locator(".crops img").first
     crop.scroll_into_view_if_needed()
-    tab.page.wait_for_function("document.querySelector('.crops img').naturalWidth === 140")
+    wait_until(tab.page, "document.querySelector('.crops img').naturalWidth === 140")
 
 
 def test_tags_are_told_apart_only_in_what_the_policy_wrote(
@@ -346,7 +346,7 @@ def test_a_page_moved_away_from_its_run(tmp_path: Path, make_episode: Make, open
     tab = open_page(moved / "index.html")
     assert tab.page.locator(".canvas > img").evaluate("image => image.naturalWidth") == 476
     tab.page.click("[data-image=stored]")
-    tab.page.wait_for_function("document.querySelector('.canvas > img').naturalWidth === 960")
+    wait_until(tab.page, "document.querySelector('.canvas > img').naturalWidth === 960")
     assert tab.complaints == []
 
 

@@ -67,7 +67,7 @@ def _list(config: Config) -> None:
     from deepeyes_env.trainers.grpo.settings_list import list_settings
 
     for setting in list_settings(config):
-        typer.echo(f"{setting.name}={setting.value}  ({setting.kind})\n    {setting.about}")
+        say(f"{setting.name}={setting.value}  ({setting.kind})\n    {setting.about}")
 
 
 def quiet_transformers() -> None:

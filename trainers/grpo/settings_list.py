@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from deepeyes_env.trainers.grpo.config import Config
 from deepeyes_env.trainers.grpo.sections import Section
@@ -63,6 +63,8 @@ def attribute_docs(cls: type) -> dict[str, str]:
 def kind_of(annotation: Any) -> str:
     """Return a type hint in the words of a settings file: ``a | b`` for choices, ``null`` for none."""
     origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind_of(parts[0])
     if origin is Literal:
         return " | ".join(map(str, parts))
     if origin in (UnionType, Union):

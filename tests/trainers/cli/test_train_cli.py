@@ -119,7 +119,7 @@ def test_a_run_in_which_every_episode_fails_is_no_success(tmp_path):
     plugin = ("--plugin", tmp_path / "my_failing_plugin.py")
     result = deepeyes("train", *plugin, *SMALL, "env.rubric=test_failing", f"out={tmp_path}/run")
     assert result.exit_code == 1
-    assert "no episode of step 1 could be played: RuntimeError: the judge is away (4 times)" in result.stderr
+    assert "none of the 4 held-out questions could be played: 4 x RuntimeError: the judge is away" in result.stderr
 
 
 @pytest.fixture(scope="module")

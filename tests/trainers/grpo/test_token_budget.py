@@ -75,7 +75,7 @@ def test_a_prompt_that_does_not_fit_costs_its_episode_and_says_why(policy):
 def test_a_run_whose_prompts_never_fit_ends_with_the_reason(tmp_path):
     with pytest.raises(DeepEyesError, match=r"none of the 4 held-out questions could be played: .* prompt has \d+ tok"):
         trained(tmp_path, "rollout.max_episode_tokens=40")
-    with pytest.raises(DeepEyesError, match=r"no episode of the last 3 steps .* prompt has \d+ tokens"):
+    with pytest.raises(DeepEyesError, match=r"no episode of the last 3 steps.* prompt has \d+ tokens"):
         trained(tmp_path, "rollout.max_episode_tokens=40", "evaluation.samples=0", "steps=5")
 
 
