@@ -17,6 +17,7 @@ from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
 from deepeyes_env.extras import missing_extra
 from deepeyes_env.plotting import COLOURS, RATE, capitalised, drawable, finish, new_figure, save, whole_numbers
+from deepeyes_env.trajectories.summary import chance
 
 _COLOURS = dict(zip(("on", "off"), COLOURS, strict=False))
 
@@ -66,16 +67,11 @@ def _accuracy(report: Report, rows: Sequence[Row], out: Path) -> Path:
     shown_labels = [label if len(label) <= 40 else f"{label[:39]}…" for label in map(drawable, labels)]
     axis.set_yticks(range(len(labels)), shown_labels, parse_math=False)  # a category may hold a dollar sign
     axis.invert_yaxis()
-    if chance := _chance(rows):
-        axis.axvline(chance, color="#666666", linewidth=1, linestyle=":", label="chance")
+    guessing = chance(row.orders if row.orders > 1 else 0 for row in rows)
+    if guessing is not None:
+        axis.axvline(guessing, color="#666666", linewidth=1, linestyle=":", label="chance")
     finish(axis, "Accuracy, with 95 % intervals", x="share of answers", xlim=RATE, legend_beside=True)
     return _saved(figure, out)
-
-
-def _chance(rows: Iterable[Row]) -> float | None:
-    """What guessing scores; ``None`` unless every question is multiple choice."""
-    options = [row.orders for row in rows]
-    return float(np.mean([1 / number for number in options])) if options and min(options) > 1 else None
 
 
 def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:

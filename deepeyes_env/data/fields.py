@@ -94,22 +94,19 @@ def from_json(text: str, where: str) -> Any:
         raise ValueError(f"{where} is not JSON ({error}): {_short(text)}") from error
 
 
-MAX_LIST_TEXT = 1_000_000
-"""Characters of a list in a cell that are parsed at most; images in base64 are read otherwise."""
-
-
-def python_texts(text: str, where: str) -> list[str]:
-    """Read a list of texts as JSON or Python writes it; nothing is evaluated.
+def texts_in(text: str, where: str) -> list[str]:
+    """Read a list of texts as JSON or as Python writes it; nothing is evaluated.
 
     Raises:
-        ValueError: It is no such list, or too long.
+        ValueError: It is no such list.
     """
-    value = None
-    if len(text) <= MAX_LIST_TEXT:
+    try:
         try:
+            value = read_json(text)
+        except ValueError:
             value = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            value = None
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{where} must be a list of texts, not {_short(text)}")
     return value

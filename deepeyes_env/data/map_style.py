@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Protocol, runtime_checkable
 
 from deepeyes_env.core import Sample
-from deepeyes_env.data.rows import check_env_name
 from deepeyes_env.errors import DeepEyesError, RowError
 from deepeyes_env.registry import unknown_name
 
-SAMPLE_KEYS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")
+SAMPLE_KEYS = tuple(field.name for field in fields(Sample))
 """The keys of a row: the fields of ``Sample``."""
 
 
@@ -77,19 +77,20 @@ def sample_of(row: object, source: str, index: int) -> Sample:
     if not isinstance(row, Mapping):
         kind = type(row).__name__
         raise RowError(source, index, f"is {kind}, not a Sample or a mapping with question, answer and images")
-    fields = {key: value for key, value in row.items() if value is not None or key == "env_name"}
+    given = {key: value for key, value in row.items() if value is not None or key == "env_name"}
     try:
-        for key in fields:
-            if key not in SAMPLE_KEYS:
-                raise unknown_name("key", str(key), SAMPLE_KEYS)
-        if missing := [key for key in ("question", "answer", "images") if key not in fields]:
-            raise RowError(source, index, f"has no {', '.join(missing)}; it has {', '.join(map(str, fields))}")
-        for key in ("id", "question", "answer"):
-            if not isinstance(fields.get(key, ""), str):
-                raise RowError(source, index, f"{key!r} must be text, not {fields[key]!r:.60}")
-        check_env_name(fields.get("env_name"))
-        return Sample(**{"id": str(index), **fields})
-    except RowError:
-        raise
+        _check(given)
+        return Sample(**{"id": str(index), **given})
     except (DeepEyesError, TypeError, ValueError) as error:
         raise RowError(source, index, str(error)) from error
+
+
+def _check(row: Mapping[Any, Any]) -> None:
+    for key in row:
+        if key not in SAMPLE_KEYS:
+            raise unknown_name("key", str(key), SAMPLE_KEYS)
+    if missing := [key for key in ("question", "answer", "images") if key not in row]:
+        raise ValueError(f"has no {', '.join(missing)}; it has {', '.join(row)}")
+    for key in ("id", "question", "answer"):
+        if not isinstance(row.get(key, ""), str):
+            raise ValueError(f"{key!r} must be text, not {row[key]!r:.60}")

@@ -6,7 +6,6 @@ Columns: ``index``, ``image`` (base64, a list of base64 strings, or the index of
 
 from __future__ import annotations
 
-import ast
 import base64
 import binascii
 import codecs
@@ -19,6 +18,7 @@ from typing import Any
 
 from deepeyes_env.core import LETTERS, Sample
 from deepeyes_env.data import tsv
+from deepeyes_env.data.fields import texts_in
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.files import replacing
@@ -186,13 +186,10 @@ def _answer(answer: str, options: dict[str, str]) -> str:
 def _image_list(cell: bytes) -> list[bytes]:
     text = _decoded("image", cell)
     try:
-        try:
-            items = json.loads(text)
-        except ValueError:
-            items = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        items = texts_in(text, "image")
+    except ValueError as error:
         raise ValueError(f"image {text[:40]!r}... is not a list of base64 strings") from error
-    if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
+    if not items:
         raise ValueError(f"image {text[:40]!r}... is not a list of base64 strings")
     return [item.encode() for item in items]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from deepeyes_env.core import Trajectory
 
@@ -52,6 +53,16 @@ def summarise(trajectories: Iterable[Trajectory]) -> Summary:
     for trajectory in trajectories:
         running.add(trajectory)
     return running.summary
+
+
+def chance(options: Iterable[int]) -> float | None:
+    """Return what guessing scores; ``None`` unless every question is multiple choice.
+
+    Args:
+        options: How many options each question has; 0 where it is not multiple choice.
+    """
+    numbers = list(options)
+    return fmean(1 / number for number in numbers) if numbers and min(numbers) > 0 else None
 
 
 class RunningSummary:

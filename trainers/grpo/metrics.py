@@ -5,13 +5,13 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 import torch
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trajectories import Summary, summarise
+from deepeyes_env.trajectories.summary import chance
 
 
 def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
@@ -42,8 +42,9 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     for name, easy in ((names.HARD, False), (names.EASY, True)):
         kind = [each for each in trajectories if each.sample.metadata.get("easy") is easy]
         metrics |= _rates(summarise(kind), name) if kind else {}
-    if all(each.sample.options for each in trajectories):
-        metrics[names.CHANCE] = fmean(1 / len(each.sample.options) for each in trajectories)
+    guessing = chance(len(each.sample.options) for each in trajectories)
+    if guessing is not None:
+        metrics[names.CHANCE] = guessing
     metrics[names.TOOL_CALLS] = summary.tool_calls
     if summary.tool_calls:
         metrics["tool/failed"] = sum(summary.failed_calls.values()) / (summary.tool_calls * summary.episodes)

@@ -31,7 +31,7 @@ from deepeyes_env.data.benchmarks.records import (
     text_of,
 )
 from deepeyes_env.data.dataset import Dataset
-from deepeyes_env.data.fields import python_texts
+from deepeyes_env.data.fields import texts_in
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
@@ -41,6 +41,9 @@ FORMAT = (
     "imgs/ or beside it; or VLMEvalKit's MME-RealWorld-Lite.tsv (with the column 'multi-choice options')"
 )
 OPTIONS_COLUMN = "multi-choice options"
+MAX_OPTIONS_TEXT = 1_000_000
+"""Characters of a list of options that are parsed at most."""
+
 IMAGE_FOLDERS = (".", "imgs", "data/imgs", "images", "data", "../imgs", "../data/imgs")
 
 _NAMES = {"Category": "category", "Subtask": "subtask", "Task": "task"}
@@ -114,7 +117,7 @@ def _with_options(sample: Sample) -> Sample:
 
 def _listed_options(cell: str) -> Iterable[str]:
     if cell.lstrip().startswith("["):
-        return python_texts(cell, OPTIONS_COLUMN)
+        return texts_in(cell[:MAX_OPTIONS_TEXT], OPTIONS_COLUMN)  # one that is longer is no list any more
     starts = list(_OPTION_LINE.finditer(cell))
     bounds = [*(start.start() for start in starts), len(cell)]
     return (cell[start:end] for start, end in itertools.pairwise(bounds))

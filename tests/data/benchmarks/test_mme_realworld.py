@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from deepeyes_env.data.benchmarks import open_benchmark
@@ -54,6 +56,12 @@ def test_vlmevalkits_tsv(put_tsv):
     }  # fmt: skip
     assert first.images[0].size == (60, 40)
     assert data[1].id == second.id == "1"
+
+
+def test_options_as_json_hold_any_character(put_tsv):
+    row = {"question": "Which?", "answer": "B", "multi-choice options": json.dumps(["(A) \U0001f600", "(B) no"])}
+    (sample,) = open_benchmark("mme_realworld_lite", put_tsv("MME-RealWorld-Lite.tsv", row))[1]
+    assert sample.options == ("\U0001f600", "no")
 
 
 def test_options_as_they_are_published(put_tsv):
