@@ -10,3 +10,8 @@ FAILED_CALLS = "failed calls"
 TURNS = "turns per episode"
 RESPONSE_TOKENS = "response tokens per episode"
 ENDED_BY = "ended by"
+
+
+def capitalised(text: str) -> str:
+    """Return a label or a sentence with its first letter a capital."""
+    return text[:1].upper() + text[1:]

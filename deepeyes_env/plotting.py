@@ -81,11 +81,6 @@ def from_zero(values: np.ndarray) -> tuple[float, float]:
     return (0.0, max(float(known.max()) if len(known) else 0.0, 1e-9) * (1 + ROOM))
 
 
-def capitalised(title: str) -> str:
-    """Return a title with its first letter a capital."""
-    return title[:1].upper() + title[1:]
-
-
 def drawable(label: str) -> str:
     """Return a label without what no font can draw: control characters and lone surrogates."""
     return "".join(each if each.isprintable() else "?" for each in label)

@@ -16,7 +16,7 @@ from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.run_folder import PLOTS
 from deepeyes_env.extras import missing_extra
-from deepeyes_env.plotting import COLOURS, RATE, capitalised, drawable, finish, new_figure, save, whole_numbers
+from deepeyes_env.plotting import COLOURS, RATE, drawable, finish, new_figure, save, whole_numbers
 from deepeyes_env.trajectories.summary import chance
 
 _COLOURS = dict(zip(("on", "off"), COLOURS, strict=False))
@@ -90,8 +90,8 @@ def _tool_use(report: Report, rows: Sequence[Row], out: Path) -> Path:
             weights = np.full(len(ious), 1 / len(ious))
             overlap.hist(ious, bins=10, range=(0, 1), weights=weights, color=_COLOURS[each.name], alpha=0.8)
     whole_numbers(calls)
-    finish(calls, capitalised(labels.TOOL_CALLS), x="calls", y="share of episodes", ylim=RATE)
-    finish(overlap, capitalised(labels.BEST_IOU), x="IoU", y="share of zooming episodes", xlim=(0, 1), ylim=RATE)
+    finish(calls, labels.capitalised(labels.TOOL_CALLS), x="calls", y="share of episodes", ylim=RATE)
+    finish(overlap, labels.capitalised(labels.BEST_IOU), x="IoU", y="share of zooming episodes", xlim=(0, 1), ylim=RATE)
     if not overlap.patches:
         overlap.text(0.5, 0.5, "no zooms, or no boxes to compare with", ha="center", va="center", color="#666666")
     return _saved(figure, out)

@@ -99,19 +99,19 @@ def hints(report: Report) -> list[str]:
     cut = sum(each.cut for each in report.conditions)
     filtered = sum(each.finishes.get(name, 0) for each in report.conditions for name in ("content_filter", "refusal"))
     limit = report.settings.get("max_tokens")
-    told = (
-        []
-        if not cut
-        else [
-            f"in {cut} of {episodes} episodes a message was cut off at max new tokens{f' ({limit})' if limit else ''}: "
-            "give a larger --max-tokens"
-        ]
-    )
-    return told + ([f"{filtered} messages were refused or filtered; they count as no answer"] if filtered else [])
+    told = []
+    if cut:
+        at = f" ({limit})" if limit else ""
+        told.append(
+            f"in {cut} of {episodes} episodes a message was cut off at max new tokens{at}: give a larger --max-tokens"
+        )
+    if filtered:
+        told.append(f"{filtered} messages were refused or filtered; they count as no answer")
+    return told
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{labels.capitalised(text)}."
 
 
 def _course(report: Report) -> str:
@@ -120,7 +120,7 @@ def _course(report: Report) -> str:
     facts |= about if isinstance(about, Mapping) else {}
     told = "; ".join(f"{name.replace('_', ' ')}: {as_cell(str(value))}" for name, value in facts.items())
     over = "" if report.complete else " Accuracy is over those that were judged."
-    return f"{state(report)}.{over} Intervals are 95 %.\n\n{told[:1].upper()}{told[1:]}."
+    return f"{state(report)}.{over} Intervals are 95 %.\n\n{_sentence(told)}"
 
 
 def _overview(report: Report) -> Iterable[str]:
@@ -130,8 +130,7 @@ def _overview(report: Report) -> Iterable[str]:
 
 def _difference(report: Report) -> Iterable[str]:
     if report.difference:
-        text = difference(report)
-        yield f"{text[:1].upper()}{text[1:]}."
+        yield _sentence(difference(report))
 
 
 def _categories(report: Report) -> Iterable[str]:

@@ -48,6 +48,9 @@ FRAGMENTS = [
     "<tool_call>", "</tool_call>", "<answer>", "</answer>", "<think>", "</think>", "```json", "```", "<image>", "{",
     "}", "[", "]", '"', "\\", ":", ",", "name", "arguments", "image_zoom_in_tool", "bbox_2d", "NaN", "Infinity",
     "-1e999", "null", "9" * 400, "\x00", "\ud800", "<|im_end|>", "\\u0000", "\\ud800", "🖼️", "\n", " ", "1e308",
+]  # fmt: skip
+HOSTILE_FRAGMENTS = [
+    *FRAGMENTS,
     "functions.", "image_rotate_tool", "misbehaves", "0.25", "9" * 4301, "[" * 70, "]" * 70, '{"a":' * 500, "}" * 500,
 ]  # fmt: skip
 
@@ -164,7 +167,7 @@ def _mutated(text: str, random: random.Random) -> str:
         at = random.randint(0, len(text))
         kind = random.random()
         if kind < 0.6:
-            text = text[:at] + random.choice(FRAGMENTS) + text[at + random.randint(0, 12) :]
+            text = text[:at] + random.choice(HOSTILE_FRAGMENTS) + text[at + random.randint(0, 12) :]
         elif kind < 0.8:
             text = text[:at] + text[at + random.randint(0, 30) :]
         elif kind < 0.9:

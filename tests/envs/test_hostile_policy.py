@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deepeyes_env import Sample
 from tests.conftest import pattern, zoom_text
-from tests.envs.fuzz import Player
+from tests.envs.fuzz import FRAGMENTS, Player
 from tests.envs.fuzz import play as play_shards
 
 IDS = [f"VisualToolbox-v{n}" for n in range(1, 6)] + ["VisualToolboxNative-v0"]
@@ -20,11 +20,6 @@ VALID = [
     '```json\n{"function": "zoom_in", "bbox_2d": [1, 2, 60, 70], "label": "a"}\n```',
     "<think>a</think><answer>A</answer>",
 ]
-FRAGMENTS = [
-    "<tool_call>", "</tool_call>", "<answer>", "</answer>", "<think>", "</think>", "```json", "```", "<image>", "{",
-    "}", "[", "]", '"', "\\", ":", ",", "name", "arguments", "image_zoom_in_tool", "bbox_2d", "NaN", "Infinity",
-    "-1e999", "null", "9" * 400, "\x00", "\ud800", "<|im_end|>", "\\u0000", "\\ud800", "🖼️", "\n", " ", "1e308",
-]  # fmt: skip
 junk = st.recursive(
     st.none()
     | st.booleans()

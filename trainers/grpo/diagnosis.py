@@ -6,10 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from deepeyes_env import labels
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.trainers.grpo.config import TINY, Config
 from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode
+from deepeyes_env.trainers.tracking import names
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ MOSTLY = 0.9
 """The share of episodes from which on something is said about all of them."""
 
 _ERRORS_TOLD = 3
+_FORMAT_ERRORS = "stop/format_error"
 
 
 class TrainingError(DeepEyesError, RuntimeError):
@@ -53,9 +56,9 @@ def warn_of_first_episodes(metrics: Mapping[str, float], config: Config, episode
         config: The run.
         episodes: Folder in which they can be looked at; empty if they are in none.
     """
-    wrong, cut = metrics.get("stop/format_error", 0.0), metrics.get("finish/length", 0.0)
+    wrong, cut = metrics.get(_FORMAT_ERRORS, 0.0), metrics.get("finish/length", 0.0)
     foreign = config.model == TINY and config.data != VISUAL_SEARCH
-    if wrong < MOSTLY and not (foreign and metrics.get("accuracy", 1.0) <= 1 - MOSTLY):
+    if wrong < MOSTLY and not (foreign and metrics.get(names.ACCURACY, 1.0) <= 1 - MOSTLY):
         return
     if foreign:
         remedy = "the tiny policy knows the built-in task only: give model=FOLDER of a model that reads your questions"
@@ -130,5 +133,5 @@ class UnlearnedSteps:
 
 
 def _means(metrics: Mapping[str, float]) -> str:
-    known = {"reward": "reward/total", "accuracy": "accuracy", "share of format errors": "stop/format_error"}
+    known = {labels.REWARD: names.REWARD, labels.ACCURACY: names.ACCURACY, "share of format errors": _FORMAT_ERRORS}
     return ", ".join(f"{label} {metrics[name]:.2f}" for label, name in known.items() if name in metrics)

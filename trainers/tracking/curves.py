@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.plotting import COLOURS, RATE, capitalised, finish, from_zero, new_figure, save, whole_numbers
+from deepeyes_env import labels
+from deepeyes_env.plotting import COLOURS, RATE, finish, from_zero, new_figure, save, whole_numbers
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.tracking.recorders import read_metrics
 
@@ -40,7 +41,7 @@ class Panel:
     @property
     def title(self) -> str:
         """The label of the metric."""
-        return capitalised(names.label_of(self.metric))
+        return labels.capitalised(names.label_of(self.metric))
 
     def curves(self, rows: Rows) -> dict[str, str]:
         """Return the metrics that a run has, by their labels."""
