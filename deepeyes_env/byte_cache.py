@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from deepeyes_env.errors import UsageError
@@ -54,6 +54,10 @@ class ByteCache(Generic[K, V]):
         while self.nbytes > self._max_bytes:
             _, dropped = self._kept.popitem(last=False)
             self.nbytes -= self._size(dropped)
+
+    def sizes(self) -> Iterator[tuple[K, int]]:
+        """Go through the keys with the bytes of their values, the least recently used first."""
+        return ((key, self._size(value)) for key, value in self._kept.items())
 
     def drop(self, key: K) -> None:
         """Drop what is kept under a key, if anything is."""

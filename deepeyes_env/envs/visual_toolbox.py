@@ -271,6 +271,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._close_tools()
         self._opening, self._ended, self._turns = None, None, []
         bound = self._bound = self._bind(sample.env_name)
+        self.store.play(self, sample.images)
         views = tuple(self._view_of(ref) for ref in sample.images)
         self._context = ToolContext(
             store=self.store,
@@ -328,6 +329,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _close_tools(self) -> None:
         if self._context is not None:
             self._context = None
+            self.store.play(self, ())
             reusable = [self._runner.close(tool) for tool in self._bound.tools.values()]
             if not all(reusable):
                 del self._bound_toolboxes[self._bound.toolbox.name]  # the next episode gets other tools

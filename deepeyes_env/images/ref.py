@@ -175,6 +175,11 @@ class ImageRef:
         """Whether the source is encoded bytes or a file, rather than pixels or a recipe."""
         return isinstance(self.source, bytes | Path)
 
+    @property
+    def is_recipe(self) -> bool:
+        """Whether the pixels are drawn when they are asked for."""
+        return not isinstance(self.source, bytes | Path | np.ndarray)
+
     def pixels(self) -> Image:
         """Return the pixels, decoded now: ``(H, W, 3)`` ``uint8``, read-only. An ``ImageStore`` does this only once.
 

@@ -7,37 +7,43 @@ import os
 import sys
 import threading
 import weakref
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from deepeyes_env.byte_cache import ByteCache
 from deepeyes_env.errors import ImageError
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ops import FitMode, fit
+from deepeyes_env.images.pixel_cache import PixelCache, PixelKey
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.views import ViewBudget, shown_size
 from deepeyes_env.single_flight import SingleFlight
 
-_Key: TypeAlias = tuple[str | int, ...]
+MAX_IDLE_RECIPE_BYTES = 128 * 2**20
+"""How many bytes of pixels drawn from recipes a store keeps for those who might come back to them."""
 
 
 class ImageStore:
     """Decodes images and fits views, once each, and shares the read-only results; thread-safe.
 
     The least recently used results are dropped when all together exceed a budget: the image is then decoded again from
-    its compressed source when it is next asked for. An array that someone still holds stays valid.
+    its compressed source when it is next asked for. An array that someone still holds stays valid. What is drawn from
+    recipes, as the scenes of the built-in task are, counts only while it is in play (see ``play``): of the rest no more
+    than a small part of the budget is kept.
 
     Pickling or copying a store, or forking a process, gives the other side an empty store with the same budget (and
     ``shared_store`` gives the other side's shared store).
 
     Args:
         max_bytes: How many bytes of pixels are kept. A single result above it is handed out and not kept.
+        max_idle_recipe_bytes: How many of them may be drawn from recipes that no environment plays with.
     """
 
-    def __init__(self, max_bytes: int = 2 * 2**30) -> None:
+    def __init__(self, max_bytes: int = 2 * 2**30, *, max_idle_recipe_bytes: int = MAX_IDLE_RECIPE_BYTES) -> None:
         self.max_bytes = max_bytes
+        self.max_idle_recipe_bytes = max_idle_recipe_bytes
         self._clear()
         if sys.platform != "win32":
             # The thread that holds the lock, or decodes what others wait for, does not live on in the child.
@@ -45,9 +51,9 @@ class ImageStore:
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._kept: ByteCache[_Key, Image] = ByteCache(self.max_bytes, lambda pixels: pixels.nbytes)
+        self._kept = PixelCache(self.max_bytes, self.max_idle_recipe_bytes)
         # Equal images may have other names, and what an error says about an image begins with its name.
-        self._flight: SingleFlight[_Key, Image] = SingleFlight(self._kept, own_errors=(ImageError,))
+        self._flight: SingleFlight[PixelKey, Image] = SingleFlight(self._kept, own_errors=(ImageError,))
         self._decodes = 0
 
     @property
@@ -75,7 +81,7 @@ class ImageStore:
         if isinstance(ref.source, np.ndarray):
             return ref.source
         loaded = ref.loaded()
-        return self._flight.once((loaded.digest,), lambda: self._decode(loaded))
+        return self._flight.once(PixelKey(loaded.digest, loaded.is_recipe), lambda: self._decode(loaded))
 
     def view(self, ref: ImageRef, budget: ViewBudget | None, mode: FitMode = "exact") -> Image:
         """Return an image as the environment shows it: at ``shown_size``, read-only.
@@ -91,7 +97,8 @@ class ImageStore:
         size = shown_size(loaded.size, budget)
         if size == loaded.size:
             return self.pixels(loaded)
-        return self._flight.once((loaded.digest, *size, mode), lambda: fit(self.pixels(loaded), size, mode))
+        key = PixelKey(loaded.digest, loaded.is_recipe, size, mode)
+        return self._flight.once(key, lambda: fit(self.pixels(loaded), size, mode))
 
     def size(self, ref: ImageRef) -> Size:
         """Return ``(width, height)`` of an image in native pixels, without decoding it.
@@ -101,13 +108,27 @@ class ImageStore:
         """
         return ref.loaded().size
 
+    def play(self, player: object, refs: Iterable[ImageRef]) -> None:
+        """Say which images someone plays with from now on, instead of those before; with none, that it plays no more.
+
+        What is drawn from recipes is kept while someone plays with it, as far as ``max_bytes`` goes.
+
+        Args:
+            player: Whoever plays, such as an environment; hashable, and only referred to weakly.
+            refs: The images.
+        """
+        self._kept.play(player, (ref.digest for ref in refs if ref.is_recipe))
+
     def _decode(self, ref: ImageRef) -> Image:
         with self._lock:
             self._decodes += 1
         return ref.pixels()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (shared_store, ()) if self is _SHARED else (ImageStore, (self.max_bytes,))
+        if self is _SHARED:
+            return shared_store, ()
+        limits = {"max_bytes": self.max_bytes, "max_idle_recipe_bytes": self.max_idle_recipe_bytes}
+        return functools.partial(ImageStore, **limits), ()
 
 
 def _clear_after_fork(this: weakref.ref[ImageStore]) -> None:
