@@ -14,9 +14,10 @@ from random import Random
 from typing import ClassVar
 
 from deepeyes_env.agents.agent import Reply
-from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options
+from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options, option_letter
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.envs.toolbox import toolbox_of
+from deepeyes_env.equal_options import right_options
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import BBox, Size, from_native
@@ -149,8 +150,8 @@ def right_answer(episode: Trajectory) -> str:
     sample = episode.sample
     if sample.data_source == REFCOCO and sample.boxes:
         return json.dumps(written(sample.boxes[0], episode))
-    letters = [letter for letter, option in letter_options(sample.options) if option == sample.answer]
-    return letters[0] if letters else sample.answer
+    right = right_options(sample.options, sample.answer, sample.metadata)
+    return option_letter(right[0]) if right else sample.answer
 
 
 def guess(sample: Sample, random: Random) -> str:

@@ -20,6 +20,7 @@ from deepeyes_env.core import LETTERS, Sample
 from deepeyes_env.data import tsv
 from deepeyes_env.data.fields import texts_in
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.equal_options import right_options, twin_mark
 from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image
@@ -43,7 +44,8 @@ class TSVDataset(RowDataset):
     Opening the file reads it once and keeps 16 bytes and the index of each row. The sample id is the ``index`` cell,
     ``data_source`` the file's stem, and ``metadata`` holds the non-blank cells of all other columns, as text. An
     option whose cell is blank is left out, and if others follow it, ``metadata["option_letters"]`` holds the letters of
-    those that are there; unlike in pandas, ``None``, ``NA`` and the like are ordinary text.
+    those that are there; unlike in pandas, ``None``, ``NA`` and the like are ordinary text. Options may have equal texts:
+    ``metadata["answer_twin"]`` says which of those with the answer's text has its letter.
 
     Args:
         path: The file, UTF-8.
@@ -120,15 +122,19 @@ class TSVDataset(RowDataset):
         options = {letter: text.pop(letter) for letter in LETTERS if letter in text}
         options = {letter: option for letter, option in options.items() if option.strip()}
         letters = "".join(options)
-        gap = {} if LETTERS.startswith(letters) else {OPTION_LETTERS: letters}
+        texts, answer = tuple(options.values()), text.pop("answer")
+        marks: dict[str, Any] = {} if LETTERS.startswith(letters) else {OPTION_LETTERS: letters}
+        if texts:
+            right = _right_option(answer, letters)
+            answer, marks = texts[right], marks | twin_mark(texts, right)
         return Sample(
             id=index,
             question=text.pop("question"),
-            answer=_answer(text.pop("answer"), options),
+            answer=answer,
             images=self._images_of(self._row_with_image(row, image)),
-            options=tuple(options.values()),
+            options=texts,
             data_source=self.path.stem,
-            metadata={column: cell for column, cell in text.items() if cell.strip()} | gap,
+            metadata={column: cell for column, cell in text.items() if cell.strip()} | marks,
         )
 
     def _row_with_image(self, row: int, cell: bytes) -> int:
@@ -173,14 +179,12 @@ def _decoded(column: str, cell: bytes) -> str:
         raise ValueError(f"column {column!r} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
-def _answer(answer: str, options: dict[str, str]) -> str:
-    if not options:
-        return answer
-    if len(set(options.values())) != len(options):
-        raise ValueError(f"has the same text under two options: {list(options.values())!r}")
-    if answer.strip() not in options:
-        raise ValueError(f"answer {answer!r} is not the letter of an option; the row has {', '.join(options)}")
-    return options[answer.strip()]
+def _right_option(answer: str, letters: str) -> int:
+    """Return the index of the option that the answer's letter names."""
+    letter = answer.strip()
+    if len(letter) != 1 or letter not in letters:
+        raise ValueError(f"answer {answer!r} is not the letter of an option; the row has {', '.join(letters)}")
+    return letters.index(letter)
 
 
 def _image_list(cell: bytes) -> list[bytes]:
@@ -205,13 +209,14 @@ def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
     """Write samples as a VLMEvalKit TSV; encoded images keep their bytes, pixels and recipes become PNG.
 
     Goes through the samples twice, first for the columns. An image used again is written as the index of the first row
-    that has it. The format holds id, question, options, answer, images and those values of ``metadata`` that are text;
-    boxes, ``env_name`` and ``data_source`` have no place in it. The file appears whole or not at all.
+    that has it. Where several options have the answer's text and nothing says which is right, it is the first of them.
+    The format holds id, question, options, answer, images and those values of ``metadata`` that are text; boxes,
+    ``env_name`` and ``data_source`` have no place in it. The file appears whole or not at all.
 
     Raises:
         UsageTypeError: ``samples`` is an iterator, which cannot be gone through twice.
-        DataError: A sample cannot be written: see ``checked_samples``; or it has blank or
-            equal options or more than 26 of them, or its image cannot be read.
+        DataError: A sample cannot be written: see ``checked_samples``; or it has a
+            blank option or more than 26 of them, or its image cannot be read.
     """
     if isinstance(samples, Iterator):
         raise UsageTypeError(f"write_tsv goes through the samples twice; give a list, not {type(samples).__name__}")
@@ -223,7 +228,8 @@ def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
         for sample in checked_samples(samples):
             try:
                 _check_writable(sample)
-                answer = letters[sample.options.index(sample.answer)] if sample.options else sample.answer
+                right = right_options(sample.options, sample.answer, sample.metadata)
+                answer = letters[right[0]] if right else sample.answer
                 options = [*sample.options, *[""] * (len(letters) - len(sample.options))]
                 extra = [_extra_text(sample, key) for key in extras]
                 image = _image_cell(sample, row_of_image)
@@ -250,8 +256,8 @@ def _extra_text(sample: Sample, key: str) -> str:
 def _check_writable(sample: Sample) -> None:
     if len(sample.options) > len(LETTERS):
         raise ValueError(f"has {len(sample.options)} options, there are {len(LETTERS)} letters")
-    if len(set(sample.options)) != len(sample.options) or not all(map(str.strip, sample.options)):
-        raise ValueError(f"has blank or equal options: {list(sample.options)!r}")
+    if not all(map(str.strip, sample.options)):
+        raise ValueError(f"has a blank option: {list(sample.options)!r}")
 
 
 def _image_cell(sample: Sample, row_of_image: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from deepeyes_env.core import Sample
 from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
+from deepeyes_env.equal_options import right_options, twin_mark
 from deepeyes_env.errors import DataError
 from deepeyes_env.files import read_regular_file, replacing
 from deepeyes_env.images.files import encoded_image, image_extension
@@ -78,7 +79,7 @@ class VStarDataset(RowDataset):
             options=options,
             boxes=tuple(_corners(box) for box in box_list_field(record, "bbox")),
             data_source="vstar",
-            metadata={"category": category, "target_object": record.get("target_object", [])},
+            metadata={"category": category, "target_object": record.get("target_object", [])} | twin_mark(options, 0),
         )
 
 
@@ -123,9 +124,10 @@ def _write_item(sample: Sample, folder: Path) -> None:
         raise ValueError(f"metadata['category'] is {category!r}, must be one of {', '.join(CATEGORIES)}")
     if not sample.options or len(sample.images) != 1:
         raise ValueError(f"has {len(sample.options)} options and {len(sample.images)} images; needs options, one image")
+    right, *_ = right_options(sample.options, sample.answer, sample.metadata)
     record: dict[str, Any] = {
         "question": sample.question,
-        "options": [sample.answer, *(option for option in sample.options if option != sample.answer)],
+        "options": [sample.answer, *(option for index, option in enumerate(sample.options) if index != right)],
         "target_object": sample.metadata.get("target_object", []),
         "bbox": [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in sample.boxes],
     }

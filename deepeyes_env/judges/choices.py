@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepeyes_env.core import LETTERS, Sample, option_index
+from deepeyes_env.equal_options import right_options
 from deepeyes_env.judges.assertions import last_claim
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
 from deepeyes_env.judges.markup import plain
@@ -29,7 +30,7 @@ class Choices:
 
     Attributes:
         texts: Texts of the options, A first; empty strings where only letters are known.
-        right: Indices of the right options (several when the right text appears twice).
+        right: Indices of the right options: several when the right text appears twice and no letter is known.
     """
 
     texts: tuple[str, ...]
@@ -55,8 +56,7 @@ def choices_of(sample: Sample) -> Choices | None:
     A sample whose answer is a lone capital letter, and whose question lists no options, has 26 without texts.
     """
     if sample.options:
-        right = frozenset(i for i, text in enumerate(sample.options) if text == sample.answer)
-        return Choices(sample.options, right)
+        return Choices(sample.options, frozenset(right_options(sample.options, sample.answer, sample.metadata)))
     texts = options_in(sample.question)
     match = _ANSWER_LETTER.fullmatch(sample.answer.strip())
     if match is not None:

@@ -21,6 +21,7 @@ from functools import cached_property
 from itertools import count
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
+from deepeyes_env.equal_options import right_options
 from deepeyes_env.errors import UnreadableReplyError
 from deepeyes_env.protocols.tags import after_thought
 
@@ -37,17 +38,20 @@ class Case:
         answer: The right answer; with ``options``, the text of the right option.
         prediction: The answer to judge.
         options: Texts of the options in the order shown; empty unless multiple choice.
+        right: Indices of the right options; by default all that have the answer's text.
     """
 
     question: str
     answer: str
     prediction: str
     options: tuple[str, ...] = ()
+    right: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, sample: Sample, prediction: str) -> Case:
         """Return the case of an answer to a sample's question; the judge does not see the images."""
-        return cls(sample.question.replace(IMAGE_PLACEHOLDER, ""), sample.answer, prediction, sample.options)
+        right = right_options(sample.options, sample.answer, sample.metadata)
+        return cls(sample.question.replace(IMAGE_PLACEHOLDER, ""), sample.answer, prediction, sample.options, right)
 
     @property
     def code(self) -> str:
@@ -63,7 +67,7 @@ class Case:
         code = self.code
         lines = ["Question:", *filter(None, map(one_line, self.question.splitlines()))]
         named = [f"{letter}. {one_line(option)}" for letter, option in letter_options(self.options)]
-        right = [line for line, option in zip(named, self.options, strict=True) if option == self.answer]
+        right = [named[index] for index in self.right or right_options(self.options, self.answer, {})]
         return "\n".join(
             [
                 *lines,

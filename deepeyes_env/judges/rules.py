@@ -20,7 +20,8 @@ class RuleJudge:
     - Multiple choice: options in the order shown are A, B, C, ...; where ``sample.options`` is empty, the options that
       the question lists. ``B``, ``(b)``, ``B) red``, ``option B: red``, ``red`` and ``The answer is B`` name an option,
       and so does the last assertion of a longer answer (``deepeyes_env.judges.assertions``). An answer that names
-      several options, leaves it open, or puts a letter beside another option's text, is wrong.
+      several options, leaves it open, or puts a letter beside another option's text, is wrong; and so is the mere text
+      of several equal options of which one is right by its letter (``deepeyes_env.equal_options``).
     - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value, also in a sentence that says nothing else; see
       ``.quantities.Quantity`` for units.
     - Yes or no, as ``deepeyes_env.judges.yes_no.says`` reads it.
@@ -58,6 +59,8 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         return False, False, "names no option"
     if len({choices.texts[i] or i for i in picked.indices}) > 1:
         return False, picked.certain, "names several options"
+    if picked.indices & choices.right < picked.indices and picked.indices & choices.right:
+        return False, True, "names several options with the same text"
     right = bool(picked.indices) and picked.indices <= choices.right
     return right, picked.certain, "the right option" if right else "another option"
 

@@ -33,6 +33,7 @@ from deepeyes_env.data.benchmarks.records import (
 from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.fields import texts_in
 from deepeyes_env.data.vlmevalkit import TSVDataset
+from deepeyes_env.equal_options import twin_mark
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
 
@@ -79,14 +80,16 @@ def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
     metadata = {ours: record.fields[theirs] for theirs, ours in _NAMES.items() if record.fields.get(theirs)}
     if {"task", "subtask"} <= metadata.keys():
         metadata["subtask"] = f"{metadata['task']}/{metadata['subtask']}"
+    right = _right(text_of(record, "Ground truth"), options)
+    texts = tuple(options.values())
     return Sample(
         id=text_of(record, "Question_id", "question_id") if _has_id(record) else f"{record.file.stem}:{record.row}",
         question=text_of(record, "Text"),
-        answer=_answer(text_of(record, "Ground truth"), options),
+        answer=texts[right],
         images=(find_image(record, text_of(record, "Image", "image"), IMAGE_FOLDERS),),
-        options=tuple(options.values()),
+        options=texts,
         data_source="mme_realworld",
-        metadata=metadata,
+        metadata=metadata | twin_mark(texts, right),
     )
 
 
@@ -106,12 +109,14 @@ def _with_options(sample: Sample) -> Sample:
     if sample.options:
         return replace(sample, metadata=metadata)
     options = _options(_listed_options(listed))
+    right = _right(sample.answer, options)
+    texts = tuple(options.values())
     return replace(
         sample,
-        answer=_answer(sample.answer, options),
-        options=tuple(options.values()),
+        answer=texts[right],
+        options=texts,
         data_source="mme_realworld",
-        metadata=metadata,
+        metadata=metadata | twin_mark(texts, right),
     )
 
 
@@ -134,7 +139,8 @@ def _options(listed: Iterable[str]) -> dict[str, str]:
     return options
 
 
-def _answer(letter: str, options: dict[str, str]) -> str:
+def _right(letter: str, options: dict[str, str]) -> int:
+    """Return the index of the option with a letter."""
     if letter.strip() not in options:
         raise ValueError(f"answer {letter!r} is not the letter of an option; there are {', '.join(options) or 'none'}")
-    return options[letter.strip()]
+    return list(options).index(letter.strip())

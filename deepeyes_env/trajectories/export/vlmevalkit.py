@@ -24,6 +24,7 @@ from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.pope import POPE
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO, split_of
 from deepeyes_env.data.vlmevalkit import OPTION_LETTERS
+from deepeyes_env.equal_options import place_in, right_options
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
@@ -109,7 +110,8 @@ def prediction_of(
     row = row or original
     letters = _letters(row)
     others = dict(zip(letters, row.options, strict=False))
-    others["answer"] = letters[row.options.index(row.answer)] if letters else _right_answer(row, shown)
+    right = right_options(row.options, row.answer, row.metadata)
+    others["answer"] = letters[right[0]] if letters else _right_answer(row, shown)
     taken = {*REQUIRED, *others, "image", "system_prompt", OPTION_LETTERS}
     others |= {key: value for key, value in row.metadata.items() if isinstance(value, str) and key not in taken}
     letters = letters if len(letters) == len(original.options) else _letters(original)
@@ -135,7 +137,7 @@ def _predicted(trajectory: Trajectory, original: BenchmarkQuestion, letters: str
     if picked is None or len(picked.indices) != 1:
         return answer
     (index,) = picked.indices
-    return letters[original.options.index(shown.options[index])]
+    return letters[place_in(original.options, shown.options, index)]
 
 
 def _fractions(trajectory: Trajectory, written: BBox) -> str:
