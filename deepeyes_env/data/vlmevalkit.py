@@ -44,8 +44,8 @@ class TSVDataset(RowDataset):
     Opening the file reads it once and keeps 16 bytes and the index of each row. The sample id is the ``index`` cell,
     ``data_source`` the file's stem, and ``metadata`` holds the non-blank cells of all other columns, as text. An
     option whose cell is blank is left out, and if others follow it, ``metadata["option_letters"]`` holds the letters of
-    those that are there; unlike in pandas, ``None``, ``NA`` and the like are ordinary text. Options may have equal texts:
-    ``metadata["answer_twin"]`` says which of those with the answer's text has its letter.
+    those that are there; unlike in pandas, ``None``, ``NA`` and the like are ordinary text. Where options have equal
+    texts, ``metadata["answer_twin"]`` says which of those with the answer's text has its letter.
 
     Args:
         path: The file, UTF-8.
