@@ -11,6 +11,9 @@ from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget
 
+DEFAULT_MAX_TURNS = 6
+"""How many turns an episode may have."""
+
 
 def approximate_tokens(text: str) -> int:
     """Estimate the tokens of a text without a tokenizer: one for every four bytes of UTF-8, rounded up."""
@@ -30,7 +33,7 @@ class Limits:
         factor: Side in pixels of the square that costs one visual token.
     """
 
-    max_turns: int = 6
+    max_turns: int = DEFAULT_MAX_TURNS
     max_images: int = 32
     max_tokens: int | None = None
     count_tokens: Callable[[str], int] = approximate_tokens

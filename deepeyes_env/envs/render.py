@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as PILImage
@@ -37,6 +38,13 @@ _HEADER = 48
 _FOOTER = 48
 _SEPARATOR = "  ·  "
 _SPACES = {ord(c): " " for c in string.whitespace}
+
+
+def moments(trajectory: Trajectory) -> list[Trajectory]:
+    """Return an episode as it was when it began and after each turn; an ended one is as it ended."""
+    running = replace(trajectory, terminated=False, truncated=False, stop_reason="", reward_terms={})
+    before = [replace(running, turns=trajectory.turns[:count]) for count in range(len(trajectory.turns))]
+    return [*before, trajectory]
 
 
 def rgb_array(trajectory: Trajectory) -> Image:

@@ -12,7 +12,7 @@ from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult,
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
 from deepeyes_env.envs.calls import MAX_TEXT, run_call
-from deepeyes_env.envs.limits import Limits, approximate_tokens, resolve_view
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS, Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
 from deepeyes_env.envs.reset_options import check_reset_options
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
@@ -64,13 +64,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         tool_timeout: Seconds that a tool may take for a call. One that has not returned by then is given up, and its
             episode is truncated. ``None``: no limit, and all tools run in the calling thread. Zoom and rotate always
             do; other tools run in a thread of their environment's own.
-        render_mode: ``"rgb_array"``, ``"ansi"`` or ``None``.
+        render_mode: ``"rgb_array"``, ``"ansi"`` or ``None``; ``"rgb_array_list"`` and ``"ansi_list"`` give all frames
+            of the episode since the last call of ``render``.
 
     Raises:
         UsageError: A configuration value is wrong; the message names it and the remedy.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "rgb_array_list", "ansi", "ansi_list"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         judge: Judge | None = None,
         view: ViewBudget | Literal["auto"] | None = "auto",
         frame: Frame = "view",
-        max_turns: int = 6,
+        max_turns: int = DEFAULT_MAX_TURNS,
         max_images: int = 32,
         max_tokens: int | None = None,
         count_tokens: Callable[[str], int] = approximate_tokens,
@@ -121,6 +122,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._opening: Trajectory | None = None
         self._turns: list[Turn] = []
         self._images_shown = 0
+        self._frames_given = 0
         self._ended: Trajectory | None = None
 
     # --- the episode ---------------------------------------------------------------------------------------------
@@ -252,12 +254,16 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         return _observe(last or Message(""))
 
     def render(self) -> Any:
-        """Return the episode as an image (``rgb_array``) or as text (``ansi``)."""
+        """Return the episode as an image (``rgb_array``) or as text (``ansi``), or a list of those that are new."""
         from deepeyes_env.envs import render
 
         if self.render_mode is None:
             return None
-        return render.ansi(self.trajectory) if self.render_mode == "ansi" else render.rgb_array(self.trajectory)
+        draw = render.ansi if self.render_mode.startswith("ansi") else render.rgb_array
+        if not self.render_mode.endswith("_list"):
+            return draw(self.trajectory)
+        new, self._frames_given = render.moments(self.trajectory)[self._frames_given :], len(self._turns) + 1
+        return [draw(moment) for moment in new]
 
     def close(self) -> None:
         """Close the tools; one that hangs is not waited for."""
@@ -269,7 +275,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     def _begin(self, sample: Sample) -> Trajectory:
         self._close_tools()
-        self._opening, self._ended, self._turns = None, None, []
+        self._opening, self._ended, self._turns, self._frames_given = None, None, [], 0
         bound = self._bound = self._bind(sample.env_name)
         self.store.play(self, sample.images)
         views = tuple(self._view_of(ref) for ref in sample.images)

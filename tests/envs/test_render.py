@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import deepeyes_env  # noqa: F401  registers the environments
+import deepeyes_env
 from deepeyes_env import Sample, ToolCall, ViewBudget
 from deepeyes_env.envs import canvas, render
 from deepeyes_env.protocols import V2
@@ -13,6 +13,7 @@ from tests.conftest import pattern
 SHAPE = (720, 1280, 3)
 BESIDE = 740  # left of this column stands the view of a 1000 x 800 image, right of it the tiles
 GREY = (90, 90, 90)
+SAMPLE = Sample("s", "What is it?", "red", (pattern(1000, 800),), options=("red", "blue"))
 
 
 def plain(width, height, colour=GREY):
@@ -204,3 +205,34 @@ def test_gymnasiums_video_observation():
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
     assert env.step(zoom(10, 10, 100, 100))[0] in env.observation_space
+
+
+def test_a_list_of_frames_is_one_for_each_moment_since_the_last():
+    single = gym.make("VisualToolbox-v2", dataset=[SAMPLE], render_mode="rgb_array")
+    listed = gym.make("VisualToolbox-v2", dataset=[SAMPLE], render_mode="rgb_array_list")
+    actions = [zoom(100, 100, 300, 300), "<answer>red</answer>"]
+    for env in (single, listed):
+        env.reset(seed=0)
+    expected = [single.render()]
+    for action in actions:
+        single.step(action)
+        expected.append(single.render())
+        listed.step(action)
+    frames = listed.render()
+    assert len(frames) == 3
+    assert all(map(np.array_equal, frames, expected))
+    assert listed.render() == []
+    listed.reset(seed=0)
+    assert len(listed.render()) == 1
+
+
+def test_lists_of_transcripts():
+    env = deepeyes_env.VisualToolboxEnv(dataset=[SAMPLE], render_mode="ansi_list")
+    env.reset(seed=0)
+    env.step(zoom(100, 100, 300, 300))
+    env.step("<answer>red</answer>")
+    before, looked, ended = env.render()
+    assert "turn 1" not in before
+    assert "turn 1" in looked
+    assert "terminated" not in looked
+    assert ended == render.ansi(env.trajectory)

@@ -98,6 +98,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
         """Return an attribute of each environment, or call it."""
 
+    @abstractmethod
+    def _set(self, name: str, values: Mapping[int, Any]) -> None:
+        """Set an attribute of each environment, and of whatever comes in its place."""
+
     # --- Gymnasium's interface -----------------------------------------------------------------------------------
 
     def reset(
@@ -116,8 +120,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             UsageError: An option is unknown or has the wrong length; the mask is empty.
             TypeError: The mask is not a boolean array, or a sample is not a ``Sample``.
             IndexError: An index is outside the data set.
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
             gymnasium.error.ResetNeeded: A mask leaves out an environment that was never reset.
         """
+        self._refuse_if_closed("reset")
         self._refuse_while_outstanding("reset")
         options = dict(options or {})
         chosen = masked(options.pop("reset_mask", None), self.num_envs)
@@ -149,8 +155,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         Raises:
             UsageError: There is not one action for each environment.
             TypeError: An action is none of those that ``VisualToolboxEnv.step`` takes.
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
             gymnasium.error.ResetNeeded: There is an action for an episode that has ended, and no autoreset.
         """
+        self._refuse_if_closed("step")
         self._refuse_while_outstanding("step")
         commands, outcomes = self._commands(actions)
         outcomes |= self._run(commands)
@@ -173,9 +181,38 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         return self._batched(), rewards, self._terminated.copy(), self._truncated.copy(), infos
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
+        """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet.
+
+        Raises:
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
+        """
+        self._refuse_if_closed("call")
         values = self._call(name, args, kwargs)
         return tuple(values[i] for i in range(self.num_envs))
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute of each environment; ``None`` for one that failed and was not reset yet."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of each environment, also where it fails and is made anew.
+
+        Args:
+            name: Name of the attribute.
+            values: A list or tuple with a value for each environment, or one for all.
+
+        Raises:
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
+            UsageError: There is not one value for each environment.
+        """
+        self._refuse_if_closed("set_attr")
+        each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
+        if len(each) != self.num_envs:
+            raise UsageError(
+                f"set_attr: got {len(each)} values of {name!r} for {self.num_envs} environments; give one for each, or "
+                "one for all that is no list or tuple"
+            )
+        self._set(name, dict(enumerate(each)))
 
     def render(self) -> tuple[Any, ...] | None:
         """Return what each environment renders."""
@@ -206,8 +243,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             commands: ``Reset(seed, options)``, ``Step(action)`` or ``Truncate(stop)`` by id (index) of the environment.
 
         Raises:
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
             UsageError: An environment has not come back from what it was sent before.
         """
+        self._refuse_if_closed("send")
         busy = sorted(self.outstanding.intersection(commands))
         if busy:
             raise UsageError(f"send: environments {busy} are still busy; recv() first")
@@ -221,8 +260,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             oldest: Wait for what was sent first only, and return no more than that.
 
         Raises:
+            gymnasium.error.ClosedEnvironmentError: ``close`` was called.
             Exception: What an action of the wrong type, or actors that die again and again, raise.
         """
+        self._refuse_if_closed("recv")
         until = None if timeout is None else time.monotonic() + timeout
         arrived: dict[int, Outcome] = {}
         while self._sent or self._late:
@@ -252,6 +293,10 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
             arrived |= outcomes
             self._late |= {i: command for i, command in commands.items() if i not in outcomes}
         return arrived
+
+    def _refuse_if_closed(self, method: str) -> None:
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError(f"{method}: the environments were closed; make new ones")
 
     def _refuse_while_outstanding(self, method: str) -> None:
         if self.outstanding:

@@ -15,9 +15,11 @@ from deepeyes_env.core import Turn
 from deepeyes_env.data import load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.envs.daemon_threads import DaemonThreads
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.envs.vector.messages import Command, EnvDescription, Outcome, Reset, Step, Truncate
 from deepeyes_env.envs.vector.samples import SharedSamples
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class LocalEnvs:
     def __init__(self, env_ids: range, make: Callable[[], VisualToolboxEnv], num_threads: int) -> None:
         self._make = make
         self._envs: dict[int, VisualToolboxEnv | None] = {i: make() for i in env_ids}
+        self._attributes: dict[int, dict[str, Any]] = {i: {} for i in env_ids}
         self._slow_threads = DaemonThreads(SLOW_ENV_THREADS, "slow-env")
         self._busy: dict[int, Future[Outcome]] = {}
         self._helpers = min(num_threads, len(env_ids)) - 1
@@ -52,10 +55,11 @@ class LocalEnvs:
 
         Args:
             env_ids: Their indices in the vector environment.
-            kwargs: Keyword arguments of ``VisualToolboxEnv``.
+            kwargs: Keyword arguments of ``VisualToolboxEnv``, or ``max_episode_steps``.
             group_size: How many of them play the same sample.
             num_threads: How many threads run them.
         """
+        kwargs = env_arguments(kwargs)
         dataset = load(kwargs.get("dataset", VISUAL_SEARCH))
         shared = SharedSamples(dataset, keep=2 * len(env_ids) // group_size) if group_size > 1 else dataset
         return cls(env_ids, lambda: VisualToolboxEnv(**{**kwargs, "dataset": shared}), num_threads)
@@ -103,6 +107,14 @@ class LocalEnvs:
         """Return an attribute of each environment, or call it; ``None`` for one that failed and was not reset yet."""
         return {i: _call(env, name, args, kwargs) if env else None for i, env in self._envs.items()}
 
+    def set(self, name: str, values: Mapping[int, Any]) -> None:
+        """Set an attribute of each environment, and of those that come in its place."""
+        for i, value in values.items():
+            self._attributes[i][name] = value
+            env = self._envs[i]
+            if env is not None:
+                env.set_wrapper_attr(name, value)
+
     def keep(self, env_ids: Container[int]) -> None:
         """Let go of all other environments; the next reset makes new ones."""
         for i in self._envs:
@@ -122,7 +134,7 @@ class LocalEnvs:
         turns: tuple[Turn, ...] = ()
         try:
             if isinstance(command, Reset):
-                env = self._envs[i] = self._envs[i] or self._make()
+                env = self._envs[i] = self._envs[i] or self._made_anew(i)
                 observation, info = env.reset(seed=command.seed, options=command.options)
                 return Outcome(observation, info=info)
             stepped = self._envs[i]
@@ -140,6 +152,12 @@ class LocalEnvs:
             self.discard(i)
             return Outcome.failed(error, new_turn)
 
+    def _made_anew(self, i: int) -> VisualToolboxEnv:
+        env = self._make()
+        for name, value in self._attributes[i].items():
+            env.set_wrapper_attr(name, value)
+        return env
+
     def _new_turn(self, i: int, turns: tuple[Turn, ...]) -> dict[str, Any]:
         """Return as ``info`` the turn that was taken before the failure: a judge that failed can be asked again."""
         env = self._envs[i]
@@ -155,6 +173,25 @@ class LocalEnvs:
             env.close()
         except Exception:
             logger.exception("environment %d failed in close", i)
+
+
+def env_arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments of ``VisualToolboxEnv``, to which Gymnasium's ``max_episode_steps`` is a limit of turns.
+
+    An environment that ends by its own limit is scored; one that ``TimeLimit`` ends is not.
+
+    Raises:
+        UsageError: ``max_episode_steps`` is no number of steps.
+    """
+    arguments = dict(kwargs)
+    steps = arguments.pop("max_episode_steps", None)
+    if steps in (None, -1):  # -1 is Gymnasium's word for none
+        return arguments
+    if not isinstance(steps, int) or steps < 1:
+        raise UsageError(
+            f"max_episode_steps={steps!r}: must be a whole number of steps, at least 1; or -1 for no limit"
+        )
+    return arguments | {"max_turns": min(steps, arguments.get("max_turns", DEFAULT_MAX_TURNS))}
 
 
 def _call(env: VisualToolboxEnv, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -58,7 +58,8 @@ class RayVectorEnv(BatchedVectorEnv):
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
         actor_options: Ray options of the actors, by default ``{"num_cpus": 1}``; each runs as many threads as it has
             CPUs.
-        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``. They are sent to the actors:
+        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``, of which Gymnasium's ``max_episode_steps`` lowers
+            ``max_turns``. They are sent to the actors:
             give a data set by path where you can. A ``store`` gives each actor its own with the same byte budget.
 
     Raises:
@@ -105,6 +106,7 @@ class RayVectorEnv(BatchedVectorEnv):
             raise
         self._actor_of = {i: actor for actor in self._actors for i in actor.env_ids}
         self._logs: dict[int, list[Command]] = {i: [] for i in range(num_envs)}
+        self._attributes: dict[str, Mapping[int, Any]] = {}
         self.actor_errors = [0] * num_envs
         super().__init__(descriptions[0], num_envs, group_size, autoreset_mode)
 
@@ -138,6 +140,10 @@ class RayVectorEnv(BatchedVectorEnv):
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
         return self._ask("call", dict.fromkeys(self._actors, (name, args, kwargs)))
+
+    def _set(self, name: str, values: Mapping[int, Any]) -> None:
+        self._attributes[name] = dict(values)
+        self._ask("set", {actor: (name, _share(values, actor)) for actor in self._actors})
 
     def _log(self, commands: Mapping[int, Command], outcomes: Mapping[int, Outcome]) -> None:
         for i, outcome in outcomes.items():
@@ -199,6 +205,8 @@ class RayVectorEnv(BatchedVectorEnv):
     def _asked_again(self, actor: RayActor, method: str, given: tuple[Any, ...], resets: frozenset[int]) -> Any:
         """Replace an actor, bring its environments to where they were, and call a method; returns the reference."""
         actor.replace()
+        for name, values in self._attributes.items():
+            actor.submit("set", (name, _share(values, actor)))
         logs = {i: self._logs[i] for i in actor.env_ids if self._logs[i] and i not in resets}
         replayed, answer = actor.submit("replay", (logs,)), actor.submit(method, given)
         wait_for(replayed)
@@ -230,6 +238,10 @@ class RayVectorEnv(BatchedVectorEnv):
             self._log(share, found)
             outcomes |= found
         return outcomes
+
+
+def _share(values: Mapping[int, Any], actor: RayActor) -> dict[int, Any]:
+    return {i: values[i] for i in actor.env_ids}
 
 
 def _dies(actor: RayActor, method: str, cause: Exception) -> RuntimeError:

@@ -26,7 +26,7 @@ class ThreadVectorEnv(BatchedVectorEnv):
         group_size: How many consecutive environments play the same samples; see ``BatchedVectorEnv``.
         num_threads: How many environments run at a time; by default as many as there are cores.
         autoreset_mode: When to begin the next episode: an ``AutoresetMode`` or its value.
-        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``.
+        **env_kwargs: Keyword arguments of ``VisualToolboxEnv``; Gymnasium's ``max_episode_steps`` lowers ``max_turns``.
 
     Raises:
         UsageError: ``num_envs`` is no positive multiple of ``group_size``, or there is no thread.
@@ -53,6 +53,9 @@ class ThreadVectorEnv(BatchedVectorEnv):
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[int, Any]:
         return self._envs.call(name, *args, **kwargs)
+
+    def _set(self, name: str, values: Mapping[int, Any]) -> None:
+        self._envs.set(name, values)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments and end the threads."""

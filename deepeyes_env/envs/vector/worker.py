@@ -106,6 +106,11 @@ class Worker:
         """Return an attribute of each environment, or call it."""
         return pack(self._envs.call(name, *args, **kwargs))
 
+    def set(self, name: str, values: Mapping[int, Any]) -> PackedArrays:
+        """Set an attribute of each environment."""
+        self._envs.set(name, values)
+        return pack({})
+
     def close(self) -> None:
         """Close the environments."""
         self._envs.close()
