@@ -21,6 +21,7 @@ from deepeyes_env.agents.evaluation.statistics import (
     yes_no_metrics,
 )
 from deepeyes_env.data.benchmarks import Benchmark
+from deepeyes_env.judges.rules import UNCLEAR
 from deepeyes_env.judges.yes_no import says
 
 _SAID: Mapping[Any, Literal["yes", "no"]] = {("text", "yes"): "yes", ("text", "no"): "no"}
@@ -92,6 +93,7 @@ class Condition:
         stops: Why episodes ended.
         finishes: Why messages of the policy ended, where its backend says so.
         cut: How many episodes had a message that was cut at max new tokens.
+        no_option: How many answers name none of the options, or several, as rules read them.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Condition:
     stops: Mapping[str, int] = field(default_factory=dict)
     finishes: Mapping[str, int] = field(default_factory=dict)
     cut: int = 0
+    no_option: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         stops=dict(Counter(row.stop for row in rows).most_common()),
         finishes=dict(Counter(reason for row in rows for reason in row.finishes).most_common()),
         cut=sum("length" in row.finishes for row in rows),
+        no_option=sum(row.reason in UNCLEAR for row in judged),
     )
 
 

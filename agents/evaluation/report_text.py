@@ -54,6 +54,7 @@ def overview(report: Report) -> list[list[str]]:
         ("context tokens per episode", lambda each: f"~{each.context_tokens:.0f}"),
         ("seconds per episode", lambda each: f"{each.seconds:.2f}"),
         (labels.ENDED_BY, lambda each: written_counts(each.stops)),
+        ("answers that name no option", lambda each: f"{each.no_option} of {each.judged}" if each.no_option else "-"),
         ("messages ended by", lambda each: written_counts(each.finishes) if each.finishes else "-"),
     ]
     table = [[name, *(cell(each) for each in conditions)] for name, cell in rows]
@@ -104,6 +105,11 @@ def hints(report: Report) -> list[str]:
         at = f" ({limit})" if limit else ""
         told.append(
             f"in {cut} of {episodes} episodes a message was cut off at max new tokens{at}: give a larger --max-tokens"
+        )
+    if unclear := sum(each.no_option for each in report.conditions):
+        told.append(
+            f"{unclear} answers name no option, or several, as rules read them: see them in index.html; "
+            "--judge chain asks a model about them"
         )
     if filtered:
         told.append(f"{filtered} messages were refused or filtered; they count as no answer")

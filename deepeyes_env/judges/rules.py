@@ -12,6 +12,12 @@ from deepeyes_env.judges.text import announced, key, polarity, without_lead
 from deepeyes_env.judges.values import claimed_quantity
 from deepeyes_env.judges.yes_no import says
 
+NO_OPTION = "names no option"
+SEVERAL_OPTIONS = "names several options"
+SAME_TEXT = "names several options with the same text"
+UNCLEAR: frozenset[str] = frozenset({NO_OPTION, SEVERAL_OPTIONS, SAME_TEXT})
+"""Why an answer to a multiple choice is wrong although it chose no wrong option: a model may read it otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleJudge:
@@ -56,11 +62,11 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         return _judge_text(prediction, sample)
     picked = pick(prediction, choices, sample.question)
     if picked is None:
-        return False, False, "names no option"
+        return False, False, NO_OPTION
     if len({choices.texts[i] or i for i in picked.indices}) > 1:
-        return False, picked.certain, "names several options"
+        return False, picked.certain, SEVERAL_OPTIONS
     if picked.indices & choices.right < picked.indices and picked.indices & choices.right:
-        return False, True, "names several options with the same text"
+        return False, True, SAME_TEXT
     right = bool(picked.indices) and picked.indices <= choices.right
     return right, picked.certain, "the right option" if right else "another option"
 

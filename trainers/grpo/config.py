@@ -82,6 +82,10 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+        if self.algorithm.kl == "loss" and self.algorithm.kl_estimator == "k1":
+            raise UsageError(
+                "algorithm.kl_estimator=k1 with algorithm.kl=loss has a gradient of 0 on average; use k1+, k2 or k3+"
+            )
         if self.env.min_pixels > self.env.max_pixels:
             raise UsageError(
                 f"env.min_pixels={self.env.min_pixels} is more than env.max_pixels={self.env.max_pixels}; swap them"

@@ -108,7 +108,7 @@ class AlgorithmSettings(Section):
         lam: The lambda of GAE.
         kl: Where the KL divergence from the base policy is penalised: in the loss, in the reward, or not at all.
         kl_coefficient: Weight of the KL penalty.
-        kl_estimator: How the divergence is estimated.
+        kl_estimator: How the divergence is estimated. In the loss ``k1`` is refused: its gradient is 0 on average.
         entropy_coefficient: Weight of the entropy bonus.
         value_coefficient: Weight of the value loss, for estimators with a value head.
         mask_truncated_completions: Overlong filter (DAPO): leave episodes that were cut at max new tokens, or ended by
@@ -125,7 +125,7 @@ class AlgorithmSettings(Section):
     lam: float = Field(default=1.0, ge=0, le=1)
     kl: Literal["off", "loss", "reward"] = "off"
     kl_coefficient: float = Field(default=0.001, ge=0)
-    kl_estimator: KLEstimator = "k3"
+    kl_estimator: KLEstimator = "k3+"
     entropy_coefficient: float = Field(default=0.0, ge=0)
     value_coefficient: float = Field(default=0.5, ge=0)
     mask_truncated_completions: bool = False

@@ -220,3 +220,20 @@ def test_boxes_that_are_asked_for_several_times_have_no_majority(tmp_path):
     assert "| with tools | 2 | 100.0% | 100.0% | - | 1 |" in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "report.json").read_text())["conditions"][0]["at_k"][0]["majority"] is None
     assert (tmp_path / "run" / "plots" / "repeats.png").is_file()
+
+
+def test_answers_that_name_no_option_are_counted_and_the_remedy_is_told(tmp_path):
+    answers = {"s0": "yes", "s1": "It is hard to say.", "s2": "yes or maybe", "s3": "no", "s4": "yes", "s5": "yes"}
+
+    class Scripted:
+        name = "scripted"
+
+        def act(self, episodes):
+            return [f"<answer>{answers[episode.sample.id]}</answer>" for episode in episodes]
+
+    report = run(tmp_path / "run", Scripted())
+    assert report.conditions[0].no_option == 2
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["conditions"][0]["no_option"] == 2
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "| answers that name no option | 2 of 6 |" in text
+    assert "--judge chain" in text

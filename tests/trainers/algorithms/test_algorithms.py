@@ -87,6 +87,29 @@ def test_kl_is_verls(estimator):
     assert torch.allclose(ours, torch.tensor(GOLDEN["kl"][estimator]), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "exactness"),
+    [("k2", "exact"), ("k1+", "exact"), ("k3+", "exact"), ("k1", "zero"), ("k3", "other"), ("abs", "other")],
+)
+def test_gradient_of_the_kl_penalty_in_expectation(estimator, exactness):
+    """Over all samples of a small policy: exact for k2 and the two with its gradient, nothing for k1."""
+    logits = torch.tensor([2.0, 0.5, -1.0, 0.0, -3.0], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([-1.0, 1.5, 0.5, -2.0, 1.0], dtype=torch.float64).log_softmax(0)
+    policy = logits.log_softmax(0)
+    (exact,) = torch.autograd.grad((policy.exp() * (policy - reference)).sum(), logits, retain_graph=True)
+    estimates = algorithms.kl_divergence(policy, reference, estimator)
+    (found,) = torch.autograd.grad((policy.exp().detach() * estimates).sum(), logits)
+    assert torch.allclose(found, exact) == (exactness == "exact")
+    assert (found.abs().max() < 1e-12) == (exactness == "zero")
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_straight_through_estimators_have_the_value_of_the_plain_one(estimator):
+    x = tensors()
+    plus = algorithms.kl_divergence(x["new"], x["old"], f"{estimator}+")
+    assert torch.allclose(plus, algorithms.kl_divergence(x["new"], x["old"], estimator))
+
+
 def test_grpo_by_hand():
     advantages, _ = algorithms.get_advantage("grpo")(of_rewards([1.0, 3.0, 5.0, 5.0], [4, 4, 9, 9]))
     assert advantages[:, 0].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5, 0, 0], abs=1e-5)

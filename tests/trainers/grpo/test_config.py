@@ -59,6 +59,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
         ("env.min_pixels=9", "env.min_pixels=9: .* greater than or equal to 784"),
         ("env.max_pixels=1000", r"env\.min_pixels=3136 is more than env\.max_pixels=1000"),
         ("seed=1" + "0" * 30, "seed=1000.*: .* less than or equal to"),
+        ("algorithm={kl: loss, kl_estimator: k1}", r"kl_estimator=k1 with algorithm\.kl=loss .* use k1\+, k2 or k3\+"),
         ("optim.minibatches=9", r"optim\.minibatches=9 is more than rollout\.prompts=8"),
     ],
 )
