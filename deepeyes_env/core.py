@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox, Frame, Size, iou
 from deepeyes_env.images.ref import ImageLike, ImageRef
+from deepeyes_env.prompt_messages import PromptMessage, as_prompt_messages
 
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
@@ -111,10 +112,11 @@ class Sample:
             an ordinary question without tools, answered in one message (hybrid training).
         data_source: Where the sample comes from; rubrics may route by it.
         metadata: Anything else, JSON-able if the trajectory is to be written to disk.
+        messages: The row's own prompt, word for word, which an environment may open the episode with.
 
     Raises:
         UsageError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
-            box that is not four numbers with x1 < x2 and y1 < y2.
+            box that is not four numbers with x1 < x2 and y1 < y2; messages that are none.
     """
 
     id: str
@@ -126,6 +128,7 @@ class Sample:
     env_name: str | None = ""
     data_source: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[PromptMessage, ...] = ()
 
     def __post_init__(self) -> None:
         images = (
@@ -136,6 +139,7 @@ class Sample:
         object.__setattr__(self, "images", tuple(_image_ref(image, self.id) for image in images))
         object.__setattr__(self, "options", tuple(self.options))
         object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
+        object.__setattr__(self, "messages", as_prompt_messages(self.messages, self.id))
         if not self.images:
             raise UsageError(f"sample {self.id!r}: has no images; give at least one")
         placeholders = self.question.count(IMAGE_PLACEHOLDER)

@@ -32,7 +32,7 @@ class WithAndWithoutTools:
     Args:
         dataset: The samples. One that names a toolbox of its own keeps it; one that is an ordinary question anyway is
             asked with tools all the same. Without tools the system prompt is ``WITHOUT_TOOLS``, unless the sample
-            has one of its own.
+            has one of its own. A sample that is asked in another way than its own messages were written for loses them.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -47,8 +47,9 @@ class WithAndWithoutTools:
             raise IndexError(f"index {index} is outside {len(self)} samples")
         sample = self.dataset[index // 2]
         if index % 2 == 0:
-            return replace(sample, env_name=sample.env_name or "")
-        return replace(sample, env_name=None, metadata={"system_prompt": WITHOUT_TOOLS, **sample.metadata})
+            return sample if sample.env_name is not None else replace(sample, env_name="", messages=())
+        metadata = {"system_prompt": WITHOUT_TOOLS, **sample.metadata}
+        return replace(sample, env_name=None, metadata=metadata, messages=())
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -3,7 +3,8 @@
 A line is a JSON object with ``question``, ``answer`` and ``images`` (a path or a list of paths, relative to the file),
 and optionally ``id`` (default ``<file stem>:<row>``), ``options`` (the answer is one of them), ``boxes`` (``[x1, y1,
 x2, y2]`` in pixels of the first image), ``env_name`` (absent: the environment's own toolbox; ``null``: an ordinary
-question without tools), ``data_source`` and ``metadata`` (any object). Blank lines are ignored.
+question without tools), ``data_source``, ``metadata`` (any object) and ``messages`` (the row's own prompt:
+objects with ``role`` and ``content``). Blank lines are ignored.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,9 @@ def _sample(record: dict[str, Any], *, default_id: str, images: ImageFolder) -> 
     metadata = record.get("metadata", {})
     if not isinstance(metadata, dict):
         raise ValueError(f"'metadata' must be an object, not {metadata!r}")
+    messages = record.get("messages", [])
+    if not isinstance(messages, list):
+        raise ValueError(f"'messages' must be a list, not {messages!r}")
     return Sample(
         id=text_field({"id": default_id, **record}, "id"),
         question=text_field(record, "question"),
@@ -94,6 +99,7 @@ def _sample(record: dict[str, Any], *, default_id: str, images: ImageFolder) -> 
         env_name=None if env_name is None else text_field({"env_name": env_name}, "env_name"),
         data_source=text_field({"data_source": "", **record}, "data_source"),
         metadata=metadata,
+        messages=tuple(messages),
     )
 
 
@@ -151,4 +157,6 @@ def _record(sample: Sample, path: Path) -> dict[str, Any]:
         record["data_source"] = sample.data_source
     if sample.metadata:
         record["metadata"] = dict(sample.metadata)
+    if sample.messages:
+        record["messages"] = [asdict(message) for message in sample.messages]
     return record

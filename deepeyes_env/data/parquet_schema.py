@@ -3,7 +3,8 @@
 A row has ``data_source``, ``prompt`` (``{role, content}`` messages, ``<image>`` in the user's), ``images`` (``{bytes,
 path}``), ``ability``, ``env_name`` (text or null), ``reward_model`` (``{ground_truth, style}``) and ``extra_info``
 (``{question, answer, index, ...}``). Our own rows add to ``extra_info`` what the format has no place for: ``id``,
-``options``, ``boxes``, ``env_name`` (which tells "the environment's own" from "none") and ``metadata`` as JSON.
+``options``, ``boxes``, ``env_name`` (which tells "the environment's own" from "none"), ``metadata`` as JSON, and
+``own_prompt``: whether ``prompt`` is the sample's own, or written of its question.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deepeyes_env.data.fields import box_list_field, parse_object, text_list_fie
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.prompt_messages import PromptMessage
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = ("data_source", "prompt", "images", "ability", "env_name", "reward_model", "extra_info")
 REQUIRED_COLUMNS = ("prompt", "images", "reward_model")
 
-_CONSUMED = {"id", "question", "answer", "options", "boxes", "bbox", "env_name", "metadata"}
+_CONSUMED = {"id", "question", "answer", "options", "boxes", "bbox", "env_name", "metadata", "own_prompt"}
 
 
 def arrow_schema() -> pyarrow.Schema:
@@ -41,6 +43,7 @@ def arrow_schema() -> pyarrow.Schema:
         "boxes": pa.list_(pa.list_(pa.float64())),
         "env_name": text,
         "metadata": text,
+        "own_prompt": pa.bool_(),
     }
     return pa.schema(
         {
@@ -100,10 +103,10 @@ def _column_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
 def sample_of_row(row: Mapping[str, Any], *, default_id: str, images: ImageFolder) -> Sample:
     """Make a sample of a row.
 
-    A row with a toolbox (``env_name``, or the format's column missing altogether) asks ``extra_info.question``, since
-    its prompt spells out tools that the environment's protocol writes anew; the user turn stands in if that is absent.
-    A row without one is an ordinary question: it asks the user turn word for word, and the system prompt is kept as
-    ``metadata["system_prompt"]``.
+    A row with a toolbox (``env_name``, or the format's column missing altogether) asks ``extra_info.question``, or the
+    user turn if that is absent. Its prompt is kept word for word as ``messages``: the environment opens with them, or
+    with its protocol's own words. A row without one is an ordinary question: it asks the user turn word for word, and
+    the system prompt is kept as ``metadata["system_prompt"]``.
 
     Args:
         row: The row as Python objects.
@@ -127,6 +130,7 @@ def sample_of_row(row: Mapping[str, Any], *, default_id: str, images: ImageFolde
         env_name=env_name,
         data_source=row.get("data_source") or "",
         metadata=_metadata(row, extra, prompt, plain=env_name is None),
+        messages=_messages(row, extra, plain=env_name is None),
     )
 
 
@@ -149,13 +153,23 @@ def _question(extra: Mapping[str, Any], prompt: Mapping[str, str], *, plain: boo
         raise ValueError("has neither extra_info.question nor a user turn in prompt")
     if user is None or (question is not None and not plain):
         return str(question)
-    if question is not None and _is_ours(extra) and user == _user_turn(question, images):
+    if question is not None and _is_ours(extra) and (_own_prompt(extra) or user == _user_turn(question, images)):
         return str(question)
     return user
 
 
 def _is_ours(extra: Mapping[str, Any]) -> bool:
     return isinstance(extra.get("id"), str) and isinstance(extra.get("metadata"), str)
+
+
+def _own_prompt(extra: Mapping[str, Any]) -> bool:
+    return bool(extra.get("own_prompt"))
+
+
+def _messages(row: Mapping[str, Any], extra: Mapping[str, Any], *, plain: bool) -> tuple[PromptMessage, ...]:
+    own = _own_prompt(extra) if _is_ours(extra) else not plain
+    told = ((message["role"], message["content"]) for message in row["prompt"] or () if message)
+    return tuple(PromptMessage(role, content) for role, content in told if None not in (role, content)) if own else ()
 
 
 def _user_turn(question: str, images: int) -> str:
@@ -216,14 +230,14 @@ def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
         ImageError: An image cannot be read.
     """
     texts = {key: value for key, value in sample.metadata.items() if isinstance(value, str)}
-    prompt = [
+    written = (
         # Readers of the format take the user turn to be the second message.
-        {"role": "system", "content": texts.get("system_prompt", "")},
-        {"role": "user", "content": _user_turn(sample.question, len(sample.images))},
-    ]
+        PromptMessage("system", texts.get("system_prompt", "")),
+        PromptMessage("user", _user_turn(sample.question, len(sample.images))),
+    )
     return {
         "data_source": sample.data_source,
-        "prompt": prompt,
+        "prompt": [{"role": each.role, "content": each.content} for each in sample.messages or written],
         "images": [{"bytes": encoded_image(image), "path": None} for image in sample.images],
         "ability": texts.get("ability", "vl"),
         "env_name": sample.env_name or None,
@@ -237,5 +251,6 @@ def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
             "boxes": sample.boxes,
             "env_name": sample.env_name,
             "metadata": json.dumps(dict(sample.metadata), allow_nan=False),
+            "own_prompt": bool(sample.messages),
         },
     }

@@ -129,7 +129,9 @@ def check_sample(sample: Sample) -> None:
     for name in ("id", "question", "answer"):
         if not getattr(sample, name).strip():
             raise ValueError(f"{name} is blank")
-    for text in (sample.id, sample.question, sample.answer, *sample.options, sample.data_source, sample.env_name or ""):
+    told = (text for message in sample.messages for text in (message.role, message.content))
+    names = (sample.id, sample.question, sample.answer, sample.data_source, sample.env_name or "")
+    for text in (*names, *sample.options, *told):
         try:
             text.encode()
         except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Running a policy's tool calls: whatever it wrote, a result comes back."""
+"""Reading a policy's actions and running its tool calls: whatever it wrote, a result comes back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from deepeyes_env.core import StopReason, ToolCall, ToolResult
 from deepeyes_env.envs.tool_runner import ToolRunner
-from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError
+from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError, UsageTypeError
 from deepeyes_env.images import ImageRef, shown_size
 from deepeyes_env.images.codec import as_rgb_array
 from deepeyes_env.images.ops import fit
-from deepeyes_env.protocols import MalformedCall, ParsedCall, quote
+from deepeyes_env.protocols import (
+    MalformedCall,
+    ParsedCall,
+    ParsedMessage,
+    Protocol,
+    quote,
+    read_call,
+    read_message,
+)
 from deepeyes_env.spaces import MAX_SIDE
 from deepeyes_env.strict_json import is_recordable
 from deepeyes_env.tools import Tool, ToolContext
@@ -31,6 +40,28 @@ MAX_ERROR = 1000
 _STOPS: dict[type[ToolError], StopReason] = {ToolTimeoutError: "tool_timeout", ToolExitError: "error"}
 
 logger = logging.getLogger(__name__)
+
+
+def read_action(action: Any, protocol: Protocol) -> tuple[str, ParsedMessage]:
+    """Return what a policy did, as text in a protocol and taken apart.
+
+    Args:
+        action: What it wrote; or a ``ToolCall``; or an OpenAI-style assistant message with ``tool_calls``.
+        protocol: The protocol.
+
+    Raises:
+        UsageTypeError: The action is none of the three.
+    """
+    if isinstance(action, str):
+        return action, protocol.parse(action)
+    if isinstance(action, ToolCall):
+        return read_call(action, protocol)
+    if isinstance(action, Mapping):
+        return read_message(action, protocol)
+    raise UsageTypeError(
+        f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
+        f"not {type(action).__name__}"
+    )
 
 
 def run_call(

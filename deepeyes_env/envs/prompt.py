@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Sample, ToolResult, Trajectory, letter_options
 from deepeyes_env.data.benchmarks import FIXED_OPTIONS
+from deepeyes_env.envs.row_prompt import PromptSource, has_own_prompt, row_prompt, unknown_tools
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox
-from deepeyes_env.protocols import Protocol, neutral
+from deepeyes_env.errors import UsageError
+from deepeyes_env.images import ImageRef
+from deepeyes_env.images.frames import Frame
+from deepeyes_env.protocols import PromptTemplate, Protocol, neutral
+from deepeyes_env.protocols.tagged import response_text
+from deepeyes_env.protocols.template import fill
 from deepeyes_env.tools import Tool
 
 
@@ -24,31 +31,47 @@ class BoundToolbox:
         tools: Tools by name.
         schemas: OpenAI-style schemas of the tools.
         schemas_json: The same as JSON text.
-        system_prompt: What the protocol says about the tools.
-        instructions: What the protocol adds to the question.
+        template: Other words than the protocol's, where it has any.
+        system_prompt: What the policy is told about the tools.
+        instructions: What is added to the question.
     """
 
     toolbox: Toolbox
     tools: dict[str, Tool]
     schemas: tuple[dict[str, Any], ...]
     schemas_json: str
+    template: PromptTemplate
     system_prompt: str
     instructions: str
 
     @classmethod
-    def of(cls, toolbox: Toolbox) -> BoundToolbox:
-        """Make the tools of a toolbox, and what follows from them."""
+    def of(cls, toolbox: Toolbox, template: PromptTemplate = PromptTemplate()) -> BoundToolbox:  # noqa: B008
+        """Make the tools of a toolbox, and what follows from them.
+
+        Args:
+            toolbox: The toolbox.
+            template: Other words than the protocol's; an ordinary question brings its own.
+
+        Raises:
+            UsageError: The template says how results are written, and the toolbox has native calls.
+        """
         tools = toolbox.make_tools()
         schemas = tuple(tool.schema for tool in tools.values())
         protocol = toolbox.protocol
-        return cls(
-            toolbox,
-            tools,
-            schemas,
-            json.dumps(schemas),
-            protocol.system_prompt(schemas),
-            protocol.instructions(schemas),
-        )
+        if toolbox is PLAIN:
+            template = PromptTemplate()
+        if protocol.native and template.replies:
+            raise UsageError(
+                f"prompt_template: {toolbox.name} has native calls, whose results are messages of tools; leave out "
+                "result, observation and error"
+            )
+        system, instructions = protocol.system_prompt(schemas), protocol.instructions(schemas)
+        told = {"tools": "\n".join(map(json.dumps, schemas)), "names": ", ".join(tools)}
+        if template.system is not None:
+            system = fill(template.system, told)
+        if template.instructions is not None:
+            instructions = fill(template.instructions, told)
+        return cls(toolbox, tools, schemas, json.dumps(schemas), template, system, instructions)
 
     @property
     def protocol(self) -> Protocol:
@@ -64,18 +87,89 @@ class BoundToolbox:
         """Whether any tool keeps state over the turns of an episode."""
         return any(tool.stateful for tool in self.tools.values())
 
-    def system_prompt_for(self, sample: Sample) -> str:
-        """Return the protocol's system prompt; an ordinary question's own one."""
-        return str(sample.metadata.get("system_prompt", "")) if self.toolbox is PLAIN else self.system_prompt
+    def with_options_in_order(self, sample: Sample, prompt: PromptSource, rng: np.random.Generator) -> Sample:
+        """Return the sample with its options as they will be shown: shuffled, unless its own text has them written."""
+        return sample if has_own_prompt(sample, prompt, self.protocol) else shuffle_options(sample, rng)
+
+    def opening(self, sample: Sample, prompt: PromptSource) -> Opening:
+        """Return what the policy is told before its first message.
+
+        Raises:
+            UsageError: The row's own messages are asked for, and it has none.
+            DataError: They cannot open an episode.
+        """
+        ordinary = self.toolbox is PLAIN
+        if has_own_prompt(sample, prompt, self.protocol) or (prompt == "row" and not ordinary):
+            row = row_prompt(sample)
+            missing = unknown_tools(row, self.tools, self.toolbox.name)
+            facts: dict[str, Any] = {"prompt": "row", **({"unknown_tools": list(missing)} if missing else {})}
+            reply = self.template if self.template.replies else self.protocol.row_reply
+            return Opening(row.system, row.user, row.instructions, reply, facts)
+        system = str(sample.metadata.get("system_prompt", "")) if ordinary else self.system_prompt
+        text = opening_text(sample, self.instructions, self.template.question)
+        return Opening(system, text, self.instructions, self.template if self.template.replies else None)
+
+    def reply(self, opening: Opening, results: Sequence[ToolResult], skipped: int) -> str:
+        """Write the results of a message's calls, in the words that the opening began with."""
+        if opening.template is None:
+            return self.protocol.reply(results, skipped)
+        ran = [response_text(result) for result in results if result.ok]
+        failed = [response_text(result) for result in results if not result.ok]
+        return opening.template.reply(ran, failed, opening.instructions)
 
 
-def opening_text(sample: Sample, instructions: str) -> str:
-    """Return the first user message: images, question, lettered options, instructions."""
-    question = sample.question
-    if IMAGE_PLACEHOLDER not in question:
-        question = f"{IMAGE_PLACEHOLDER * len(sample.images)}\n{question}"
-    lines = [question, *(f"({letter}) {neutral(text)}" for letter, text in letter_options(sample.options))]
-    return "\n".join(lines) + instructions
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the policy is told before its first message, and in whose words it goes on.
+
+    Attributes:
+        system_prompt: The system prompt; may be empty.
+        text: The first user message, with a placeholder per image.
+        instructions: What it adds to the question.
+        template: How results are written; ``None``: as the protocol does.
+        facts: What is recorded of it.
+    """
+
+    system_prompt: str = ""
+    text: str = ""
+    instructions: str = ""
+    template: PromptTemplate | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def trajectory(self, sample: Sample, views: tuple[ImageRef, ...], toolbox: Toolbox, frame: Frame) -> Trajectory:
+        """Return an episode that begins so.
+
+        Args:
+            sample: What is asked, its options in the order shown.
+            views: Its images, as they are shown.
+            toolbox: What it is played with.
+            frame: Coordinate frame in which the policy writes boxes.
+        """
+        return Trajectory(
+            sample=sample,
+            prompt=Message(self.text, views),
+            system_prompt=self.system_prompt,
+            toolbox=toolbox.name,
+            frame=frame,
+            native_size=sample.images[0].size,
+            metadata=dict(self.facts),
+        )
+
+
+def opening_text(sample: Sample, instructions: str, template: str | None = None) -> str:
+    """Return the first user message: images, question, lettered options, instructions.
+
+    Args:
+        sample: What is asked.
+        instructions: What is added to the question.
+        template: How they are put together; see ``PromptTemplate.question``.
+    """
+    images = "" if IMAGE_PLACEHOLDER in sample.question else IMAGE_PLACEHOLDER * len(sample.images)
+    options = "".join(f"\n({letter}) {neutral(text)}" for letter, text in letter_options(sample.options))
+    if template is not None:
+        told = {"images": images, "question": sample.question, "options": options, "instructions": instructions}
+        return fill(template, told)
+    return (f"{images}\n" if images else "") + sample.question + options + instructions
 
 
 def shuffle_options(sample: Sample, rng: np.random.Generator) -> Sample:

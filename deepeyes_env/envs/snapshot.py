@@ -62,7 +62,8 @@ class Snapshot:
 
 
 def fingerprint_of(sample: Sample) -> str:
-    """Return a digest of a sample's id, question, answer, options in any order, boxes and sizes of images."""
+    """Return a digest of a sample's id, question, answer, options in any order, boxes, sizes of images and messages."""
     sizes = [list(image.size) for image in sample.images]
-    told = [sample.id, sample.question, sample.answer, sorted(sample.options), sample.boxes, sizes]
+    told: list[Any] = [sample.id, sample.question, sample.answer, sorted(sample.options), sample.boxes, sizes]
+    told += [[message.role, message.content] for message in sample.messages]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
 
-from deepeyes_env.core import Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
+from deepeyes_env.core import Message, Sample, StopReason, ToolResult, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
-from deepeyes_env.envs.calls import MAX_TEXT, run_call
+from deepeyes_env.envs.calls import MAX_TEXT, read_action, run_call
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS, Limits, approximate_tokens, resolve_view
-from deepeyes_env.envs.prompt import BoundToolbox, opening_text, shuffle_options
+from deepeyes_env.envs.prompt import BoundToolbox, Opening
+from deepeyes_env.envs.prompt_files import PromptTemplateLike, get_prompt_template
 from deepeyes_env.envs.reset_options import check_reset_options
+from deepeyes_env.envs.row_prompt import PromptSource, check_prompt_source
 from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
 from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
-from deepeyes_env.errors import UsageError, UsageTypeError
+from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ViewBudget
 from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
-from deepeyes_env.protocols import ParsedCall, ParsedMessage, read_call, read_message
+from deepeyes_env.protocols import ParsedCall
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -55,6 +57,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         view: Bounds on the size of every image that the policy sees. ``"auto"``: what the data set recommends, or
             ``ViewBudget()``. ``None``: native pixels, as in the original.
         frame: Coordinate frame in which the policy writes boxes; ``"view"`` for Qwen2.5-VL.
+        prompt: Whose words open an episode: the row's own messages, the protocol's, or ``"auto"``: the row's where it
+            has a system prompt. See ``PromptSource``.
+        prompt_template: Other words than the protocol's: a template, its parts by name, or a YAML file of them.
         max_turns: Maximum turns (assistant messages) of an episode.
         max_images: Maximum number of images in an episode.
         max_tokens: Maximum number of tokens in an episode; ``None`` for no limit.
@@ -82,6 +87,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         judge: Judge | None = None,
         view: ViewBudget | Literal["auto"] | None = "auto",
         frame: Frame = "view",
+        prompt: PromptSource = "auto",
+        prompt_template: PromptTemplateLike | None = None,
         max_turns: int = DEFAULT_MAX_TURNS,
         max_images: int = 32,
         max_tokens: int | None = None,
@@ -92,6 +99,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         render_mode: str | None = None,
     ) -> None:
         check_frame_name(frame)
+        check_prompt_source(prompt)
         if resize not in get_args(FitMode):
             raise unknown_name("way to resize", resize, get_args(FitMode))
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -101,6 +109,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             raise UsageError(f"dataset={dataset!r}: holds no samples")
         self.view = resolve_view(view, self.dataset)
         self.frame: Frame = frame
+        self.prompt: PromptSource = prompt
+        self.prompt_template = get_prompt_template(prompt_template)
         self.resize: FitMode = resize
         self.limits = Limits(
             max_turns, max_images, max_tokens, count_tokens, **({"factor": self.view.factor} if self.view else {})
@@ -119,6 +129,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._views = ObservationViews()
         self._index: int | None = None
         self._context: ToolContext | None = None
+        self._told = Opening()
         self._opening: Trajectory | None = None
         self._turns: list[Turn] = []
         self._images_shown = 0
@@ -150,7 +161,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if sample is None:
             self._index = drawn if index is None else index
             sample = self.dataset[self._index]
-        trajectory = self._begin(shuffle_options(sample, self.np_random))
+        bound = self._bind(sample.env_name)
+        trajectory = self._begin(bound.with_options_in_order(sample, self.prompt, self.np_random))
         info = {
             "system_prompt": trajectory.system_prompt,
             "tools": self._bound.fresh_schemas(),
@@ -173,14 +185,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         if self._context is None:
             raise gym.error.ResetNeeded("no episode is under way; call reset() before step()")
-        text, parsed = self._read(action)
+        text, parsed = read_action(action, self._bound.protocol)
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
         results, images, stop = self._run_all(parsed.calls, self._context)
         skipped = parsed.skipped + len(parsed.calls) - len(results)
-        reply = Message(self._bound.protocol.reply(results, skipped), images)
+        reply = Message(self._bound.reply(self._told, results, skipped), images)
         turn = Turn(text, results=results, skipped=skipped, observation=reply)
         self._turns.append(turn)
         stop = stop or self.limits.reached(self._opening, self._turns)
@@ -277,6 +289,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._close_tools()
         self._opening, self._ended, self._turns, self._frames_given = None, None, [], 0
         bound = self._bound = self._bind(sample.env_name)
+        self._told = bound.opening(sample, self.prompt)
         self.store.play(self, sample.images)
         views = tuple(self._view_of(ref) for ref in sample.images)
         self._context = ToolContext(
@@ -291,14 +304,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         for tool in bound.tools.values():
             self._runner.open(tool, sample)
         self._images_shown = len(views)
-        self._opening = Trajectory(
-            sample=sample,
-            prompt=Message(opening_text(sample, bound.instructions), views),
-            system_prompt=bound.system_prompt_for(sample),
-            toolbox=bound.toolbox.name,
-            frame=self.frame,
-            native_size=self._context.native_size,
-        )
+        self._opening = self._told.trajectory(sample, views, bound.toolbox, self.frame)
         return self._opening
 
     def _begun(self) -> Trajectory:
@@ -340,20 +346,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             if not all(reusable):
                 del self._bound_toolboxes[self._bound.toolbox.name]  # the next episode gets other tools
 
-    # --- reading and running -------------------------------------------------------------------------------------
-
-    def _read(self, action: Any) -> tuple[str, ParsedMessage]:
-        protocol = self._bound.protocol
-        if isinstance(action, str):
-            return action, protocol.parse(action)
-        if isinstance(action, ToolCall):
-            return read_call(action, protocol)
-        if isinstance(action, Mapping):
-            return read_message(action, protocol)
-        raise UsageTypeError(
-            f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
-            f"not {type(action).__name__}"
-        )
+    # --- running -------------------------------------------------------------------------------------------------
 
     def _run_all(
         self, calls: tuple[ParsedCall, ...], context: ToolContext
@@ -381,7 +374,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     def _bind(self, env_name: str | None) -> BoundToolbox:
         toolbox = PLAIN if env_name is None else get_toolbox(env_name) if env_name else self.toolbox
         if toolbox.name not in self._bound_toolboxes:
-            self._bound_toolboxes[toolbox.name] = BoundToolbox.of(toolbox)
+            self._bound_toolboxes[toolbox.name] = BoundToolbox.of(toolbox, self.prompt_template)
         return self._bound_toolboxes[toolbox.name]
 
     def _scorer(self, toolbox: Toolbox) -> Any:

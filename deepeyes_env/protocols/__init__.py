@@ -27,6 +27,7 @@ from deepeyes_env.protocols.registry import (
 )
 from deepeyes_env.protocols.tagged import TaggedProtocol
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, Tag, after_thought
+from deepeyes_env.protocols.template import PromptTemplate
 
 __all__ = [
     "ANSWER",
@@ -45,6 +46,7 @@ __all__ = [
     "ParsedCall",
     "ParsedMessage",
     "PlainProtocol",
+    "PromptTemplate",
     "Protocol",
     "ProtocolLike",
     "Tag",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.tags import ANSWER, THINK, Tag
+from deepeyes_env.protocols.template import PromptTemplate
 
 T = TypeVar("T")
 
@@ -56,9 +57,12 @@ class Protocol(ABC):
     Attributes:
         native: Whether calls travel beside the text of a message, as with function calling: the endpoint explains the
             tools, and the environment does not.
+        row_reply: How results are written in an episode that opened with a row's own prompt, whose words go on in them;
+            ``None``: as ``reply`` writes them.
     """
 
     native: ClassVar[bool] = False
+    row_reply: PromptTemplate | None = None
 
     @abstractmethod
     def parse(self, message: str) -> ParsedMessage:

@@ -9,6 +9,8 @@ from deepeyes_env.protocols.native import NativeProtocol
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import Protocol
 from deepeyes_env.protocols.tagged import TaggedProtocol
+from deepeyes_env.protocols.tags import TOOL_RESPONSE
+from deepeyes_env.protocols.template import PromptTemplate
 from deepeyes_env.registry import Registry, letters_and_digits
 
 ProtocolLike: TypeAlias = str | Protocol
@@ -17,16 +19,24 @@ ProtocolLike: TypeAlias = str | Protocol
 V1 = TaggedProtocol(keep="first")
 """``VisualToolbox-v1``: JSON in ``<tool_call>`` tags; the first call of a message is run."""
 
-V2 = TaggedProtocol(keep="last")
+_WITHIN = PromptTemplate(observation=TOOL_RESPONSE.around("{{ results }}{{ instructions }}"))
+"""As the original's v2 and v4 reply: what the row asks for stands within the tags."""
+
+_EACH = PromptTemplate(
+    result=TOOL_RESPONSE.around("\n{{ result }}\n") + "\n", observation="{{ results }}{{ instructions }}"
+)
+"""As the original's v5 replies: a tag a call, then what the row asks for."""
+
+V2 = TaggedProtocol(keep="last", row_reply=_WITHIN)
 """``VisualToolbox-v2``, the default: JSON in ``<tool_call>`` tags; the last call of a message is run."""
 
 V3 = TaggedProtocol(opening="```json", closing="```", style="flat", keep="last", explain=False)
 """``VisualToolbox-v3``: a fenced json block that names a ``function``; tools are explained after the question."""
 
-V4 = TaggedProtocol(style="flat", keep="last", explain=False)
+V4 = TaggedProtocol(style="flat", keep="last", explain=False, row_reply=_WITHIN)
 """``VisualToolbox-v4``: as ``V3``, in ``<tool_call>`` tags."""
 
-V5 = TaggedProtocol(keep="first", max_calls=3)
+V5 = TaggedProtocol(keep="first", max_calls=3, row_reply=_EACH)
 """``VisualToolbox-v5``: as ``V2``; the first three calls of a message are run."""
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", spelling=letters_and_digits, of=Protocol)

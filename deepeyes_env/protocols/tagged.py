@@ -11,15 +11,18 @@ from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
 from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag, after_thought
+from deepeyes_env.protocols.template import PromptTemplate
 from deepeyes_env.strict_json import plain, read_json, why_not_json
 
 Style = Literal["named", "flat"]
 """``named``: ``{"name": ..., "arguments": {...}}``. ``flat``: ``{"function": "zoom_in", "bbox_2d": [...], ...}``."""
 
-_FLAT_NAMES = {"zoom_in": "image_zoom_in_tool", "rotate": "image_rotate_tool"}
+FLAT_NAMES = {"zoom_in": "image_zoom_in_tool", "rotate": "image_rotate_tool"}
+"""Names of tools as the flat style writes them, and their own."""
+
 THOUGHT, ANSWERED = THINK.around("..."), ANSWER.around("...")
 
-_FLAT_NAMES_BACK = {name: short for short, name in _FLAT_NAMES.items()}
+_FLAT_NAMES_BACK = {name: short for short, name in FLAT_NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class TaggedProtocol(Protocol):
         max_calls: How many calls of one message are run.
         keep: Which calls are run if there are more.
         explain: Whether the tools are explained in the system prompt (``True``) or after the question.
+        row_reply: How results are written in an episode that opened with a row's own prompt; by default as ever.
     """
 
     opening: str = TOOL_CALL.opening
@@ -41,6 +45,7 @@ class TaggedProtocol(Protocol):
     max_calls: int = 1
     keep: Literal["first", "last"] = "last"
     explain: bool = True
+    row_reply: PromptTemplate | None = None
 
     def parse(self, message: str) -> ParsedMessage:
         """Take an assistant message apart; its last answer wins, outside the thought and the calls.
@@ -84,7 +89,7 @@ class TaggedProtocol(Protocol):
             name, arguments = value.get("name"), value.get("arguments", {})
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return MalformedCall(f"the tool call lacks a name or an object of arguments; {self._usage()}")
-        return ToolCall(_FLAT_NAMES.get(name, name) if self.style == "flat" else name, arguments)
+        return ToolCall(FLAT_NAMES.get(name, name) if self.style == "flat" else name, arguments)
 
     def _usage(self) -> str:
         if self.style == "flat":

@@ -15,6 +15,7 @@ from PIL import Image as PILImage
 from deepeyes_env.core import Sample
 from deepeyes_env.data import JSONLDataset, write_jsonl
 from deepeyes_env.errors import DataError, RowError
+from deepeyes_env.prompt_messages import PromptMessage
 
 
 def png(color: int = 0) -> bytes:
@@ -54,6 +55,7 @@ def samples(draw: st.DrawFn) -> Sample:
         env_name=draw(st.none() | st.just("") | st.just("VisualToolbox-v2")),
         data_source=draw(st.text()),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),
+        messages=draw(st.lists(st.builds(PromptMessage, st.sampled_from(("system", "user")), st.text()), max_size=3)),
     )
 
 
@@ -141,6 +143,8 @@ BAD_LINES = [
         r"env_name: unknown toolbox 'visual_toolbox_v9'; did you mean 'VisualToolbox-v\d'\?",
     ),
     (line(metadata=[]), "'metadata' must be an object"),
+    (line(messages={}), "'messages' must be a list"),
+    (line(messages=[{"role": "user"}]), "is not {'role': text, 'content': text}"),
     (line(question="\ud800"), "lone surrogate"),
     (line(question="  "), "question is blank"),
     (line(question="<image><image>"), "2 <image> placeholders"),

@@ -20,8 +20,9 @@ from deepeyes_env.core import Sample
 from deepeyes_env.data import ParquetDataset, parquet, write_parquet
 from deepeyes_env.errors import DataError, RowError
 from deepeyes_env.images import ImageRef
+from deepeyes_env.prompt_messages import PromptMessage
 
-FIELDS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata")
+FIELDS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata", "messages")
 
 
 def jpeg(color: int = 0, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -95,6 +96,7 @@ def samples(draw: st.DrawFn) -> Sample:
         env_name=draw(st.sampled_from((None, "", "VisualToolbox-v1", "visual_toolbox_v5"))),
         data_source=draw(st.text()),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),
+        messages=draw(st.lists(st.builds(PromptMessage, st.sampled_from(("system", "user")), st.text()), max_size=3)),
     )
 
 
@@ -139,6 +141,14 @@ def test_tool_row_asks_extra_info(tmp_path: Path) -> None:
     assert (sample.env_name, sample.data_source) == ("visual_toolbox_v2", "vstar")
     assert sample.metadata == {"index": 7, "split": "train", "ability": "vl", "style": "rule"}
     assert sample.images[0].encoded() == jpeg()
+    assert sample.messages == (PromptMessage("system", "SYSTEM"), PromptMessage("user", "<image>\nColour?\nTHINK"))
+
+
+def test_a_rows_own_prompt_is_written_again_word_for_word(tmp_path: Path) -> None:
+    before = ParquetDataset(foreign(tmp_path / "train.parquet", [row()]))[0]
+    write_parquet([before], tmp_path / "again.parquet")
+    assert pq.read_table(tmp_path / "again.parquet").to_pylist()[0]["prompt"] == row()["prompt"]
+    assert_equal(before, ParquetDataset(tmp_path / "again.parquet")[0])
 
 
 @pytest.mark.parametrize("env_name", [None, ""])
@@ -147,6 +157,7 @@ def test_plain_row_keeps_its_prompt(tmp_path: Path, env_name: str | None) -> Non
     assert sample.env_name is None
     assert sample.question == "<image>\nColour?\nTHINK"
     assert sample.metadata["system_prompt"] == "SYSTEM"
+    assert sample.messages == ()
 
 
 def test_fallbacks(tmp_path: Path) -> None:
