@@ -28,7 +28,7 @@ from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.protocols import ParsedCall
 from deepeyes_env.registry import unknown_name
-from deepeyes_env.rewards import RubricLike, get_rubric
+from deepeyes_env.rewards import BaseRubric, RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
 from deepeyes_env.tools import ToolContext
 
@@ -121,7 +121,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self.action_space = UnicodeText()
         self.observation_space = gym.spaces.Dict(text=UnicodeText(), images=gym.spaces.Sequence(RGBImage()))
         self._rubric, self._judge = rubric, judge
-        self._scorers: dict[str, Any] = {}
+        self._scorers: dict[str, BaseRubric] = {}
         self._bound_toolboxes: dict[str, BoundToolbox] = {}
         self.toolbox = get_toolbox(toolbox)
         self._bound = self._bind("")
@@ -195,8 +195,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         reply = Message(self._bound.reply(self._told, results, skipped), images)
         turn = Turn(text, results=results, skipped=skipped, observation=reply)
         self._turns.append(turn)
-        stop = stop or self.limits.reached(self._opening, self._turns)
-        if stop:
+        if stop := stop or self.limits.reached(self._opening, self._turns):
             self._end(stop)
         return self._report(turn, _observe(reply))
 
@@ -216,6 +215,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             raise gym.error.ResetNeeded("no episode is under way; call reset() before truncate()")
         self._end(stop)
         return self._report(None, _observe(Message("")))
+
+    @property
+    def rubric(self) -> BaseRubric | None:
+        """What scores the episodes of the environment's own toolbox; ``None`` for reward 0."""
+        return self._scorer(self.toolbox)
 
     @property
     def trajectory(self) -> Trajectory:
@@ -377,15 +381,12 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             self._bound_toolboxes[toolbox.name] = BoundToolbox.of(toolbox, self.prompt_template)
         return self._bound_toolboxes[toolbox.name]
 
-    def _scorer(self, toolbox: Toolbox) -> Any:
-        rubric = self._rubric
-        if rubric == "auto":
-            rubric = self.toolbox.rubric if toolbox is PLAIN else toolbox.rubric
-        if rubric is None:
-            return None
-        if toolbox.name not in self._scorers:
+    def _scorer(self, toolbox: Toolbox) -> BaseRubric | None:
+        own = self.toolbox.rubric if toolbox is PLAIN else toolbox.rubric
+        rubric = own if self._rubric == "auto" else self._rubric
+        if rubric is not None and toolbox.name not in self._scorers:
             self._scorers[toolbox.name] = get_rubric(rubric, judge=self._judge)
-        return self._scorers[toolbox.name]
+        return self._scorers.get(toolbox.name)
 
 
 def _observe(message: Message) -> Observation:

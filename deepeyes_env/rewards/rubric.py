@@ -88,6 +88,11 @@ class BaseRubric(ABC):
     def with_judge(self, judge: Judge) -> BaseRubric:
         """Return the same rubric with another judge."""
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the terms that a scored trajectory may have; none are known of a rubric that does not say."""
+        return ()
+
     def score(self, trajectory: Trajectory, judge: Judge = _RULES) -> Trajectory:
         """Return the trajectory scored and judged, also by a rubric of one's own that asks no judge.
 
@@ -172,6 +177,11 @@ class Rubric(BaseRubric):
         evidence = Evidence(trajectory, self.answer_rule, self.judge, self.max_answer_length)
         return trajectory.scored({term.name: term(evidence) for term in self.terms}, evidence.correct)
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the terms, in order."""
+        return tuple(term.name for term in self.terms)
+
     def with_judge(self, judge: Judge) -> Rubric:
         """Return the same rubric with another judge."""
         return replace(self, judge=judge)
@@ -192,6 +202,12 @@ class RoutedRubric(BaseRubric):
     def __call__(self, trajectory: Trajectory) -> Trajectory:
         """Return the trajectory scored by the rubric of its data source."""
         return self.routes.get(trajectory.sample.data_source, self.default)(trajectory)
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of all rubrics' terms, in order."""
+        rubrics = (self.default, *self.routes.values())
+        return tuple(dict.fromkeys(name for rubric in rubrics for name in rubric.term_names))
 
     def with_judge(self, judge: Judge) -> RoutedRubric:
         """Return the same rubrics with another judge, for every data source."""

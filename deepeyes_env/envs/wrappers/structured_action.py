@@ -41,6 +41,9 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
     ``kinds`` names the choices in order. Zoom is there if a tool of the environment takes a box, rotate if one takes an
     ``angle``. A row of the data set that brings its own toolbox is played with that toolbox's names.
 
+    Attributes:
+        max_options: How many options there are to choose among.
+
     Args:
         env: A ``VisualToolboxEnv``, possibly wrapped.
         max_options: How many options there are to choose among.
@@ -58,7 +61,7 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
             raise UsageTypeError(f"StructuredAction wraps a VisualToolboxEnv, not {type(inner).__name__}")
         if max_options < 1:
             raise UsageError(f"StructuredAction(max_options={max_options}): must be at least 1")
-        self._env = inner
+        self._env, self.max_options = inner, max_options
         self._own = ToolNames.of(inner.toolbox)
         self._names = {inner.toolbox.name: self._own}
         spaces: dict[str, gym.Space[Any]] = {
@@ -89,6 +92,24 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
             return names.format_answer(answer_letter(trajectory.sample.options, int(value)))
         tool, parameter = names.targets.get(kind) or self._own.targets[kind]
         return ToolCall(tool, {parameter: _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]})
+
+    def allowed(self, kind: str) -> int:
+        """Return how many values of a kind make sense in the running episode; of a zoom, 1 stands for all.
+
+        That is none where the episode's toolbox has no such tool; the options of the question for an answer.
+
+        Args:
+            kind: One of ``kinds``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: No episode was begun.
+        """
+        trajectory, space = self._env.trajectory, self._spaces[self.kinds.index(kind)]
+        if kind == "answer":
+            return min(len(trajectory.sample.options) or self.max_options, self.max_options)
+        if kind not in self._names_in(trajectory.toolbox).targets:
+            return 0
+        return int(space.n) if isinstance(space, gym.spaces.Discrete) else 1
 
     def _names_in(self, toolbox: str) -> ToolNames:
         if toolbox not in self._names:
