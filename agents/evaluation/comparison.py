@@ -105,8 +105,9 @@ def compare(first: str | Path, second: str | Path, out: str | Path | None = None
             "samples, and judge them (deepeyes eval --rescore)"
         )
     asked = [{row.question for row in each if row.score is not None} for each in rows]
-    page = comparison_page.write(runs, names, matched, folder / "comparison.html")
-    found = Comparison(names, benchmark.title, pairs, len(asked[0] ^ asked[1]), page)
+    found = Comparison(names, benchmark.title, pairs, len(asked[0] ^ asked[1]), folder / "comparison.html")
+    tests = [_sentence(pair, found) for pair in pairs]
+    comparison_page.write(runs, names, matched, found.page, overview(found), tests)
     with replacing(folder / "comparison.json") as beside:
         beside.write_text(json.dumps(asdict(found), indent=2, default=str) + "\n", encoding="utf-8")
     with replacing(folder / "comparison.md") as beside:
@@ -122,8 +123,7 @@ def markdown(found: Comparison) -> str:
         table(["", first, second], overview(found)),
     ]
     for pair in found.pairs:
-        sides = (label(first, pair.first, found), label(second, pair.second, found))
-        parts.append(markdown_text(test_result(pair.test, *sides)) + ".")
+        parts.append(markdown_text(_sentence(pair, found)))
         for name, tests in pair.categories.items():
             rows = [
                 [category, str(test.questions), f"{test.difference:+.1%}", f"{test.p_value:.3g}"]
@@ -133,6 +133,11 @@ def markdown(found: Comparison) -> str:
     parts += [f"{found.unmatched} questions have a verdict in only one of the two."] if found.unmatched else []
     parts.append(f"Question by question: [{found.page.name}]({found.page.name}).")
     return "\n\n".join(parts) + "\n"
+
+
+def _sentence(pair: Pair, found: Comparison) -> str:
+    first, second = found.names
+    return test_result(pair.test, label(first, pair.first, found), label(second, pair.second, found)) + "."
 
 
 def overview(found: Comparison) -> list[list[str]]:

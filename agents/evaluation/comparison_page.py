@@ -13,40 +13,36 @@ from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory, is_right
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.trajectories import read_trajectories
+from deepeyes_env.trajectories import read_trajectories, side_by_side
 from deepeyes_env.trajectories.markup import episode, open_page, text
+from deepeyes_env.trajectories.side_by_side import Outcome
 
 Matched = Sequence[tuple[Sequence[Row], Sequence[Row]]]
 """Rows of the two runs on the same questions, a pair for each condition."""
 
-_KINDS = {
-    "second": "only {1} right",
-    "first": "only {0} right",
-    "both": "both right",
-    "neither": "neither",
-    "mixed": "mixed",
-}
 _STYLE = """
-button { font: inherit; color: inherit; background: var(--card); cursor: pointer; padding: .25rem .7rem;
-  margin: 0 .3rem .8rem 0; border: 1px solid var(--line); border-radius: 8px; }
-button[aria-pressed=true] { background: var(--ink); color: var(--page); }
 details { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .5rem 1rem;
   margin: 0 0 .5rem; }
 summary { cursor: pointer; } .row { padding: 0 1rem .4rem; }
 summary, .row { display: grid; grid-template-columns: 1fr 11rem 11rem; gap: 1rem; }
 summary span, .row span { overflow-wrap: anywhere; } .right { color: var(--right); } .wrong { color: var(--wrong); }
 .runs { grid-template-columns: repeat(2, minmax(0, 1fr)); margin: .8rem 0; }
-"""
-_SCRIPT = """
-for (const button of document.querySelectorAll("button")) button.onclick = () => {
-  for (const other of document.querySelectorAll("button")) other.ariaPressed = String(other === button);
-  for (const each of document.querySelectorAll("details"))
-    each.hidden = button.value !== "" && each.dataset.kind !== button.value;
-};
+@media (max-width: 640px) {
+  summary, .row { grid-template-columns: 1fr 1fr; }
+  summary span:first-child, .row span:first-child { grid-column: 1 / -1; }
+  .runs { grid-template-columns: minmax(0, 1fr); }
+}
 """
 
 
-def write(runs: tuple[Run, Run], names: tuple[str, str], matched: Matched, out: Path) -> Path:
+def write(
+    runs: tuple[Run, Run],
+    names: tuple[str, str],
+    matched: Matched,
+    out: Path,
+    summary: Sequence[Sequence[str]],
+    tests: Iterable[str],
+) -> Path:
     """Write the page; pictures stay in the folders of the runs, which it links to.
 
     Args:
@@ -54,16 +50,19 @@ def write(runs: tuple[Run, Run], names: tuple[str, str], matched: Matched, out: 
         names: What they are called.
         matched: Their rows; the repeats of a question stand below one another.
         out: The HTML file; replaced only once it is complete.
+        summary: For each condition its name and the accuracy of each run.
+        tests: What a paired test found, a sentence each.
     """
     columns = [_Column(run, names[i], [row for pair in matched for row in pair[i]], out) for i, run in enumerate(runs)]
     questions = list(dict.fromkeys(row.question for pair in matched for row in pair[0]))
-    kinds = {question: _kind(*(column.scores[question] for column in columns)) for question in questions}
-    with open_page(out, f"{names[0]} and {names[1]}", style=_STYLE, script=_SCRIPT) as file:
-        file.write(f'<button value="" aria-pressed="true">all {len(questions)}</button>')
-        for kind, words in _KINDS.items():
-            count = sum(each == kind for each in kinds.values())
-            label = text(words.format(*names))
-            file.write(f'<button value="{kind}" aria-pressed="false">{label}: {count}</button>' if count else "")
+    kinds = {question: _outcome([column.scores[question] for column in columns]) for question in questions}
+    questions.sort(key=lambda question: side_by_side.place(kinds[question]))
+    style = side_by_side.STYLE + _STYLE
+    with open_page(out, f"{names[0]} and {names[1]}", style=style, script=side_by_side.SCRIPT) as file:
+        file.write(side_by_side.table(["Accuracy", *names], summary))
+        file.write("".join(f"<p>{text(test)}</p>\n" for test in tests))
+        file.write(side_by_side.legend(edges=False))
+        file.write(side_by_side.buttons(list(kinds.values()), names))
         heads = "".join(f"<span>{text(name)}</span>" for name in names)
         file.write(f'<div class="row name"><span>question</span>{heads}</div>\n')
         for question in questions:
@@ -107,14 +106,11 @@ class _Link:
         return quote((self._prefix / Path(image.name).relative_to(self._run)).as_posix())
 
 
-def _kind(first: Sequence[float], second: Sequence[float]) -> str:
-    shares = [sum(is_right(score) for score in scores) / len(scores) for scores in (first, second)]
-    if not {0.0, 1.0}.issuperset(shares):
-        return "mixed"
-    return {(1.0, 1.0): "both", (1.0, 0.0): "first", (0.0, 1.0): "second"}.get((shares[0], shares[1]), "neither")
+def _outcome(scores: Sequence[Sequence[float]]) -> Outcome:
+    return side_by_side.outcome([sum(map(is_right, tries)) / len(tries) for tries in scores])
 
 
-def _question(question: str, kind: str, columns: Sequence[_Column]) -> str:
+def _question(question: str, kind: Outcome, columns: Sequence[_Column]) -> str:
     cells = "".join(_verdict(column.answers[question], column.scores[question]) for column in columns)
     runs = "".join(f'<div class="run">{"".join(column.episodes[question])}</div>' for column in columns)
     summary = f"<summary><span>{text(columns[0].heads[question])}</span>{cells}</summary>"

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
+from deepeyes_env.labels import ACCURACY, BEST_IOU, REWARD, TOOL_CALLS, ZOOM_RATE, capitalised
+from deepeyes_env.trajectories import side_by_side
 from deepeyes_env.trajectories.markup import embedded, episode, open_page, text
+from deepeyes_env.trajectories.side_by_side import Outcome
+from deepeyes_env.trajectories.summary import Summary, summarise
 
 _STYLE = """
 h2 { font-size: 1rem; margin: 0 0 .6rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem;
   margin: 0 0 1rem; }
 .run.right { border-color: var(--right); } .run.wrong { border-color: var(--wrong); }
-figure img { width: 168px; image-rendering: pixelated; } .turn figure img { width: 112px; }
+.run > figure img { width: 336px; max-width: 100%; max-height: none; }
+.turn figure img { width: 168px; max-width: 100%; }
+figure img { image-rendering: pixelated; }
 .options { color: var(--soft); margin: 0 0 .6rem; }
 """
 
 
 def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) -> Path:
-    """Write a page that needs no other file.
+    """Write a page that needs no other file: a summary, then the questions, those that came out differently first.
 
     Args:
         runs: Episodes by name of the policy. Those of equal sample id stand side by side, in the order of the first
@@ -38,11 +44,18 @@ def write_comparison(runs: Mapping[str, Iterable[Trajectory]], out: str | Path) 
         raise UsageError("write_comparison: there is no run to show")
     path = Path(out)
     by_sample = {name: _by_sample(episodes) for name, episodes in runs.items()}
-    names = " and ".join(by_sample)
-    with open_page(path, names, heading=f"The same questions: {names}", style=_STYLE) as file:
-        for sample in next(iter(by_sample.values())):
-            shown = {name: episodes[sample] for name, episodes in by_sample.items() if sample in episodes}
-            file.write(_question(shown))
+    names = list(by_sample)
+    questions = [_shown(by_sample, sample) for sample in next(iter(by_sample.values()))]
+    kinds = [_outcome(shown, len(runs)) for shown in questions]
+    order = sorted(range(len(questions)), key=lambda number: side_by_side.place(kinds[number]))
+    title, style = " and ".join(names), side_by_side.STYLE + _STYLE
+    heading = f"The same questions: {title}"
+    with open_page(path, title, heading=heading, style=style, script=side_by_side.SCRIPT) as file:
+        file.write(_summary(by_sample))
+        file.write(side_by_side.legend(edges=True))
+        file.write(side_by_side.buttons(kinds, names))
+        for number in order:
+            file.write(_question(questions[number], kinds[number]))
     return path
 
 
@@ -56,17 +69,43 @@ def _by_sample(episodes: Iterable[Trajectory]) -> dict[tuple[str, int], Trajecto
     return by_sample
 
 
-def _question(shown: Mapping[str, Trajectory]) -> str:
+def _shown(runs: Mapping[str, Mapping[tuple[str, int], Trajectory]], sample: tuple[str, int]) -> dict[str, Trajectory]:
+    return {name: episodes[sample] for name, episodes in runs.items() if sample in episodes}
+
+
+def _outcome(shown: Mapping[str, Trajectory], runs: int) -> Outcome:
+    if len(shown) < runs:
+        return "unjudged"
+    return side_by_side.outcome([None if each.right is None else float(each.right) for each in shown.values()])
+
+
+def _summary(runs: Mapping[str, Mapping[tuple[str, int], Trajectory]]) -> str:
+    found = [summarise(episodes.values()) for episodes in runs.values()]
+    rows = [("Questions", [str(each.episodes) for each in found]), *_figures(found)]
+    return side_by_side.table(["", *runs], [[name, *cells] for name, cells in rows])
+
+
+def _figures(found: Sequence[Summary]) -> list[tuple[str, list[str]]]:
+    return [
+        (capitalised(ACCURACY), ["-" if each.accuracy is None else f"{each.accuracy:.1%}" for each in found]),
+        (capitalised(REWARD), [f"{each.reward:.2f}" for each in found]),
+        (capitalised(ZOOM_RATE), [f"{each.zooms:.1%}" for each in found]),
+        (capitalised(BEST_IOU), ["-" if each.iou is None else f"{each.iou:.2f}" for each in found]),
+        (capitalised(TOOL_CALLS), [f"{each.tool_calls:.2f}" for each in found]),
+    ]
+
+
+def _question(shown: Mapping[str, Trajectory], kind: Outcome) -> str:
     sample = next(iter(shown.values())).sample
     options = f'<p class="options">{text(" / ".join(sample.options))}</p>' if sample.options else ""
-    head = f"<h2>{text(sample.question)} <small>({text(sample.answer)})</small></h2>{options}"
-    return f'<section>{head}<div class="runs">{"".join(_run(*item) for item in shown.items())}</div></section>\n'
+    head = f"<h2>{text(sample.question)} <small>(right: {text(sample.answer)})</small></h2>{options}"
+    runs = "".join(_run(*item) for item in shown.items())
+    return f'<section data-kind="{kind}">{head}<div class="runs">{runs}</div></section>\n'
 
 
 def _run(name: str, trajectory: Trajectory) -> str:
-    right = trajectory.right
-    kind = {True: " right", False: " wrong", None: ""}[None if right is None else bool(right)]
-    facts = [f"reward {trajectory.reward:+.2f}"]
+    kind = {True: "right", False: "wrong", None: ""}[trajectory.right]
+    facts = [kind, f"reward {trajectory.reward:+.2f}"]
     facts += [f"{term} {value.weighted:+.2f}" for term, value in trajectory.reward_terms.items()]
     facts += [f"IoU {trajectory.best_iou:.2f}"] if trajectory.best_iou is not None else []
-    return f'<div class="run{kind}">{episode(name, facts, trajectory, embedded)}</div>'
+    return f'<div class="run {kind}">{episode(name, facts, trajectory, embedded)}</div>'

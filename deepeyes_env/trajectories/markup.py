@@ -79,14 +79,15 @@ def episode(name: str, facts: Sequence[str], trajectory: Trajectory, source: Sou
     """Return an episode: who played it, what is to be known of it, its first image with boxes, and its turns."""
     told = html.escape(", ".join(fact for fact in facts if fact))
     head = f'<div><span class="name">{html.escape(name)}</span> <span class="facts">{told}</span></div>'
-    view = figure(source(trajectory.prompt.images[0]), _boxes(trajectory)) if trajectory.prompt.images else ""
+    seen = f"the image of the question as {name} saw it"
+    view = figure(source(trajectory.prompt.images[0]), seen, _boxes(trajectory)) if trajectory.prompt.images else ""
     return head + view + "".join(_turn(turn.action, turn.observation, source) for turn in trajectory.turns)
 
 
-def figure(url: str, overlay: str = "") -> str:
-    """Return an image, with SVG over it."""
+def figure(url: str, alt: str, overlay: str = "") -> str:
+    """Return an image, with what it shows in words, and SVG over it."""
     loading = "" if url.startswith("data:") else 'loading="lazy" '
-    return f'<figure><img {loading}alt="" src="{html.escape(url)}">{overlay}</figure>'
+    return f'<figure><img {loading}alt="{html.escape(alt)}" src="{html.escape(url)}">{overlay}</figure>'
 
 
 def embedded(image: ImageRef) -> str:
@@ -100,7 +101,8 @@ def _turn(action: str, observation: Message | None, source: Source) -> str:
         return f'<div class="turn">{said}</div>'
     if not observation.images:
         return f'<div class="turn">{said}<div class="said facts">{text(observation.text)}</div></div>'
-    return f'<div class="turn">{said}{"".join(figure(source(image)) for image in observation.images)}</div>'
+    images = "".join(figure(source(image), "what the tool returned") for image in observation.images)
+    return f'<div class="turn">{said}{images}</div>'
 
 
 def _boxes(trajectory: Trajectory) -> str:

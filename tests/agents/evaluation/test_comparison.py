@@ -88,6 +88,8 @@ def test_the_page_has_every_question_once_and_runs_no_script_of_a_model(two):
     assert page.count('data-kind="second"') == 16
     assert page.count('data-kind="first"') == 1
     assert page.count('data-kind="both"') == 3
+    assert "p = " in page, "what the paired test found"
+    assert '<th scope="col">Accuracy</th>' in page
     assert "<script>alert" not in page
     assert "<b>number" not in page
     assert 'src="../strong/images/' in page
