@@ -15,6 +15,7 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox, Frame, Size, iou
 from deepeyes_env.images.ref import ImageLike, ImageRef
 from deepeyes_env.prompt_messages import PromptMessage, as_prompt_messages
+from deepeyes_env.telling import quoted
 
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
@@ -141,32 +142,34 @@ class Sample:
         object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
         object.__setattr__(self, "messages", as_prompt_messages(self.messages, self.id))
         if not self.images:
-            raise UsageError(f"sample {self.id!r}: has no images; give at least one")
+            raise UsageError(f"sample {quoted(self.id)}: has no images; give at least one")
         placeholders = self.question.count(IMAGE_PLACEHOLDER)
         if placeholders not in (0, len(self.images)):
             raise UsageError(
-                f"sample {self.id!r}: question has {placeholders} {IMAGE_PLACEHOLDER} placeholders for "
+                f"sample {quoted(self.id)}: question has {placeholders} {IMAGE_PLACEHOLDER} placeholders for "
                 f"{len(self.images)} images; write one per image, or none"
             )
         if self.options and self.answer not in self.options:
             raise UsageError(
-                f"sample {self.id!r}: answer {self.answer!r} is not one of the options {list(self.options)!r}; "
-                "give the text of the right option"
+                f"sample {quoted(self.id)}: answer {quoted(self.answer)} is not one of the options "
+                f"{quoted(list(self.options))}; give the text of the right option"
             )
 
 
 def _image_ref(image: ImageLike, sample_id: str) -> ImageRef:
-    where = f"{image} " if isinstance(image, str | Path) else ""
-    return ImageRef.of(image, name=f"{where}of sample {sample_id!r}")
+    path = str(image) if isinstance(image, str | Path) else ""
+    where = f"{path} " if path and path[:5].lower() != "data:" else ""
+    return ImageRef.of(image, name=f"{where}of sample {quoted(sample_id)}")
 
 
 def _box(box: Sequence[float], sample_id: str) -> BBox:
     try:
         x1, y1, x2, y2 = map(float, box)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"sample {sample_id!r}: box {box!r} is not four numbers [x1, y1, x2, y2]") from error
+        where = f"sample {quoted(sample_id)}: box {quoted(box)}"
+        raise UsageError(f"{where} is not four numbers [x1, y1, x2, y2]") from error
     if not (x1 < x2 and y1 < y2):
-        raise UsageError(f"sample {sample_id!r}: box {box!r} needs x1 < x2 and y1 < y2, in pixels")
+        raise UsageError(f"sample {quoted(sample_id)}: box {quoted(box)} needs x1 < x2 and y1 < y2, in pixels")
     return (x1, y1, x2, y2)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepeyes_env.errors import UsageError
+from deepeyes_env.telling import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def _message(given: Any, sample_id: str) -> PromptMessage:
         given = PromptMessage(given["role"], given["content"])
     if not isinstance(given, PromptMessage) or not (isinstance(given.role, str) and isinstance(given.content, str)):
         raise UsageError(
-            f"sample {sample_id!r}: message {given!r:.80} is not {{'role': text, 'content': text}}; write images as "
-            "<image> in the text"
+            f"sample {quoted(sample_id)}: message {quoted(given)} is not {{'role': text, 'content': text}}; "
+            "write images as <image> in the text"
         )
     return given

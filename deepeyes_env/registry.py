@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from deepeyes_env.errors import DeepEyesError, UnknownNameError, UsageError, UsageTypeError
+from deepeyes_env.telling import quoted
 
 ENTRY_POINT_GROUP = "deepeyes_env.plugins"
 """An installed package declares ``my_name = "my_package.my_module"`` in this group."""
@@ -184,7 +185,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         name: What was asked for.
         known: The names that there are.
     """
-    return UnknownNameError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
+    return UnknownNameError(f"unknown {kind} {quoted(name)}; {did_you_mean(name, known)}")
 
 
 _plugins: dict[str, None] = {}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 HIDDEN = "***"
@@ -23,6 +25,26 @@ _MIN_SECRET = 4
 """Shorter ones (a placeholder, a letter) would blot out ordinary words."""
 
 _MARKDOWN = re.compile(r"[\\|\[\]`*]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+
+
+MOST_QUOTED = 100
+"""Characters of a value that an error message quotes at most."""
+
+
+def quoted(value: Any, most: int = MOST_QUOTED) -> str:
+    """Return a value as an error message quotes it: its ``repr`` in one line, cut after ``most`` characters.
+
+    Large values cost no more than small ones.
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = most // 4
+    if isinstance(value, str | bytes):
+        cut, text = len(value) > most, repr(value[:most])
+    else:
+        cut, text = False, " ".join(short.repr(value).split())
+    cut = cut or len(text) > most + 3
+    return f"{text[:most]}..." if cut else text
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepeyes_env.telling import Secrets, markdown_text, printable, split_credentials
+from deepeyes_env.telling import Secrets, markdown_text, printable, quoted, split_credentials
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,14 @@ def test_secrets_are_hidden_wherever_they_stand():
     secrets = Secrets(["my-own-key", "none"], [("me", "hunter2")])
     said = f"none of: key my-own-key, Basic {basic}, 'hunter2', http://a:b@host/v1, Bearer abcdef123, sk-abcdefgh12**34"
     assert secrets.hide(said) == "none of: key ***, Basic ***, '***', http://***@host/v1, Bearer ***, ***"
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 999, b"x" * 999, ["x" * 999] * 999, {"x" * 999: 1}, 10**900, "a\nb", {1: {2: "\n"}}]
+)
+def test_a_value_is_quoted_in_one_line(value):
+    said = quoted(value)
+    assert "\n" not in said
+    assert len(said) <= 103
+    assert quoted("é\t'") == repr("é\t'")
+    assert quoted([1, "a", None]) == "[1, 'a', None]"

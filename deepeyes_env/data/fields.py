@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deepeyes_env.errors import DataError
 from deepeyes_env.strict_json import read_json
+from deepeyes_env.telling import MOST_QUOTED, quoted
 
 T = TypeVar("T")
 _NAMES = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
@@ -50,9 +51,9 @@ def get(record: Any, key: str, kind: type[T], where: str) -> T:
         ValueError: ``record`` is no object, lacks the key, or has another kind of value there.
     """
     if not isinstance(record, Mapping):
-        raise ValueError(f"{where or 'it'} must be an object, not {_short(record)}")
+        raise ValueError(f"{where or 'it'} must be an object, not {quoted(record)}")
     if key not in record:
-        raise ValueError(f"{where or 'it'} has no {key!r}; it has {', '.join(map(repr, record)) or 'nothing'}")
+        raise ValueError(f"{where or 'it'} has no {key!r}; it has {names_of(record)}")
     return checked(record[key], kind, f"{where}.{key}" if where else key)
 
 
@@ -63,7 +64,7 @@ def checked(value: Any, kind: type[T], where: str) -> T:
         ValueError: It is of another kind.
     """
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where} must be {_NAMES[kind]}, not {_short(value)}")
+        raise ValueError(f"{where} must be {_NAMES[kind]}, not {quoted(value)}")
     return value
 
 
@@ -76,7 +77,7 @@ def read_tools(value: Any, where: str) -> tuple[dict[str, Any], ...]:
     tools = checked(value, list, where)
     for i, tool in enumerate(tools):
         if get(tool, "type", str, f"{where}[{i}]") != "function":
-            raise ValueError(f"{where}[{i}].type must be 'function', not {_short(tool['type'])}")
+            raise ValueError(f"{where}[{i}].type must be 'function', not {quoted(tool['type'])}")
         function = get(tool, "function", dict, f"{where}[{i}]")
         get(function, "name", str, f"{where}[{i}].function")
     return tuple(tools)
@@ -91,7 +92,7 @@ def from_json(text: str, where: str) -> Any:
     try:
         return read_json(text)
     except ValueError as error:
-        raise ValueError(f"{where} is not JSON ({error}): {_short(text)}") from error
+        raise ValueError(f"{where} is not JSON ({error}): {quoted(text)}") from error
 
 
 def texts_in(text: str, where: str) -> list[str]:
@@ -108,12 +109,21 @@ def texts_in(text: str, where: str) -> list[str]:
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         value = None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{where} must be a list of texts, not {_short(text)}")
+        raise ValueError(f"{where} must be a list of texts, not {quoted(text)}")
     return value
 
 
-def _short(value: Any) -> str:
-    return f"{value!r:.60}"
+def names_of(record: Iterable[Any]) -> str:
+    """Return the keys of an object or the columns of a table, as an error lists them: some of them if they are many."""
+    names = list(record)
+    listed, length = [], 0
+    for name in names:
+        listed.append(quoted(name))
+        length += len(listed[-1])
+        if length > 3 * MOST_QUOTED:
+            break
+    more = len(names) - len(listed)
+    return (", ".join(listed) or "nothing") + (f" and {more} more" if more else "")
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -140,10 +150,10 @@ def text_field(record: Mapping[str, Any], key: str) -> str:
         ValueError: There is no such key, or its value is not text.
     """
     if key not in record:
-        raise ValueError(f"has no {key!r}; it has {sorted(record)}")
+        raise ValueError(f"has no {key!r}; it has {names_of(record)}")
     value = record[key]
     if not isinstance(value, str):
-        raise ValueError(f"{key!r} must be text, not {value!r}")
+        raise ValueError(f"{key!r} must be text, not {quoted(value)}")
     return value
 
 
@@ -155,7 +165,7 @@ def text_list_field(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """
     value = record.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{key!r} must be a list of texts, not {value!r}")
+        raise ValueError(f"{key!r} must be a list of texts, not {quoted(value)}")
     return tuple(value)
 
 
@@ -170,5 +180,5 @@ def box_list_field(record: dict[str, Any], key: str) -> tuple[Any, ...]:
         isinstance(box, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in box)
         for box in value
     ):
-        raise ValueError(f"{key!r} must be a list of boxes, each a list of four numbers, not {value!r}")
+        raise ValueError(f"{key!r} must be a list of boxes, each a list of four numbers, not {quoted(value)}")
     return tuple(value)

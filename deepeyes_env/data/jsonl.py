@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.core import Sample
-from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
+from deepeyes_env.data.fields import box_list_field, names_of, parse_object, text_field, text_list_field
 from deepeyes_env.data.map_style import SAMPLE_KEYS
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
@@ -27,6 +27,7 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.telling import quoted
 
 
 class JSONLDataset(RowDataset):
@@ -85,10 +86,10 @@ def _sample(record: dict[str, Any], *, default_id: str, images: ImageFolder) -> 
     env_name = record.get("env_name", "")
     metadata = record.get("metadata", {})
     if not isinstance(metadata, dict):
-        raise ValueError(f"'metadata' must be an object, not {metadata!r}")
+        raise ValueError(f"'metadata' must be an object, not {quoted(metadata)}")
     messages = record.get("messages", [])
     if not isinstance(messages, list):
-        raise ValueError(f"'messages' must be a list, not {messages!r}")
+        raise ValueError(f"'messages' must be a list, not {quoted(messages)}")
     return Sample(
         id=text_field({"id": default_id, **record}, "id"),
         question=text_field(record, "question"),
@@ -107,7 +108,7 @@ def _image_names(record: dict[str, Any]) -> tuple[str, ...]:
     if isinstance(record.get("images"), str):
         return (record["images"],)
     if "images" not in record:
-        raise ValueError(f"has no 'images'; it has {sorted(record)}")
+        raise ValueError(f"has no 'images'; it has {names_of(record)}")
     return text_list_field(record, "images")
 
 
@@ -128,7 +129,7 @@ def write_jsonl(samples: Iterable[Sample], path: str | Path) -> None:
                 line = json.dumps(_record(sample, path), ensure_ascii=False, allow_nan=False)
                 file.write(line + "\n")
             except (TypeError, ValueError, OSError) as error:
-                raise DataError(f"cannot write sample {sample.id!r} to {path}: {error}") from error
+                raise DataError(f"cannot write sample {quoted(sample.id)} to {path}: {error}") from error
 
 
 def _record(sample: Sample, path: Path) -> dict[str, Any]:

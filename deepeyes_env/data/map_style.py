@@ -7,8 +7,10 @@ from dataclasses import fields
 from typing import Any, Protocol, runtime_checkable
 
 from deepeyes_env.core import Sample
+from deepeyes_env.data.fields import names_of
 from deepeyes_env.errors import DeepEyesError, RowError
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.telling import quoted
 
 SAMPLE_KEYS = tuple(field.name for field in fields(Sample))
 """The keys of a row: the fields of ``Sample``."""
@@ -90,7 +92,7 @@ def _check(row: Mapping[Any, Any]) -> None:
         if key not in SAMPLE_KEYS:
             raise unknown_name("key", str(key), SAMPLE_KEYS)
     if missing := [key for key in ("question", "answer", "images") if key not in row]:
-        raise ValueError(f"has no {', '.join(missing)}; it has {', '.join(row)}")
+        raise ValueError(f"has no {', '.join(missing)}; it has {names_of(row)}")
     for key in ("id", "question", "answer"):
         if not isinstance(row.get(key, ""), str):
-            raise ValueError(f"{key!r} must be text, not {row[key]!r:.60}")
+            raise ValueError(f"{key!r} must be text, not {quoted(row[key])}")

@@ -18,6 +18,7 @@ from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.files import replacing
 from deepeyes_env.images.folder import ImageFolder
+from deepeyes_env.telling import quoted
 
 if TYPE_CHECKING:
     import pyarrow
@@ -245,7 +246,7 @@ def _grouped(samples: Iterable[Sample], size: int) -> Iterator[list[dict[str, An
         try:
             row = row_of_sample(sample, index)
         except (TypeError, ValueError, OSError) as error:
-            raise DataError(f"cannot write sample {sample.id!r}: {error}") from error
+            raise DataError(f"cannot write sample {quoted(sample.id)}: {error}") from error
         rows.append(row)
         held += sum(len(image["bytes"]) for image in row["images"])
         if len(rows) == size or held >= BLOCK_BYTES:

@@ -10,15 +10,16 @@ path}``), ``ability``, ``env_name`` (text or null), ``reward_model`` (``{ground_
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
-from deepeyes_env.data.fields import box_list_field, parse_object, text_list_field
+from deepeyes_env.data.fields import box_list_field, names_of, parse_object, text_list_field
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.prompt_messages import PromptMessage
+from deepeyes_env.telling import MOST_QUOTED, quoted
 
 if TYPE_CHECKING:
     import pyarrow
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 COLUMNS = ("data_source", "prompt", "images", "ability", "env_name", "reward_model", "extra_info")
 REQUIRED_COLUMNS = ("prompt", "images", "reward_model")
 
-_CONSUMED = {"id", "question", "answer", "options", "boxes", "bbox", "env_name", "metadata", "own_prompt"}
+_OURS = frozenset({"question", "answer", "index", "id", "options", "boxes", "env_name", "metadata"})
+_CONSUMED = frozenset({"question", "answer", "boxes", "bbox", "env_name", "own_prompt"})
 
 
 def arrow_schema() -> pyarrow.Schema:
@@ -66,32 +68,51 @@ def check_schema(schema: pyarrow.Schema) -> None:
     """
     missing = [column for column in REQUIRED_COLUMNS if column not in schema.names]
     if missing:
-        raise ValueError(f"lacks the columns {', '.join(missing)}; it has {', '.join(schema.names)}")
+        raise ValueError(f"lacks the columns {', '.join(missing)}; it has {names_of(schema.names)}")
     for column, (is_right, wanted) in _column_rules().items():
         if column in schema.names and not is_right(schema.field(column).type):
-            raise ValueError(f"column {column!r} is {schema.field(column).type}, must be {wanted}")
+            kind = str(schema.field(column).type)
+            raise ValueError(f"column {column!r} is {kind[: 3 * MOST_QUOTED]}, must be {wanted}")
 
 
 def _column_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
     from pyarrow import types
 
     def is_text(kind: Any) -> bool:
-        return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+        if types.is_dictionary(kind):  # pandas' category, polars' Categorical and Enum
+            return is_text(kind.value_type)
+        is_one = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+        return any(is_kind(kind) for is_kind in is_one)
 
     def is_bytes(kind: Any) -> bool:
-        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_null(kind))
+        if types.is_dictionary(kind):
+            return is_bytes(kind.value_type)
+        is_one = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+        return types.is_null(kind) or any(is_kind(kind) for is_kind in is_one)
 
     def has(kind: Any, **fields: Callable[[Any], bool]) -> bool:
         return types.is_struct(kind) and all(
             kind.get_field_index(name) >= 0 and is_right(kind.field(name).type) for name, is_right in fields.items()
         )
 
-    def is_list(kind: Any, **fields: Callable[[Any], bool]) -> bool:
-        return (types.is_list(kind) or types.is_large_list(kind)) and has(kind.value_type, **fields)
+    def is_list(kind: Any) -> bool:
+        is_one = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view)
+        return any(is_kind(kind) for is_kind in (*is_one, types.is_large_list_view))
+
+    def are_messages(kind: Any) -> bool:
+        return is_list(kind) and has(kind.value_type, role=is_text, content=is_text)
+
+    def are_images(kind: Any) -> bool:
+        if not is_list(kind):
+            return False
+        inner = kind.value_type
+        known = {"bytes": is_bytes, "path": is_text}
+        names = [name for name in known if types.is_struct(inner) and inner.get_field_index(name) >= 0]
+        return bool(names) and has(inner, **{name: known[name] for name in names})
 
     return {
-        "prompt": (lambda kind: is_list(kind, role=is_text, content=is_text), "a list of {role, content}"),
-        "images": (lambda kind: is_list(kind, bytes=is_bytes, path=is_text), "a list of {bytes, path}"),
+        "prompt": (are_messages, "a list of {role, content}"),
+        "images": (are_images, "a list of {bytes, path}"),
         "reward_model": (types.is_struct, "a struct with ground_truth"),
         "extra_info": (lambda kind: types.is_struct(kind) or types.is_null(kind), "a struct"),
         "data_source": (is_text, "text"),
@@ -117,21 +138,45 @@ def sample_of_row(row: Mapping[str, Any], *, default_id: str, images: ImageFolde
         ValueError: The row is bad; the message says why.
     """
     extra = row.get("extra_info") or {}
-    prompt = {message["role"]: message["content"] for message in row["prompt"] or () if message}
+    prompt = _prompt(row["prompt"] or (), ours=_is_ours(extra))
     env_name = _env_name(row, extra)
     shown = tuple(_image(entry, images) for entry in row["images"] or ())
     return Sample(
-        id=extra["id"] if isinstance(extra.get("id"), str) else default_id,
+        id=extra["id"] if _is_ours(extra) else default_id,
         question=_question(extra, prompt, plain=env_name is None, images=len(shown)),
         answer=_answer(row, extra),
         images=shown,
-        options=text_list_field(_present(extra), "options"),
+        options=_options(extra),
         boxes=box_list_field(_present(extra), "boxes") or box_list_field(_present(extra), "bbox"),
         env_name=env_name,
         data_source=row.get("data_source") or "",
         metadata=_metadata(row, extra, prompt, plain=env_name is None),
         messages=_messages(row, extra, plain=env_name is None),
     )
+
+
+def _prompt(messages: Iterable[Mapping[str, str] | None], *, ours: bool) -> dict[str, str]:
+    """Return the messages of a prompt by role: a system prompt and the one user turn that an episode begins with."""
+    if ours:  # whatever it holds beyond that is kept as ``messages``
+        return {message["role"]: message["content"] for message in messages if message}
+    prompt: dict[str, str] = {}
+    for message in messages:
+        if not message:
+            continue
+        role = message["role"]
+        if role not in ("system", "user"):
+            raise ValueError(f"prompt has a turn of {quoted(role)}; an episode begins with one question, of the user")
+        if role in prompt:
+            raise ValueError(f"prompt has several turns of the {role}; an episode begins with one: join them")
+        prompt[role] = message["content"]
+    return prompt
+
+
+def _options(extra: Mapping[str, Any]) -> tuple[str, ...]:
+    options = extra.get("options")
+    if isinstance(options, str) and not _is_ours(extra):  # other tools' own text: kept among the metadata
+        return ()
+    return text_list_field(_present(extra), "options")
 
 
 def _present(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +204,10 @@ def _question(extra: Mapping[str, Any], prompt: Mapping[str, str], *, plain: boo
 
 
 def _is_ours(extra: Mapping[str, Any]) -> bool:
-    return isinstance(extra.get("id"), str) and isinstance(extra.get("metadata"), str)
+    """Whether we wrote a row: it has all our keys. An ``id`` or ``metadata`` of other tools is theirs."""
+    if not (extra.keys() >= _OURS and isinstance(extra["id"], str) and isinstance(extra["metadata"], str)):
+        return False
+    return extra["metadata"].startswith("{")
 
 
 def _own_prompt(extra: Mapping[str, Any]) -> bool:
@@ -183,7 +231,7 @@ def _answer(row: Mapping[str, Any], extra: Mapping[str, Any]) -> str:
         return str(answer)
     if not isinstance(answer, str):
         raise ValueError(
-            f"has no answer: neither reward_model.ground_truth nor extra_info.answer is text, got {answer!r}"
+            f"has no answer: neither reward_model.ground_truth nor extra_info.answer is text, got {quoted(answer)}"
         )
     return answer
 
@@ -202,7 +250,8 @@ def _metadata(
 ) -> dict[str, Any]:
     if _is_ours(extra):
         return parse_object(extra["metadata"].encode())
-    metadata = {key: value for key, value in extra.items() if key not in _CONSUMED and _is_plain(value)}
+    read = _CONSUMED | ({"options"} if _options(extra) else set())
+    metadata = {key: value for key, value in extra.items() if key not in read and _is_plain(value)}
     metadata["ability"] = row.get("ability")
     metadata["style"] = (row["reward_model"] or {}).get("style")
     if plain:

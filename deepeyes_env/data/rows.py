@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, get_args
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import DataError, RowError, UnknownNameError, UsageError
 from deepeyes_env.images.frames import is_finite_box
+from deepeyes_env.telling import quoted
 from deepeyes_env.toolbox_registry import TOOLBOXES
 
 OnError: TypeAlias = Literal["raise", "skip"]
@@ -135,7 +136,7 @@ def check_sample(sample: Sample) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"text {text!r} holds a lone surrogate, which is not a Unicode character") from error
+            raise ValueError(f"text {quoted(text)} holds a lone surrogate, which is not a Unicode character") from error
     for box in sample.boxes:
         if not is_finite_box(box):
             raise ValueError(f"box {list(box)} is not finite")
@@ -167,6 +168,6 @@ def checked_samples(samples: Iterable[Sample]) -> Iterator[Sample]:
             if sample.id in seen:
                 raise ValueError("another sample has the same id")
         except ValueError as error:
-            raise DataError(f"cannot write sample {sample.id!r}: {error}") from error
+            raise DataError(f"cannot write sample {quoted(sample.id)}: {error}") from error
         seen.add(sample.id)
         yield sample

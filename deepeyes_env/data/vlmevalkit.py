@@ -7,7 +7,6 @@ Columns: ``index``, ``image`` (base64, a list of base64 strings, or the index of
 from __future__ import annotations
 
 import base64
-import binascii
 import codecs
 import json
 from array import array
@@ -18,13 +17,15 @@ from typing import Any
 
 from deepeyes_env.core import LETTERS, Sample
 from deepeyes_env.data import tsv
-from deepeyes_env.data.fields import texts_in
+from deepeyes_env.data.fields import names_of, texts_in
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.equal_options import right_options, twin_mark
 from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image
+from deepeyes_env.images.names import image_base64, named_image
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 REQUIRED_COLUMNS = ("index", "image", "question", "answer")
 
@@ -114,11 +115,11 @@ class TSVDataset(RowDataset):
 
     def _read(self, row: int) -> Sample:
         cells = self._cells(row)
-        image = cells["image"]
+        image = cells["image"].strip()
         text = {column: _decoded(column, cell) for column, cell in cells.items() if column != "image"}
         index = text.pop("index")
         if (first := self._row_of_index[index]) != row:
-            raise ValueError(f"index {index!r} is that of row {first} already")
+            raise ValueError(f"index {quoted(index)} is that of row {first} already")
         options = {letter: text.pop(letter) for letter in LETTERS if letter in text}
         options = {letter: option for letter, option in options.items() if option.strip()}
         letters = "".join(options)
@@ -144,22 +145,22 @@ class TSVDataset(RowDataset):
         if not index.strip():
             raise ValueError("has no image")
         if index not in self._row_of_index:
-            raise ValueError(f"image {index!r} is neither base64 nor the index of a row")
+            raise ValueError(f"image {quoted(index)} is neither base64 nor the index of a row")
         return self._row_of_index[index]
 
     def _decode_images(self, row: int) -> tuple[ImageRef, ...]:
         cells = self._cells(row)
-        cell, index = cells["image"], _decoded("index", cells["index"])
+        cell, index = cells["image"].strip(), _decoded("index", cells["index"])
         if len(cell) <= MAX_INDEX_LENGTH:
-            raise ValueError(f"the row with index {index!r}, to which image refers, holds no image itself")
+            raise ValueError(f"the row with index {quoted(index)}, to which image refers, holds no image itself")
         encoded = _image_list(cell) if cell.startswith(b"[") else [cell]
-        return tuple(ImageRef(_image_bytes(item), name=f"of sample {index!r}") for item in encoded)
+        return tuple(ImageRef(_image_bytes(item), name=f"of sample {quoted(index)}") for item in encoded)
 
 
 def _check_columns(columns: Sequence[str]) -> None:
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     if missing:
-        raise ValueError(f"lacks the columns {', '.join(missing)}; it has {', '.join(map(repr, columns))}")
+        raise ValueError(f"lacks the columns {', '.join(missing)}; it has {names_of(columns)}")
     if len(set(columns)) != len(columns):
         twice = sorted({column for column in columns if columns.count(column) > 1})
         raise ValueError(f"has the columns {', '.join(twice)} more than once")
@@ -176,14 +177,14 @@ def _decoded(column: str, cell: bytes) -> str:
     try:
         return cell.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"column {column!r} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise ValueError(f"column {quoted(column)} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def _right_option(answer: str, letters: str) -> int:
     """Return the index of the option that the answer's letter names."""
     letter = answer.strip()
     if len(letter) != 1 or letter not in letters:
-        raise ValueError(f"answer {answer!r} is not the letter of an option; the row has {', '.join(letters)}")
+        raise ValueError(f"answer {quoted(answer)} is not the letter of an option; the row has {', '.join(letters)}")
     return letters.index(letter)
 
 
@@ -192,17 +193,18 @@ def _image_list(cell: bytes) -> list[bytes]:
     try:
         items = texts_in(text, "image")
     except ValueError as error:
-        raise ValueError(f"image {text[:40]!r}... is not a list of base64 strings") from error
+        raise ValueError(f"image {quoted(text)} is not a list of base64 strings") from error
     if not items:
-        raise ValueError(f"image {text[:40]!r}... is not a list of base64 strings")
+        raise ValueError(f"image {quoted(text)} is not a list of base64 strings")
     return [item.encode() for item in items]
 
 
 def _image_bytes(encoded: bytes) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"image {encoded[:40]!r}... is not base64: {error}") from error
+    if encoded[:5].lower() == b"data:":
+        held = named_image(_decoded("image", encoded))
+        if isinstance(held, bytes):
+            return held
+    return image_base64(encoded)
 
 
 def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
@@ -235,7 +237,7 @@ def write_tsv(samples: Iterable[Sample], path: str | Path) -> None:
                 image = _image_cell(sample, row_of_image)
                 file.write(tsv.join_record([sample.id, image, sample.question, answer, *options, *extra]))
             except (ValueError, OSError) as error:
-                raise DataError(f"cannot write sample {sample.id!r} to {path}: {error}") from error
+                raise DataError(f"cannot write sample {quoted(sample.id)} to {path}: {error}") from error
 
 
 def _columns(samples: Iterable[Sample]) -> tuple[str, list[str]]:
@@ -257,7 +259,7 @@ def _check_writable(sample: Sample) -> None:
     if len(sample.options) > len(LETTERS):
         raise ValueError(f"has {len(sample.options)} options, there are {len(LETTERS)} letters")
     if not all(map(str.strip, sample.options)):
-        raise ValueError(f"has a blank option: {list(sample.options)!r}")
+        raise ValueError(f"has a blank option: {quoted(list(sample.options))}")
 
 
 def _image_cell(sample: Sample, row_of_image: dict[str, str]) -> str:

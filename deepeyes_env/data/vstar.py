@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepeyes_env.core import Sample
-from deepeyes_env.data.fields import box_list_field, parse_object, text_field, text_list_field
+from deepeyes_env.data.fields import box_list_field, names_of, parse_object, text_field, text_list_field
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.equal_options import right_options, twin_mark
 from deepeyes_env.errors import DataError
@@ -20,6 +20,7 @@ from deepeyes_env.files import read_regular_file, replacing
 from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.frames import BBox
+from deepeyes_env.telling import quoted
 
 CATEGORIES = ("direct_attributes", "relative_position")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm"})
@@ -70,7 +71,7 @@ class VStarDataset(RowDataset):
         record = parse_object(read_regular_file(self._images.path(f"{category}/{stem}.json")))
         options = text_list_field(record, "options")
         if not options:
-            raise ValueError(f"has no 'options'; it has {sorted(record)}")
+            raise ValueError(f"has no 'options'; it has {names_of(record)}")
         return Sample(
             id=f"{category}/{stem}",
             question=text_field(record, "question"),
@@ -95,7 +96,7 @@ def _images_by_stem(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def _corners(box: list[float]) -> BBox:
     if len(box) != 4:
-        raise ValueError(f"bbox {box} is not four numbers [x, y, w, h]")
+        raise ValueError(f"bbox {quoted(box)} is not four numbers [x, y, w, h]")
     x, y, width, height = box
     if width <= 0 or height <= 0:
         raise ValueError(f"bbox [x, y, w, h] = {box} needs a width and a height above 0")
@@ -115,13 +116,13 @@ def write_vstar(samples: Iterable[Sample], folder: str | Path) -> None:
         try:
             _write_item(sample, Path(folder))
         except (ValueError, TypeError, OSError) as error:
-            raise DataError(f"cannot write sample {sample.id!r} to V* folder {folder}: {error}") from error
+            raise DataError(f"cannot write sample {quoted(sample.id)} to V* folder {folder}: {error}") from error
 
 
 def _write_item(sample: Sample, folder: Path) -> None:
     category = sample.metadata.get("category")
     if category not in CATEGORIES:
-        raise ValueError(f"metadata['category'] is {category!r}, must be one of {', '.join(CATEGORIES)}")
+        raise ValueError(f"metadata['category'] is {quoted(category)}, must be one of {', '.join(CATEGORIES)}")
     if not sample.options or len(sample.images) != 1:
         raise ValueError(f"has {len(sample.options)} options and {len(sample.images)} images; needs options, one image")
     right, *_ = right_options(sample.options, sample.answer, sample.metadata)

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from deepeyes_env.errors import ImageError
+from deepeyes_env.images.names import named_image
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 IMAGE_ROOT = "DEEPEYES_IMAGE_ROOT"
 """Environment variable that names one more folder in which images may lie; ``--image-root`` sets it for a command."""
@@ -30,12 +32,13 @@ class ImageFolder:
         self._allowed = tuple(Path(os.path.realpath(each)) for each in (folder, *more))
 
     def image(self, name: str) -> ImageRef:
-        """Return the image of a name; it is not read yet.
+        """Return the image of a name (a path, a ``file://`` URL or a data URL); no file is read yet.
 
         Raises:
-            ImageError: The name leads out of the folder.
+            ImageError: The name leads out of the folder, or is a URL of another kind.
         """
-        return ImageRef(self.path(name))
+        named = named_image(name)
+        return ImageRef(named, name="in a data URL") if isinstance(named, bytes) else ImageRef(self.path(named))
 
     def path(self, name: str | Path) -> Path:
         """Return the path of a name.
@@ -46,8 +49,8 @@ class ImageFolder:
         path = self.folder / name
         if not self.holds(path):
             raise ImageError(
-                f"image {str(name)!r:.300} lies outside of {self.folder}, the folder of the file that names it; if "
-                f"that is meant, allow its folder: deepeyes --image-root DIR, or {IMAGE_ROOT}=DIR"
+                f"image {quoted(str(name), 300)} lies outside of {self.folder}, the folder of the file that names it; "
+                f"if that is meant, allow its folder: deepeyes --image-root DIR, or {IMAGE_ROOT}=DIR"
             )
         return path
 

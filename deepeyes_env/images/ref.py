@@ -15,6 +15,7 @@ from deepeyes_env.files import read_regular_file
 from deepeyes_env.images import codec
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
+from deepeyes_env.images.names import named_image
 
 
 @runtime_checkable
@@ -75,9 +76,11 @@ class ImageRef:
     def of(cls, image: ImageLike, *, name: str = "") -> ImageRef:
         """Make a ref from whatever names or holds an image.
 
-        Writable arrays are copied, so that nobody can change an image behind a ref's back.
+        Writable arrays are copied, so that nobody can change an image behind a ref's back. A text is a path, a
+        ``file://`` URL or a data URL.
 
         Raises:
+            ImageError: ``image`` is the URL of another machine, or a data URL that holds no image.
             UsageTypeError: ``image`` is none of the accepted types.
             UsageError: An array is not ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of dtype ``uint8``, or
                 is empty.
@@ -86,8 +89,10 @@ class ImageRef:
             return image
         if isinstance(image, bytes | bytearray):
             return cls(bytes(image), name=name)
-        if isinstance(image, str | Path):
-            return cls(Path(image), name=name or str(image))
+        if isinstance(image, str):
+            return cls(named_image(image), name=name)
+        if isinstance(image, Path):
+            return cls(image, name=name or str(image))
         if isinstance(image, PILImage.Image):
             return cls(codec.to_rgb_array(image), name=name)
         if isinstance(image, np.ndarray):

@@ -124,7 +124,7 @@ BAD_LINES = [
     ("[" * 100_000, "is not usable JSON: nested too deeply|is not JSON"),
     (line(anwser="red"), "unknown key 'anwser'; did you mean 'answer'?"),
     (line(zzz=1), "unknown key 'zzz'; known: answer, boxes"),
-    ('{"question": "q", "images": "a.png"}', r"has no 'answer'; it has \['images', 'question'\]"),
+    ('{"question": "q", "images": "a.png"}', r"has no 'answer'; it has 'question', 'images'"),
     ('{"question": "q", "answer": "a"}', "has no 'images'"),
     (line(answer=3), "'answer' must be text, not 3"),
     (line(images=[]), "has no images"),

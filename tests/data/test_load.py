@@ -206,7 +206,7 @@ def test_a_map_style_data_set_of_mappings_is_played() -> None:
     ("row", "reason"),
     [
         (3, "is int, not a Sample or a mapping"),
-        ({"question": "What?", "answer": "a"}, "has no images; it has question, answer"),
+        ({"question": "What?", "answer": "a"}, "has no images; it has 'question', 'answer'"),
         ({**ROW, "anwser": "a"}, "answer"),
         ({**ROW, "answer": 3}, "'answer' must be text, not 3"),
         ({**ROW, "answer": "c"}, "is not one of the options"),

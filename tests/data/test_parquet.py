@@ -358,7 +358,7 @@ def test_files_that_are_not_of_the_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.parquet: cannot be read as parquet"):
         ParquetDataset(path)
     pq.write_table(pa.table({"a": [1], "b": [2]}), path)
-    with pytest.raises(DataError, match="lacks the columns prompt, images, reward_model; it has a, b"):
+    with pytest.raises(DataError, match="lacks the columns prompt, images, reward_model; it has 'a', 'b'"):
         ParquetDataset(path)
     foreign(path, [row(prompt="Colour?")])
     with pytest.raises(DataError, match="column 'prompt' is string, must be a list of {role, content}"):

@@ -36,9 +36,11 @@ from deepeyes_env.data.benchmarks.records import (
     text_of,
 )
 from deepeyes_env.data.dataset import Dataset
+from deepeyes_env.data.fields import names_of
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 FORMAT = (
     "MathVista's testmini .parquet or testmini.json (pid, question, choices, answer, question_type, answer_type, "
@@ -64,7 +66,7 @@ def open_mathvista(path: Path) -> Dataset:
         dataset = TSVDataset(path)
         missing = [name for name in ("question_type", "answer_type", "choices") if name not in dataset.columns]
         if missing:
-            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(dataset.columns)}")
+            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; it has {names_of(dataset.columns)}")
         return MappedDataset(dataset, _of_row)
     if path.suffix.lower() == ".parquet":
         records = read_parquet(path, "decoded_image")
@@ -118,7 +120,7 @@ def _list(cell: str, column: str) -> list[str]:
     try:
         value = ast.literal_eval(cell) if cell.startswith("[") else [cell]
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"column {column!r} holds {cell[:80]!r}, which is no list") from error
+        raise ValueError(f"column {column!r} holds {quoted(cell)}, which is no list") from error
     return [str(item) for item in value]
 
 

@@ -31,11 +31,12 @@ from deepeyes_env.data.benchmarks.records import (
     text_of,
 )
 from deepeyes_env.data.dataset import Dataset
-from deepeyes_env.data.fields import texts_in
+from deepeyes_env.data.fields import names_of, texts_in
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.equal_options import twin_mark
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 FORMAT = (
     "MME-RealWorld-Lite.json (Question_id, Image, Text, Answer choices, Ground truth) with its images in data/imgs/, "
@@ -64,7 +65,7 @@ def open_mme_realworld(path: Path) -> Dataset:
         dataset = TSVDataset(path)
         if OPTIONS_COLUMN not in dataset.columns and "A" not in dataset.columns:
             raise DataError(
-                f"{path}: lacks the column {OPTIONS_COLUMN!r} (and A, B, ...); it has {', '.join(dataset.columns)}"
+                f"{path}: lacks the column {OPTIONS_COLUMN!r} (and A, B, ...); it has {names_of(dataset.columns)}"
             )
         return MappedDataset(dataset, _with_options)
     records = read_json_records(path)
@@ -75,7 +76,7 @@ def open_mme_realworld(path: Path) -> Dataset:
 def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
     choices = record.fields.get("Answer choices")
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise ValueError(f"'Answer choices' must be a list of texts, not {choices!r}")
+        raise ValueError(f"'Answer choices' must be a list of texts, not {quoted(choices)}")
     options = _options(choices)
     metadata = {ours: record.fields[theirs] for theirs, ours in _NAMES.items() if record.fields.get(theirs)}
     if {"task", "subtask"} <= metadata.keys():
@@ -134,7 +135,7 @@ def _options(listed: Iterable[str]) -> dict[str, str]:
     for item in listed:
         match = _OPTION.fullmatch(item)
         if match is None or not match[2].strip():
-            raise ValueError(f"option {item!r} is not written as '(A) text'")
+            raise ValueError(f"option {quoted(item)} is not written as '(A) text'")
         options[match[1]] = match[2].strip()
     return options
 
@@ -142,5 +143,6 @@ def _options(listed: Iterable[str]) -> dict[str, str]:
 def _right(letter: str, options: dict[str, str]) -> int:
     """Return the index of the option with a letter."""
     if letter.strip() not in options:
-        raise ValueError(f"answer {letter!r} is not the letter of an option; there are {', '.join(options) or 'none'}")
+        there = ", ".join(options) or "none"
+        raise ValueError(f"answer {quoted(letter)} is not the letter of an option; there are {there}")
     return list(options).index(letter.strip())

@@ -31,6 +31,7 @@ from deepeyes_env.data.dataset import Dataset
 from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 FORMAT = (
     "coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json (one object a line: question_id, image, "
@@ -98,7 +99,7 @@ def _sample(record: Record, stored_image: Callable[[], ImageRef]) -> Sample:
 def _normalised(sample: Sample) -> Sample:
     answer = sample.answer.strip().lower()
     if answer not in ("yes", "no"):
-        raise ValueError(f"answer {sample.answer!r} is neither yes nor no")
+        raise ValueError(f"answer {quoted(sample.answer)} is neither yes nor no")
     question = sample.question.strip()
     if " yes or no" not in f" {question.lower()}":
         question = f"{question} {INSTRUCTION}"

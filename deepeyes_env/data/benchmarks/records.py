@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from deepeyes_env.core import Sample
+from deepeyes_env.data.fields import names_of
 from deepeyes_env.data.rows import RowDataset
 from deepeyes_env.errors import DataError, ImageError
 from deepeyes_env.extras import import_extra
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 CACHED_ROW_GROUPS = 2
 """Row groups of a parquet file whose images are kept; each holds about a hundred of them in published files."""
@@ -77,7 +79,7 @@ class RecordDataset(RowDataset):
 
         def stored_image() -> ImageRef:
             if record.file not in self._images:
-                raise ValueError(f"has no image; it has {sorted(record.fields)}")
+                raise ValueError(f"has no image; it has {names_of(record.fields)}")
             return self._images[record.file].image(record.row)
 
         return self._read_record(record, stored_image)
@@ -112,7 +114,7 @@ class MappedDataset:
         except (DataError, ImageError):
             raise
         except ValueError as error:
-            raise DataError(f"{self.dataset!r}, sample {sample.id!r}: {error}") from error
+            raise DataError(f"{self.dataset!r}, sample {quoted(sample.id)}: {error}") from error
 
 
 def read_json_records(path: Path) -> list[Record]:
@@ -171,7 +173,7 @@ def read_parquet(path: Path, image_column: str) -> list[Record]:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
         if image_column not in names:
-            raise DataError(f"{path}: lacks the column {image_column}; it has {', '.join(names)}")
+            raise DataError(f"{path}: lacks the column {image_column}; it has {names_of(names)}")
         rows = file.read(columns=[name for name in names if name != image_column]).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from error
@@ -235,7 +237,7 @@ def check_fields(records: Sequence[Record], fields: Sequence[str | tuple[str, ..
             if not any(name in record.fields for name in names):
                 raise DataError(
                     f"{record.file}: has no {' or '.join(map(repr, names))}; it has "
-                    f"{', '.join(map(repr, record.fields))}. Expected: {format}"
+                    f"{names_of(record.fields)}. Expected: {format}"
                 )
 
 
@@ -249,9 +251,9 @@ def text_of(record: Record, *names: str) -> str:
         if name in record.fields and record.fields[name] is not None:
             value = record.fields[name]
             if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise ValueError(f"{name!r} must be text, not {value!r}")
+                raise ValueError(f"{name!r} must be text, not {quoted(value)}")
             return str(value)
-    raise ValueError(f"has no {' or '.join(map(repr, names))}; it has {sorted(record.fields)}")
+    raise ValueError(f"has no {' or '.join(map(repr, names))}; it has {names_of(record.fields)}")
 
 
 def find_image(record: Record, name: str, folders: Sequence[str]) -> ImageRef:
@@ -276,7 +278,7 @@ def find_image(record: Record, name: str, folders: Sequence[str]) -> ImageRef:
             if (path := images.folder / end).is_file() and images.holds(path):
                 return ImageRef(path)
     places = ", ".join(str((base / folder).resolve()) for folder in folders)
-    raise ValueError(f"there is no image {name!r}; put it into one of: {places}")
+    raise ValueError(f"there is no image {quoted(name)}; put it into one of: {places}")
 
 
 def exploded(records: Sequence[Record], field: str) -> list[Record]:

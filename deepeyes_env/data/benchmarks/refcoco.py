@@ -43,6 +43,7 @@ from deepeyes_env.data.vlmevalkit import TSVDataset
 from deepeyes_env.errors import DataError
 from deepeyes_env.images.frames import BBox, Frame, Size, to_native
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.telling import quoted
 
 REFCOCO = "refcoco"
 """``Sample.data_source`` of expressions: their answer is a box, which the policy writes in its own frame."""
@@ -125,7 +126,7 @@ def _pixels(box: Any, corners: bool) -> BBox:
         or len(box) != 4
         or not all(isinstance(x, int | float) and not isinstance(x, bool) for x in box)
     ):
-        raise ValueError(f"'bbox' must be four numbers, not {box!r}")
+        raise ValueError(f"'bbox' must be four numbers, not {quoted(box)}")
     x, y, right, bottom = map(float, box)
     return (x, y, right, bottom) if corners else (x, y, x + right, y + bottom)
 
@@ -163,7 +164,7 @@ def _box_of_row(sample: Sample, size: Size) -> BBox:
             return to_native((x1, y1, x2, y2), frame, size, size)
     cells = [cell for cell in re.split(r"[\s,;()\[\]]+", sample.answer) if cell]
     if len(cells) != 4:
-        raise ValueError(f"has no columns bbox_x1 to bbox_y2, and answer {sample.answer!r} is not four numbers")
+        raise ValueError(f"has no columns bbox_x1 to bbox_y2, and answer {quoted(sample.answer)} is not four numbers")
     x1, y1, x2, y2 = map(_number, cells)
     in_fractions = max(map(abs, (x1, y1, x2, y2))) <= MAX_FRACTION
     return to_native((x1, y1, x2, y2), "unit" if in_fractions else "native", size, size)
@@ -173,4 +174,4 @@ def _number(cell: Any) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise DataError(f"coordinate {cell!r} is not a number") from error
+        raise DataError(f"coordinate {quoted(cell)} is not a number") from error

@@ -100,7 +100,9 @@ def test_bad_records(put_json, put_image, change, message):
 def test_other_files_are_refused(put_json, put_tsv, put_parquet):
     with pytest.raises(DataError, match=r"has no 'question_type'; it has 'question', 'answer'. Expected: MathVista"):
         open_benchmark("mathvista", put_json("t.json", [{"question": "?", "answer": "1"}]))
-    with pytest.raises(DataError, match=r"lacks the columns question_type, answer_type, choices; it has index, image"):
+    with pytest.raises(
+        DataError, match=r"lacks the columns question_type, answer_type, choices; it has 'index', 'image'"
+    ):
         open_benchmark("mathvista", put_tsv("t.tsv", {"question": "?", "answer": "1"}))
-    with pytest.raises(DataError, match="lacks the column decoded_image; it has question"):
+    with pytest.raises(DataError, match="lacks the column decoded_image; it has 'question'"):
         open_benchmark("mathvista", put_parquet("t.parquet", [{"question": "?"}]))

@@ -95,7 +95,9 @@ def test_a_bad_record_is_named(put_json, put_image, change, message):
 def test_other_files_are_refused_with_what_they_have(put_json, put_tsv):
     with pytest.raises(DataError, match=r"has no 'Answer choices'; it has 'Text'. Expected: .*Ground truth"):
         open_benchmark("mme_realworld_lite", put_json("m.json", [{"Text": "?"}]))
-    with pytest.raises(DataError, match=r"lacks the column 'multi-choice options' .*it has index, image, question"):
+    with pytest.raises(
+        DataError, match=r"lacks the column 'multi-choice options' .*it has 'index', 'image', 'question'"
+    ):
         open_benchmark("mme_realworld_lite", put_tsv("m.tsv", {"question": "?", "answer": "A"}))
     data = open_benchmark(
         "mme_realworld_lite", put_tsv("n.tsv", {"question": "?", "answer": "A", "multi-choice options": "none"})

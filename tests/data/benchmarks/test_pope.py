@@ -96,5 +96,5 @@ def test_bad_rows_and_files(put_lines, put_image, put_parquet):
     torn.write_text(torn.read_text() + "{half")
     with pytest.raises(DataError, match="line 2 is not JSON"):
         open_benchmark("pope", torn)
-    with pytest.raises(DataError, match="lacks the column image; it has question"):
+    with pytest.raises(DataError, match="lacks the column image; it has 'question'"):
         open_benchmark("pope", put_parquet("p.parquet", [{"question": "?"}]))
