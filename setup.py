@@ -21,6 +21,7 @@ CORE = [
 ]
 EXTRAS = {
     "cli": [
+        "pyyaml>=6",  # --prompt-template
         "typer>=0.12",  # the `deepeyes` command
         "rich>=13",  # its tables and progress bars
     ],
@@ -35,6 +36,7 @@ EXTRAS = {
         "openai>=3",  # served models
         "pyarrow>=15",  # benchmarks in parquet files
         "pybase64>=1.4",
+        "pyyaml>=6",  # --prompt-template
         "rich>=13",
         "typer>=0.12",
     ],

@@ -18,6 +18,7 @@ from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.registry import make_agent
 from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
 from deepeyes_env.core import Trajectory, check_seed
+from deepeyes_env.envs.prompt_files import recordable
 from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.envs.vector.backends import THREADS
@@ -89,6 +90,7 @@ def rollout(
     if episodes < 1:
         raise UsageError(f"episodes={episodes}: must be at least 1")
     check_seed(seed)
+    env_kwargs = recordable(env_kwargs)
     player = _agent(agent, seed, env_kwargs) if isinstance(agent, str) else agent
     with ExitStack() as stack:
         if isinstance(env, str) and isinstance(player, AsyncAgent) and backend == THREADS:

@@ -69,6 +69,9 @@ def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
     return [(option_letter(index), option) for index, option in enumerate(options)]
 
 
+UNKNOWN_TOOLS = "unknown_tools"
+"""Key in a trajectory's metadata: the tools that the row's own prompt names and the toolbox lacks."""
+
 CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
 """What became of a tool call.
 

@@ -13,6 +13,7 @@ from deepeyes_env.agents.cli.eval_options import EvalOptions
 from deepeyes_env.agents.cli.eval_policy import frame_for, make_policy, view_for
 from deepeyes_env.agents.cli.eval_scoring import make_scoring
 from deepeyes_env.cli.options import refuse_given, takes
+from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.judges.llm_endpoint import LOCAL
 from deepeyes_env.terminal import console, say
@@ -99,6 +100,7 @@ def _check(ctx: typer.Context, options: EvalOptions) -> None:
 
 def _env_kwargs(options: EvalOptions, benchmark: Any, dataset: Any) -> dict[str, Any]:
     kwargs: dict[str, Any] = {"max_turns": options.max_turns}
+    kwargs |= prompt_kwargs(options.prompt, options.prompt_template)
     if options.max_pixels is not None:
         kwargs["view"] = view_budget(options.max_pixels)
     if options.model:

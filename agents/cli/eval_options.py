@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deepeyes_env.cli.options import MaxTurns, number_or_none
+from deepeyes_env.cli.options import MaxTurns, PromptSourceName, PromptTemplateFile, number_or_none
 from deepeyes_env.core import MAX_SEED
 
 STANDARD = "standard"
@@ -43,6 +43,8 @@ class EvalOptions:
         str, typer.Option(help="Coordinates the model writes boxes in: view, norm1000, native, unit; by its name.")
     ] = ""
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None
+    prompt: PromptSourceName = "auto"
+    prompt_template: PromptTemplateFile = None
     max_turns: MaxTurns = 6
     temperature: Annotated[
         float | None,

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
+from deepeyes_env.cli.options import (
+    DataSource,
+    EnvId,
+    FirstSeed,
+    InOrder,
+    MaxPixels,
+    MaxTurns,
+    PromptSourceName,
+    PromptTemplateFile,
+    RubricName,
+)
+from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.terminal import console, say
@@ -29,6 +40,8 @@ def play(
         str, typer.Option(help="Coordinates that boxes are recorded in: view, norm1000, unit or native.")
     ] = "view",
     max_pixels: MaxPixels = None,
+    prompt: PromptSourceName = "auto",
+    prompt_template: PromptTemplateFile = None,
     max_turns: MaxTurns = 6,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the web browser.")] = True,
@@ -39,6 +52,7 @@ def play(
     from deepeyes_env.agents.run_folder import DOOR
 
     env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns, "frame": frame}
+    env_kwargs |= prompt_kwargs(prompt, prompt_template)
     if max_pixels is not None:
         env_kwargs["view"] = view_budget(max_pixels)
 

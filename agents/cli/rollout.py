@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from deepeyes_env.cli.options import DataSource, EnvId, FirstSeed, InOrder, MaxPixels, MaxTurns, RubricName
+from deepeyes_env.cli.options import (
+    DataSource,
+    EnvId,
+    FirstSeed,
+    InOrder,
+    MaxPixels,
+    MaxTurns,
+    PromptSourceName,
+    PromptTemplateFile,
+    RubricName,
+)
+from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.terminal import console, say
@@ -29,6 +40,8 @@ def rollout(
     ] = "threads",
     rubric: RubricName = "auto",
     max_pixels: MaxPixels = None,
+    prompt: PromptSourceName = "auto",
+    prompt_template: PromptTemplateFile = None,
     max_turns: MaxTurns = 6,
     resume: Annotated[bool, typer.Option("--resume", help="Play only those episodes that OUT lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
@@ -40,7 +53,7 @@ def rollout(
         raise typer.BadParameter("--resume and --overwrite exclude each other")
     if (resume or overwrite) and out is None:
         raise typer.BadParameter("--resume and --overwrite need --out")
-    env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns}
+    env_kwargs: dict[str, Any] = {"dataset": data, "max_turns": max_turns, **prompt_kwargs(prompt, prompt_template)}
     if max_pixels is not None:
         env_kwargs["view"] = view_budget(max_pixels)
     try:

@@ -27,6 +27,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.envs.limits import resolve_view
+from deepeyes_env.envs.prompt_files import recordable
 from deepeyes_env.envs.toolbox import get_toolbox
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
@@ -81,7 +82,7 @@ def evaluate(
         FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     _check_tools(benchmark, env)
-    env_kwargs = {**_known_frame(agent), **env_kwargs}
+    env_kwargs = recordable({**_known_frame(agent), **env_kwargs})
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),

@@ -92,6 +92,7 @@ class Condition:
         seconds: Seconds that the policy took per episode.
         stops: Why episodes ended.
         finishes: Why messages of the policy ended, where its backend says so.
+        unknown_tools: Number of episodes by tool that the row's own prompt names and the toolbox lacks.
         cut: How many episodes had a message that was cut at max new tokens.
         no_option: How many answers name none of the options, or several, as rules read them.
     """
@@ -117,6 +118,7 @@ class Condition:
     seconds: float = 0.0
     stops: Mapping[str, int] = field(default_factory=dict)
     finishes: Mapping[str, int] = field(default_factory=dict)
+    unknown_tools: Mapping[str, int] = field(default_factory=dict)
     cut: int = 0
     no_option: int = 0
 
@@ -206,6 +208,7 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         seconds=_mean(row.seconds for row in rows),
         stops=dict(Counter(row.stop for row in rows).most_common()),
         finishes=dict(Counter(reason for row in rows for reason in row.finishes).most_common()),
+        unknown_tools=dict(Counter(name for row in rows for name in row.unknown_tools).most_common()),
         cut=sum("length" in row.finishes for row in rows),
         no_option=sum(row.reason in UNCLEAR for row in judged),
     )

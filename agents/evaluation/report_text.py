@@ -111,6 +111,8 @@ def hints(report: Report) -> list[str]:
             f"{unclear} answers name no option, or several, as rules read them: see them in index.html; "
             "--judge chain asks a model about them"
         )
+    if unknown := ", ".join(dict.fromkeys(name for each in report.conditions for name in each.unknown_tools)):
+        told.append(f"rows' own prompts name tools that the environment lacks ({unknown}): see --prompt and --env")
     if filtered:
         told.append(f"{filtered} messages were refused or filtered; they count as no answer")
     return told

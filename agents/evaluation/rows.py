@@ -18,6 +18,7 @@ from deepeyes_env.data.benchmarks import GROUP, numbered
 from deepeyes_env.envs.limits import Limits
 from deepeyes_env.judges.boxes import BoxJudge
 from deepeyes_env.trajectories import read_trajectories
+from deepeyes_env.trajectories.summary import unknown_tools_of
 
 _LIMITS = Limits()
 
@@ -53,6 +54,7 @@ class Row:
         seconds: Seconds that the policy took.
         stop: Why the episode ended.
         finishes: Why each of its messages ended, where the policy's backend says so.
+        unknown_tools: Tools that the row's own prompt names and the toolbox lacks.
     """
 
     episode: int
@@ -81,6 +83,7 @@ class Row:
     seconds: float
     stop: str
     finishes: tuple[str, ...] = ()
+    unknown_tools: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -166,4 +169,5 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         seconds=float(trajectory.metadata.get(SECONDS, 0.0)),
         stop=trajectory.stop_reason,
         finishes=tuple(turn.finish_reason for turn in trajectory.turns if turn.finish_reason),
+        unknown_tools=unknown_tools_of(trajectory),
     )

@@ -15,6 +15,7 @@ from deepeyes_env.agents.human.session import Session, Stopped
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.run_folder import RunFolder
 from deepeyes_env.core import check_seed
+from deepeyes_env.envs.prompt_files import recordable
 from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.vector import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
@@ -57,6 +58,7 @@ def play_by_hand(
     if episodes < 1:
         raise UsageError(f"episodes={episodes}: must be at least 1")
     check_seed(seed)
+    env_kwargs = recordable(env_kwargs)
     with ExitStack() as stack:
         vector = stack.enter_context(closing(_make(env, env_kwargs)))
         settings = {"env": env, "agent": Session.name, "seed": seed, "in_order": in_order, **env_kwargs}

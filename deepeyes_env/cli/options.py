@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -26,6 +27,13 @@ FirstSeed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the f
 RubricName = Annotated[str, typer.Option(help="Reward formula; auto is the environment's own, none gives no reward.")]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Pixels at which images are shown; by default what the data set recommends.")
+]
+PromptSourceName = Annotated[
+    str,
+    typer.Option(help="Whose words open an episode: row, protocol, or auto: the row's where it has any."),
+]
+PromptTemplateFile = Annotated[
+    Path | None, typer.Option(help="YAML file of other words than the protocol's; see docs/prompts.md.")
 ]
 MaxTurns = Annotated[int, typer.Option(min=1, help="Max turns (messages of the policy) in an episode.")]
 

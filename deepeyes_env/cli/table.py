@@ -26,6 +26,8 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
         table.add_row(f"  {term}", *(_number(run.reward_terms.get(term)) for run in runs))
     table.add_row(labels.TOOL_CALLS, *(_number(run.tool_calls) for run in runs))
     table.add_row(labels.FAILED_CALLS, *(written_counts(run.failed_calls) for run in runs))
+    if any(run.unknown_tools for run in runs):
+        table.add_row(labels.UNKNOWN_TOOLS, *(written_counts(run.unknown_tools) for run in runs))
     table.add_row(labels.BEST_IOU, *(_number(run.iou) for run in runs))
     table.add_row(labels.TURNS, *(_number(run.turns) for run in runs))
     table.add_row(labels.ENDED_BY, *(written_counts(run.stop_reasons) for run in runs))

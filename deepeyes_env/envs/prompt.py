@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Sample, ToolResult, Trajectory, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER, UNKNOWN_TOOLS, Message, Sample, ToolResult, Trajectory, letter_options
 from deepeyes_env.data.benchmarks import FIXED_OPTIONS
 from deepeyes_env.envs.row_prompt import PromptSource, has_own_prompt, row_prompt, unknown_tools
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox
@@ -102,7 +102,7 @@ class BoundToolbox:
         if has_own_prompt(sample, prompt, self.protocol) or (prompt == "row" and not ordinary):
             row = row_prompt(sample)
             missing = unknown_tools(row, self.tools, self.toolbox.name)
-            facts: dict[str, Any] = {"prompt": "row", **({"unknown_tools": list(missing)} if missing else {})}
+            facts: dict[str, Any] = {"prompt": "row", **({UNKNOWN_TOOLS: list(missing)} if missing else {})}
             reply = self.template if self.template.replies else self.protocol.row_reply
             return Opening(row.system, row.user, row.instructions, reply, facts)
         system = str(sample.metadata.get("system_prompt", "")) if ordinary else self.system_prompt

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from deepeyes_env.core import Trajectory
+from deepeyes_env.core import UNKNOWN_TOOLS, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Summary:
         tokens: Tokens of the policy per episode; ``None`` if none of them has any.
         stop_reasons: Number of episodes by stop reason.
         finish_reasons: Number of the policy's messages by why they ended; those of which it is not known are left out.
+        unknown_tools: Number of episodes by tool that the row's own prompt names and the toolbox lacks.
     """
 
     episodes: int = 0
@@ -45,6 +46,7 @@ class Summary:
     tokens: float | None = None
     stop_reasons: Mapping[str, int] = field(default_factory=dict)
     finish_reasons: Mapping[str, int] = field(default_factory=dict)
+    unknown_tools: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(trajectories: Iterable[Trajectory]) -> Summary:
@@ -53,6 +55,12 @@ def summarise(trajectories: Iterable[Trajectory]) -> Summary:
     for trajectory in trajectories:
         running.add(trajectory)
     return running.summary
+
+
+def unknown_tools_of(trajectory: Trajectory) -> tuple[str, ...]:
+    """Return the tools that the row's own prompt names and the toolbox lacks, as the environment recorded them."""
+    names = trajectory.metadata.get(UNKNOWN_TOOLS, ())
+    return tuple(names) if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names) else ()
 
 
 def chance(options: Iterable[int]) -> float | None:
@@ -76,6 +84,7 @@ class RunningSummary:
         self._failed: Counter[str] = Counter()
         self._stops: Counter[str] = Counter()
         self._finishes: Counter[str] = Counter()
+        self._unknown_tools: Counter[str] = Counter()
 
     def add(self, trajectory: Trajectory) -> None:
         """Count one more episode."""
@@ -92,6 +101,7 @@ class RunningSummary:
         self._failed.update(result.status for result in results if not result.ok)
         self._stops[trajectory.stop_reason] += 1
         self._finishes.update(turn.finish_reason for turn in trajectory.turns if turn.finish_reason)
+        self._unknown_tools.update(unknown_tools_of(trajectory))
         self._accuracy.add(trajectory.correct)
         self._iou.add(trajectory.best_iou)
 
@@ -113,6 +123,7 @@ class RunningSummary:
             tokens=self._tokens / count if self._tokens else None,
             stop_reasons=dict(self._stops.most_common()),
             finish_reasons=dict(self._finishes.most_common()),
+            unknown_tools=dict(self._unknown_tools.most_common()),
         )
 
 

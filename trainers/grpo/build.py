@@ -40,6 +40,8 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
     kwargs: dict[str, Any] = {
         "dataset": questions.dataset,
         "rubric": config.env.rubric,
+        "prompt": config.env.prompt,
+        "prompt_template": config.env.prompt_template,
         "max_turns": config.env.max_turns,
         "store": ImageStore(config.env.image_memory * 2**20),
         **({"view": questions.view} if questions.view else {}),

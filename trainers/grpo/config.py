@@ -175,7 +175,8 @@ def _choices(place: Sequence[int | str]) -> tuple[str, ...]:
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """Return what the settings that differ were and are, by their full names."""
     before, now = (_flat(config.model_dump(mode="json")) for config in (old, new))
-    return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
+    names = dict.fromkeys((*now, *before))  # parts of a prompt template come and go
+    return {name: (before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from deepeyes_env.core import Trajectory
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trajectories import Summary, summarise
-from deepeyes_env.trajectories.summary import chance
+from deepeyes_env.trajectories.summary import chance, unknown_tools_of
 
 
 def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
@@ -28,6 +28,8 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     ``response/tokens``   tokens that the policy wrote in an episode; ``response/turns``: messages
     ``finish/length``     share of its messages that were cut at max new tokens; ``finish/stop``: that it ended
     ``stop/NAME``         share of episodes that ended for each reason
+    ``prompt/row``        share of episodes that opened with the row's own messages, where any did
+    ``prompt/unknown``    share of them whose prompt names a tool that the toolbox lacks
     ====================  =========================================================================================
 
     Samples that say in their metadata whether they are easy (a zoom is not needed) also give ``accuracy/hard``,
@@ -53,6 +55,10 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     metrics["response/turns"] = summary.turns
     if summary.tokens is not None:
         metrics[names.RESPONSE_TOKENS] = summary.tokens
+    own = [each for each in trajectories if each.metadata.get("prompt") == "row"]
+    if own:
+        metrics["prompt/row"] = len(own) / len(trajectories)
+        metrics["prompt/unknown"] = sum(bool(unknown_tools_of(each)) for each in own) / len(own)
     metrics |= _shares("finish/", summary.finish_reasons, ("stop", "length"))
     return metrics | _shares("stop/", summary.stop_reasons, ("answer", "format_error"))
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from deepeyes_env.core import MAX_SEED
+from deepeyes_env.envs.prompt_files import get_prompt_template
+from deepeyes_env.envs.row_prompt import PromptSource
 from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.images import ViewBudget
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
@@ -51,6 +53,9 @@ class EnvSettings(Section):
     Attributes:
         toolbox: Id of the environment.
         rubric: Reward formula; ``auto`` is the environment's own.
+        prompt: Whose words open an episode: the row's own messages, the protocol's, or ``auto``: the row's where it has
+            a system prompt.
+        prompt_template: Other words than the protocol's: a YAML file, whose parts are recorded, or its parts by name.
         max_turns: Maximum turns of an episode: messages that the policy may write.
         min_pixels: Minimum number of pixels at which an image of a data file is shown; at least the model's own.
         max_pixels: Maximum number of pixels at which an image of a data file is shown; at most the model's own.
@@ -59,10 +64,17 @@ class EnvSettings(Section):
 
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
+    prompt: PromptSource = "auto"
+    prompt_template: dict[str, str] | None = None
     max_turns: int = Field(default=3, ge=1)
     min_pixels: int = Field(default=ViewBudget().min_pixels, ge=_LEAST_VIEW)
     max_pixels: int = Field(default=ViewBudget().max_pixels, ge=_LEAST_VIEW)
     image_memory: int = Field(default=128, ge=0)
+
+    @field_validator("prompt_template", mode="before")
+    @classmethod
+    def _read(cls, template: Any) -> dict[str, str] | None:
+        return None if template is None else get_prompt_template(template).parts()
 
 
 class RolloutSettings(Section):

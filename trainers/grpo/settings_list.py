@@ -69,6 +69,8 @@ def kind_of(annotation: Any) -> str:
         return " | ".join(map(str, parts))
     if origin in (UnionType, Union):
         return " | ".join(map(kind_of, parts))
+    if origin is dict:
+        return f"{{{': '.join(map(kind_of, parts))}}}"
     if origin is tuple:
         return f"[{', '.join('...' if part is Ellipsis else kind_of(part) for part in parts)}]"
     if annotation is NoneType:
