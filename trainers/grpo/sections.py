@@ -10,6 +10,7 @@ from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.prompt_files import get_prompt_template
 from deepeyes_env.envs.row_prompt import PromptSource
 from deepeyes_env.envs.vector.backends import RAY
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images import ViewBudget
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
@@ -74,7 +75,10 @@ class EnvSettings(Section):
     @field_validator("prompt_template", mode="before")
     @classmethod
     def _read(cls, template: Any) -> dict[str, str] | None:
-        return None if template is None else get_prompt_template(template).parts()
+        try:
+            return None if template is None else get_prompt_template(template).parts()
+        except DataError as error:
+            raise UsageError(f"env.prompt_template: {error}") from error
 
 
 class RolloutSettings(Section):
