@@ -7,7 +7,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types docs test-docs test-slow fuzz test-learning bench dist clean
+.PHONY: train demo test lint types docs test-docs test-slow test-trl fuzz test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -33,6 +33,9 @@ test-docs: $(VENV)/.test $(VENV)/.docs  ## tutorials, code blocks, command lines
 
 test-slow: $(VENV)/.test  ## model servers, wheel and sdist: environments of their own, kept in DEEPEYES_TEST_CACHE
 	$(BIN)/python -m pytest -m "slow and not learning and not docs"
+
+test-trl: $(VENV)/.test  ## steps of TRL's GRPOTrainer: environments of their own, kept in DEEPEYES_TEST_CACHE
+	$(BIN)/python -m pytest -m slow tests/trl
 
 fuzz: $(VENV)/.test  ## a million mutated messages, in threads and over Ray: hours; goes on where it was ended
 	$(BIN)/python -m tests.envs.fuzz

@@ -65,11 +65,24 @@ EXTRAS = {
         "transformers>=5.5",
         "typer>=0.12",
     ],
+    "trl": [
+        "datasets>=3",  # rows for its trainer
+        "jmespath>=1",  # how it reads tool calls with transformers before 5.13
+        "peft>=0.17",  # LoRA
+        "pyyaml>=6",
+        "rich>=13",
+        "torch>=2.4",
+        "transformers>=5.5",
+        "trl>=1.12",  # GRPOTrainer with environment_factory
+        "typer>=0.12",
+    ],
     "vllm": ["vllm>=0.11"],  # VLLMAgent; brings a torch of its own
     "wandb": ["wandb>=0.17"],  # log.wandb
     "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
 }
-EXTRAS["all"] = sorted({need for name, extra in EXTRAS.items() if name not in ("vllm", "wandb") for need in extra})
+EXTRAS["all"] = sorted(
+    {need for name, extra in EXTRAS.items() if name not in ("trl", "vllm", "wandb") for need in extra}
+)
 EXTRAS["release"] = [
     "build>=1.2",  # wheel and sdist
     "twine>=6",  # checks that an index will take them and can show the README

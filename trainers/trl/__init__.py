@@ -1,14 +1,15 @@
-"""Adapters to TRL: our environments as its ``environment_factory`` and, with our own loop, as its ``rollout_func``.
+"""Adapters to TRL: our environments as its ``environment_factory`` and, with our own loop, as its ``rollout_func``."""
 
-Heavy: importing this package imports TRL, torch and transformers.
-"""
+from deepeyes_env.extras import needs_extra
 
-from deepeyes_env.extras import require_extra
-
-require_extra("trl", "trl", "datasets", "torch", "transformers")
+with needs_extra("trl"):
+    import datasets  # noqa: F401  # the modules below begin with these
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+    import trl  # noqa: F401
 
 from deepeyes_env.trainers.trl.environment import ToolboxEnvironment, environment_factory
-from deepeyes_env.trainers.trl.processor import load_processor, with_tool_calls
+from deepeyes_env.trainers.trl.processor import load_processor, unsampled_tokens, with_tool_calls
 from deepeyes_env.trainers.trl.reward import EpisodeReward
 from deepeyes_env.trainers.trl.rollout import EpisodeRollouts, VisionRolloutTrainer
 from deepeyes_env.trainers.trl.rows import make_rows
@@ -21,5 +22,6 @@ __all__ = [
     "environment_factory",
     "load_processor",
     "make_rows",
+    "unsampled_tokens",
     "with_tool_calls",
 ]

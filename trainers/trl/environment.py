@@ -1,4 +1,4 @@
-"""ToolboxEnvironment: one rollout of ours as TRL's ``environment_factory`` wants it; its public methods are the tools."""
+"""ToolboxEnvironment: one rollout as TRL's ``environment_factory`` wants it; its public methods are the tools."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def environment_factory(
     methods = {schema["function"]["name"]: method_of(schema, ToolboxEnvironment._call) for schema in chosen.schemas}
     if taken := sorted({"reset", "get_reward"} & set(methods)):
         raise UsageError(f"tool {taken[0]!r}: TRL calls a method of that name itself; give the tool another name")
-    made = type("ToolboxEnvironment", (ToolboxEnvironment,), methods)
+    made: type[ToolboxEnvironment] = type("ToolboxEnvironment", (ToolboxEnvironment,), methods)
 
     def make() -> ToolboxEnvironment:
         return made(VisualToolboxEnv(chosen, source, rubric=None, **kwargs))

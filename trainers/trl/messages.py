@@ -28,28 +28,30 @@ class MessageSplitter:
         self._opening: list[int] = tokenizer(opened.removeprefix(asked), add_special_tokens=False).input_ids
         if not self._opening or not opened.startswith(asked):
             raise UsageError("the chat template writes no generation prompt; episodes cannot be taken apart")
-        said = tokenizer.apply_chat_template([*user, {"role": "assistant", "content": _MARK}], tokenize=False)
-        after: list[int] = tokenizer(said.partition(_MARK)[2], add_special_tokens=False).input_ids
-        self._end = after[0] if after else tokenizer.eos_token_id
+        talk = [*user, {"role": "assistant", "content": _MARK}, {"role": "user", "content": _MARK}]
+        between = tokenizer.apply_chat_template(talk, tokenize=False).split(_MARK)[1]
+        self._end, *self._heard = tokenizer(between, add_special_tokens=False).input_ids
         self._ends = {self._end, tokenizer.eos_token_id, tokenizer.pad_token_id}
 
     def split(self, ids: Sequence[int]) -> list[list[int]]:
-        """Return the tokens of each message of the policy, with the one that ends it where it wrote it."""
-        return [list(ids[start:stop]) for start, stop in self.spans(ids)]
+        """Return the tokens of each message of the policy, with the one that ends it where it wrote it.
 
-    def spans(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Return where each message of the policy begins and ends in a completion, which begins with one."""
-        starts, width = [0], len(self._opening)
-        for place in range(len(ids) - width + 1):
-            if list(ids[place : place + width]) == self._opening:
-                starts.append(place + width)
-        spans = []
-        for start in starts:
-            stop = next((place + 1 for place in range(start, len(ids)) if ids[place] == self._end), len(ids))
-            spans.append((start, stop))
-        return spans
+        A completion begins with a message. One that was cut ends where the next user message opens: TRL does not end
+        it.
+        """
+        whole = list(ids)
+        starts = [0, *(place + len(self._opening) for place in _places(whole, self._opening))]
+        ends = [place + 1 for place, token in enumerate(whole) if token == self._end]
+        stops = sorted([*ends, *_places(whole, self._heard), len(whole)])
+        return [whole[start : next(stop for stop in stops if stop >= start)] for start in starts]
 
     def text(self, ids: Sequence[int]) -> str:
         """Return a message as text, without the token that ends it."""
         said = ids[:-1] if ids and ids[-1] in self._ends else ids
         return str(self._tokenizer.decode(said, clean_up_tokenization_spaces=False))
+
+
+def _places(ids: list[int], part: list[int]) -> list[int]:
+    """Return where a part occurs."""
+    width = len(part)
+    return [place for place in range(len(ids) - width + 1) if ids[place : place + width] == part]

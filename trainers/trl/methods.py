@@ -1,4 +1,4 @@
-"""From a tool's JSON schema to a typed method: TRL reads names, signatures and docstrings, and writes schemas of them."""
+"""From a tool's JSON schema to a typed method, of whose name, signature and docstring TRL makes a schema again."""
 
 from __future__ import annotations
 

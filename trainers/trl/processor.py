@@ -52,14 +52,14 @@ The tools are explained by the environment's own system prompt, so the template 
 class ImagePatches(Qwen2VLImageProcessorPil):
     """Qwen2-VL's image processor without torchvision; images that fit already are cut into patches in one go."""
 
-    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
         """Return ``pixel_values`` and ``image_grid_thw`` of images, or of lists of images."""
         listed = images if isinstance(images, list | tuple) else [images]
         flat = [image for each in listed for image in (each if isinstance(each, list | tuple) else [each])]
         pixels = [np.asarray(image) for image in flat]
         side = self.patch_size * self.merge_size
         if not all(self._fits(each, side) for each in pixels):
-            return super().__call__(flat, **kwargs)
+            return super().__call__(flat, *args, **kwargs)
         rows = [[1, each.shape[0] // self.patch_size, each.shape[1] // self.patch_size] for each in pixels]
         cut = patches(pixels, self.patch_size, self.merge_size, frames=self.temporal_patch_size)
         return BatchFeature({"pixel_values": cut, "image_grid_thw": torch.tensor(rows)})
@@ -108,8 +108,8 @@ def load_processor(folder: str | Path) -> ImageTextProcessor:
 def with_tool_calls(processor: Any) -> Any:
     """Give a processing class what TRL asks for to run tools; returns the same one.
 
-    Its chat template learns to write tool calls and what tools answer, in the words of our text protocols; its tokenizer
-    learns to read calls; prompts are padded on the left.
+    Its chat template learns to write tool calls and what tools answer, in the words of our text protocols; its
+    tokenizer learns to read calls; prompts are padded on the left.
 
     Raises:
         UsageError: It has no chat template.

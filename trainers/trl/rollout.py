@@ -132,7 +132,7 @@ class EpisodeRollouts:
         return rollouts.play()
 
 
-class VisionRolloutTrainer(GRPOTrainer):
+class VisionRolloutTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is not installed where types are checked
     """``GRPOTrainer`` that takes the images of a ``rollout_func``'s completions too.
 
     TRL (1.12 to 1.16 at least) hands its learner the images that its own tool loop met, and none of a ``rollout_func``.
@@ -150,7 +150,7 @@ class VisionRolloutTrainer(GRPOTrainer):
 
 
 def _policy_of(trainer: Any) -> VisionPolicy:
-    """Return the trainer's model as one that our generator runs; adapters of peft stay where they are, in its layers."""
+    """Return the trainer's model as one that our generator runs; adapters of peft stay in its layers."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return VisionPolicy(base, getattr(trainer.processing_class, "tokenizer", trainer.processing_class), base.dtype)
@@ -171,4 +171,3 @@ def _row(policy: VisionPolicy, played: PlayedEpisode) -> _Row:
         [Image.fromarray(image.pixels()) for image in whole.images],
         episode,
     )
-

@@ -68,4 +68,5 @@ def question_of(prompt: Sequence[dict[str, Any]]) -> tuple[int, int]:
         index, seed = str(prompt[-1][KEY]).split()
         return int(index), int(seed)
     except (LookupError, ValueError, TypeError):
-        raise UsageError("a prompt names no question; make train_dataset with deepeyes_env.trainers.trl.make_rows") from None
+        made = "make train_dataset with deepeyes_env.trainers.trl.make_rows"
+        raise UsageError(f"a prompt names no question; {made}") from None
