@@ -52,7 +52,7 @@ The tools are explained by the environment's own system prompt, so the template 
 class ImagePatches(Qwen2VLImageProcessorPil):
     """Qwen2-VL's image processor without torchvision; images that fit already are cut into patches in one go."""
 
-    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         """Return ``pixel_values`` and ``image_grid_thw`` of images, or of lists of images."""
         listed = images if isinstance(images, list | tuple) else [images]
         flat = [image for each in listed for image in (each if isinstance(each, list | tuple) else [each])]
