@@ -54,16 +54,15 @@ register_toolbox(RESTLESS, tools=[ZoomTool()], protocol=Restless())
 
 
 class Recording:
-    """Keeps what TRL makes of each batch, with the episodes, and the model's own log-probabilities of it."""
+    """Keeps what TRL's learner is given, rows in random order, with the episodes, and the model's log-probabilities."""
 
     batches: list
 
-    def _generate_and_score_completions(self, inputs):
-        made = super()._generate_and_score_completions(inputs)
-        kept = {name: value.clone() if torch.is_tensor(value) else value for name, value in made.items()}
-        kept["logps"] = forward(self.model, made, self.never) if "pixel_values" in made else None
+    def compute_loss(self, model, inputs, **kwargs):
+        kept = {name: value.clone() if torch.is_tensor(value) else value for name, value in inputs.items()}
+        kept["logps"] = forward(model, inputs, self.never) if "sampling_per_token_logps" in inputs else None
         self.batches.append((kept, list(self.reward_funcs[0].episodes)))
-        return made
+        return super().compute_loss(model, inputs, **kwargs)
 
 
 class RecordingTrainer(Recording, GRPOTrainer):
@@ -146,23 +145,30 @@ def calling(tokenizer):
 def assert_masks_are_the_policys(trainer, folder, toolbox="VisualToolbox-v2"):
     """Compare each row that TRL trains on with our own encoding of its episode, token by token."""
     chat = VisionPolicy.load(folder).chat
-    multi = 0
+    turns = []
     for made, episodes in trainer.batches:
-        for row, episode in enumerate(episodes):
+        rows, own = [], []
+        for row, shown in enumerate(made["completion_mask"].bool()):
             prompt = made["prompt_ids"][row][made["prompt_mask"][row].bool()].tolist()
-            shown = made["completion_mask"][row].bool()
-            ids = made["completion_ids"][row][shown].tolist()
-            mask = made["tool_mask"][row][shown].bool()
-            written = [token for turn in episode.turns for token in turn.tokens.ids]
-            assert [token for token, own in zip(ids, mask.tolist(), strict=True) if own] == written
-            assert prompt == chat.prompt(episode).ids.tolist()
-            ended = all(turn.tokens.ids[-1] == chat.end_of_turn for turn in episode.turns)
-            if ended or isinstance(trainer, VisionRolloutTrainer):  # TRL's own loop leaves a cut message open
-                whole = chat.sequence(episode)
-                assert prompt + ids == whole.ids.tolist()
-                assert mask.tolist() == whole.mask[len(prompt) :].tolist()
-            multi += len(episode.turns) > 1
-    assert multi > 0
+            ids, mask = made["completion_ids"][row][shown].tolist(), made["tool_mask"][row][shown].tolist()
+            rows.append((prompt, ids, mask))
+        for episode in episodes:
+            whole, start = chat.sequence(episode), len(chat.prompt(episode))
+            ids, mask = whole.ids.tolist(), whole.mask[start:].astype(int).tolist()
+            own.append((ids[:start], ids[start:], mask))
+            turns.append(len(episode.turns))
+        ended = all(turn.finish_reason != "length" for episode in episodes for turn in episode.turns)
+        if ended or isinstance(trainer, VisionRolloutTrainer):
+            assert sorted(rows) == sorted(own)
+        else:  # TRL's own loop does not end a message that was cut before it shows what tools answer
+            assert sorted(map(written, rows)) == sorted(map(written, own))
+    assert max(turns) > 1
+
+
+def written(row):
+    """Return a prompt, and the policy's tokens."""
+    prompt, ids, mask = row
+    return prompt, [token for token, own in zip(ids, mask, strict=True) if own]
 
 
 def assert_rewards_are_the_rubrics(trainer, dataset, toolbox="VisualToolbox-v2", **env):
@@ -184,7 +190,8 @@ def assert_rewards_are_the_rubrics(trainer, dataset, toolbox="VisualToolbox-v2",
             assert reward == episode.reward
         groups = torch.tensor(rewards, dtype=torch.float32).view(-1, 4)
         advantages = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + 1e-4)
-        torch.testing.assert_close(made["advantages"], advantages.view(-1), atol=1e-4, rtol=1e-4)
+        made_of_them = made["advantages"].sort().values
+        torch.testing.assert_close(made_of_them, advantages.view(-1).sort().values, atol=1e-4, rtol=1e-4)
 
 
 def assert_sampled_as_trained(trainer, tolerance=1e-4):
@@ -287,13 +294,13 @@ def test_rollout_func_with_the_tiny_policy(tmp_path, lora):
 
 def test_environment_factory_with_the_realistic_directory(tmp_path, real_folder):
     data = real_scenes()
-    trainer, _ = trained(real_folder, data, "environment", tmp_path, toolbox=RESTLESS, message=12, batch=4)
+    trainer, _ = trained(real_folder, data, "environment", tmp_path, toolbox=RESTLESS, message=6, batch=4, steps=1)
     assert_masks_are_the_policys(trainer, real_folder)
 
 
 def test_rollout_func_with_the_realistic_directory(tmp_path, real_folder):
     data = real_scenes()
-    trainer, reward = trained(real_folder, data, "rollout", tmp_path, toolbox=RESTLESS, message=12, batch=4)
+    trainer, reward = trained(real_folder, data, "rollout", tmp_path, toolbox=RESTLESS, message=6, batch=4, steps=1)
     assert_masks_are_the_policys(trainer, real_folder)
     assert_rewards_are_the_rubrics(trainer, data, RESTLESS)
     assert_sampled_as_trained(trainer)
@@ -310,9 +317,7 @@ def test_a_broken_question_costs_its_rollouts_not_the_run(tmp_path, mode):
     assert sum(logged) * 8 == pytest.approx(reward.failures)
     for made, episodes in trainer.batches:
         assert np.isfinite(made["advantages"].numpy()).all()
-        for row, episode in enumerate(episodes):
-            if episode is None:
-                assert made["advantages"][row] == 0
+        assert int((made["advantages"] == 0).sum()) >= episodes.count(None)
     assert all(np.isfinite(row["loss"]) for row in trainer.state.log_history if "loss" in row)
 
 

@@ -45,9 +45,13 @@ class MessageSplitter:
         stops = sorted([*ends, *_places(whole, self._heard), len(whole)])
         return [whole[start : next(stop for stop in stops if stop >= start)] for start in starts]
 
+    def is_ended(self, ids: Sequence[int]) -> bool:
+        """Whether the policy ended a message, which was not cut then."""
+        return bool(ids) and ids[-1] in self._ends
+
     def text(self, ids: Sequence[int]) -> str:
         """Return a message as text, without the token that ends it."""
-        said = ids[:-1] if ids and ids[-1] in self._ends else ids
+        said = ids[:-1] if self.is_ended(ids) else ids
         return str(self._tokenizer.decode(said, clean_up_tokenization_spaces=False))
 
 

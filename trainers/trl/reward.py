@@ -107,7 +107,12 @@ class EpisodeReward:
         if len(messages) != len(episode.turns):
             return episode
         turns = [
-            replace(turn, action=self._splitter.text(ids), tokens=PolicyTokens(tuple(ids), (), (1,) * len(ids)))
+            replace(
+                turn,
+                action=self._splitter.text(ids),
+                tokens=PolicyTokens(tuple(ids), (), (1,) * len(ids)),
+                finish_reason="stop" if self._splitter.is_ended(ids) else "length",
+            )
             for turn, ids in zip(episode.turns, messages, strict=True)
         ]
         return replace(episode, turns=tuple(turns))
