@@ -277,7 +277,7 @@ def _edited_message(message: Message, plan: _Plan) -> Message:
     text = parts[0]
     for position, part in enumerate(parts[1:]):
         text += (LEFT_OUT if position in plan and plan[position] is None else IMAGE_PLACEHOLDER) + part
-    return Message(text, _left(message.images, 0, plan))
+    return replace(message, text=text, images=_left(message.images, 0, plan))
 
 
 def _edited_result(result: ToolResult, first: int, plan: _Plan) -> ToolResult:

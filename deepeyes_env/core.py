@@ -226,10 +226,12 @@ class Message:
     Attributes:
         text: Holds one ``<image>`` placeholder per image.
         images: The images as shown: fitted to the view budget.
+        prefill: What the policy's next message begins with: written for it, where its tokens are ours to write.
     """
 
     text: str
     images: tuple[ImageRef, ...] = ()
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,10 @@ class Chat:
         Args:
             message: What the environment answered.
             last_token: Last token that the policy wrote before; its message is ended here if it did not end it.
+
+        What the next message is begun with comes last.
         """
-        text = self._after_assistant([_user(self.plain(message.text))])
+        text = self._after_assistant([_user(self.plain(message.text))]) + self.plain(message.prefill)
         context = self._context(text, message)
         if last_token != self.end_of_turn:
             return context

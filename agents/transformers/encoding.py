@@ -39,9 +39,11 @@ def encode(chat: Chat, episode: Trajectory) -> EncodedPrompt:
     """
     parts = [chat.prompt(episode)]
     prefix_parts = 0
+    begun = ""
     for turn in episode.turns:
-        parts.append(_completion(chat, turn))
+        parts.append(_completion(chat, turn, begun))
         prefix_parts = len(parts)
+        begun = turn.observation.prefill if turn.observation else ""
         if turn.observation is not None:
             parts.append(chat.observation(turn.observation, int(parts[-1].ids[-1])))
     prefix = TokenSequence.concatenated(parts[:prefix_parts]) if prefix_parts else None
@@ -90,8 +92,9 @@ def context_budget(tokenizer: Any, family: ModelFamily, context: int, max_new_to
     return Budget(max_tokens=context - max_new_tokens, overflow="drop", family=family, count_tokens=count)
 
 
-def _completion(chat: Chat, turn: Turn) -> TokenSequence:
+def _completion(chat: Chat, turn: Turn, begun: str) -> TokenSequence:
+    """Return a message of the policy; what it was begun with stands before it already."""
     if turn.tokens is not None and turn.tokens.ids:
         return written(turn.tokens)
-    ids = chat.tokenizer(turn.action, add_special_tokens=False, split_special_tokens=True).input_ids
+    ids = chat.tokenizer(turn.action.removeprefix(begun), add_special_tokens=False, split_special_tokens=True).input_ids
     return TokenSequence.context(np.array([*ids, chat.end_of_turn], np.int64))

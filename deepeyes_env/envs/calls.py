@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepeyes_env.core import StopReason, ToolCall, ToolResult
+from deepeyes_env.core import StopReason, ToolCall, ToolResult, Turn
 from deepeyes_env.envs.tool_runner import ToolRunner
 from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError, UsageTypeError
 from deepeyes_env.images import ImageRef, shown_size
@@ -62,6 +62,13 @@ def read_action(action: Any, protocol: Protocol) -> tuple[str, ParsedMessage]:
         f"an action is the policy's message (str), a ToolCall, or an assistant message (dict), "
         f"not {type(action).__name__}"
     )
+
+
+def completed(action: Any, turns: Sequence[Turn]) -> Any:
+    """Return what a policy wrote with what its message was begun with, where it is not said again."""
+    last = turns[-1].observation if turns else None
+    begun = last.prefill if last else ""
+    return begun + action if isinstance(action, str) and not action.startswith(begun) else action
 
 
 def run_call(

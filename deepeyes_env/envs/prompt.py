@@ -60,10 +60,10 @@ class BoundToolbox:
         protocol = toolbox.protocol
         if toolbox is PLAIN:
             template = PromptTemplate()
-        if protocol.native and template.replies:
+        if protocol.native and (template.replies or template.prefill):
             raise UsageError(
                 f"prompt_template: {toolbox.name} has native calls, whose results are messages of tools; leave out "
-                "result, observation and error"
+                "result, observation, error and prefill"
             )
         system, instructions = protocol.system_prompt(schemas), protocol.instructions(schemas)
         told = {"tools": "\n".join(map(json.dumps, schemas)), "names": ", ".join(tools)}
@@ -104,10 +104,12 @@ class BoundToolbox:
             missing = unknown_tools(row, self.tools, self.toolbox.name)
             facts: dict[str, Any] = {"prompt": "row", **({UNKNOWN_TOOLS: list(missing)} if missing else {})}
             reply = self.template if self.template.replies else self.protocol.row_reply
-            return Opening(row.system, row.user, row.instructions, reply, facts)
+            prefill = self.template.prefill or (reply.prefill if reply else None)
+            return Opening(row.system, row.user, row.instructions, reply, prefill or "", facts)
         system = str(sample.metadata.get("system_prompt", "")) if ordinary else self.system_prompt
         text = opening_text(sample, self.instructions, self.template.question)
-        return Opening(system, text, self.instructions, self.template if self.template.replies else None)
+        reply = self.template if self.template.replies else None
+        return Opening(system, text, self.instructions, reply, self.template.prefill or "")
 
     def reply(self, opening: Opening, results: Sequence[ToolResult], skipped: int) -> str:
         """Write the results of a message's calls, in the words that the opening began with."""
@@ -127,6 +129,7 @@ class Opening:
         text: The first user message, with a placeholder per image.
         instructions: What it adds to the question.
         template: How results are written; ``None``: as the protocol does.
+        prefill: What a message of the policy that follows results begins with.
         facts: What is recorded of it.
     """
 
@@ -134,6 +137,7 @@ class Opening:
     text: str = ""
     instructions: str = ""
     template: PromptTemplate | None = None
+    prefill: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def trajectory(self, sample: Sample, views: tuple[ImageRef, ...], toolbox: Toolbox, frame: Frame) -> Trajectory:

@@ -11,7 +11,7 @@ import gymnasium as gym
 from deepeyes_env.core import Message, Sample, StopReason, ToolResult, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
-from deepeyes_env.envs.calls import MAX_TEXT, read_action, run_call
+from deepeyes_env.envs.calls import MAX_TEXT, completed, read_action, run_call
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS, Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, Opening
 from deepeyes_env.envs.prompt_files import PromptTemplateLike, get_prompt_template
@@ -185,14 +185,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         if self._context is None:
             raise gym.error.ResetNeeded("no episode is under way; call reset() before step()")
-        text, parsed = read_action(action, self._bound.protocol)
+        text, parsed = read_action(completed(action, self._turns), self._bound.protocol)
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
         results, images, stop = self._run_all(parsed.calls, self._context)
         skipped = parsed.skipped + len(parsed.calls) - len(results)
-        reply = Message(self._bound.reply(self._told, results, skipped), images)
+        reply = Message(self._bound.reply(self._told, results, skipped), images, self._told.prefill)
         turn = Turn(text, results=results, skipped=skipped, observation=reply)
         self._turns.append(turn)
         if stop := stop or self.limits.reached(self._opening, self._turns):

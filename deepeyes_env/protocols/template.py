@@ -20,6 +20,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "result": ("result",),
     "observation": ("results", "errors", "instructions"),
     "error": ("errors", "instructions"),
+    "prefill": (),
 }
 """The variables that each part of a template may use, written ``{{ name }}``."""
 
@@ -40,6 +41,8 @@ class PromptTemplate:
         observation: What follows a message of which a call ran. ``results``: one ``result`` after the other;
             ``errors``: what was wrong with the other calls; ``instructions``: what was added to the question.
         error: What follows a message of which no call ran. ``errors``: a line each; ``instructions``.
+        prefill: What the policy's next message begins with then, such as ``<think>``: written for it, where its tokens
+            are ours to write.
 
     Raises:
         UnknownNameError: A part uses a variable that it does not have.
@@ -53,6 +56,7 @@ class PromptTemplate:
     result: str | None = None
     observation: str | None = None
     error: str | None = None
+    prefill: str | None = None
 
     def __post_init__(self) -> None:
         for part, variables in VARIABLES.items():

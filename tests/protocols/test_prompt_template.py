@@ -91,8 +91,9 @@ def test_no_error_is_lost():
 
 
 def test_native_calls_have_no_place_for_observations():
-    with pytest.raises(UsageError, match="VisualToolboxNative-v0 has native calls.*leave out result"):
-        begun({"observation": "{{ results }}"}, env="VisualToolboxNative-v0")
+    for part in ({"observation": "{{ results }}"}, {"prefill": "<think>"}):
+        with pytest.raises(UsageError, match="VisualToolboxNative-v0 has native calls.*leave out result"):
+            begun(part, env="VisualToolboxNative-v0")
     _, opened = begun({"system": "Look closely."}, env="VisualToolboxNative-v0")
     assert opened.system_prompt == "Look closely."
 
@@ -139,6 +140,21 @@ def test_a_file_that_is_not_there_is_told_by_name(path):
 def test_something_else_is_refused():
     with pytest.raises(UsageTypeError, match="give a YAML file"):
         get_prompt_template(3)
+
+
+def test_a_message_is_begun_for_the_policy():
+    env, opened = begun({"prefill": "<think>"}, env="VisualToolbox-v2")
+    assert opened.prompt.prefill == ""
+    observed = env.step("Far away.</think>" + ZOOM)[0]
+    assert "Think again" in observed["text"], "the words of the observation stay the protocol's"
+    assert env.unwrapped.trajectory.turns[0].observation.prefill == "<think>"
+    assert env.unwrapped.trajectory.turns[0].action.startswith("Far away.")
+    *_, info = env.step("Closer.</think><answer>red</answer>")
+    assert info["turn"].action == "<think>Closer.</think><answer>red</answer>"
+    env.reset(seed=0)
+    env.step(ZOOM)
+    *_, info = env.step("<think>I began it myself.</think><answer>red</answer>")
+    assert info["turn"].action == "<think>I began it myself.</think><answer>red</answer>"
 
 
 def test_a_template_is_recorded_by_what_it_says(path):
