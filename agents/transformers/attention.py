@@ -66,15 +66,26 @@ def attention_output(
 ) -> torch.Tensor:
     """Return scaled dot-product attention with grouped heads, ``(B, L, heads * head size)``.
 
+    With a mask and ``enable_gqa`` together, CUDA has no kernel but the one that writes out every score (13 bytes a score
+    with its backward pass, instead of half a one). So a mask never goes with ``enable_gqa``: a single query of each row
+    takes the heads of a group for queries, and for several, keys and values are repeated.
+
     Args:
         query: ``(B, L, heads, head size)``.
         key: ``(B, K, key heads, head size)``; one for every so many heads of the queries.
         value: The same.
         attention_mask: ``(B, 1, L, K)`` ``bool``; ``None``: causal, with as many keys as queries.
     """
-    grouped = query.shape[2] != key.shape[2]
+    shared = query.shape[2] // key.shape[2]
+    if attention_mask is not None and shared > 1:
+        if query.shape[1] == 1:
+            grouped = query[:, 0].unflatten(1, (-1, shared))
+            keys, values = key.transpose(1, 2), value.transpose(1, 2)
+            return F.scaled_dot_product_attention(grouped, keys, values, attention_mask).flatten(1)[:, None]
+        key, value = (states.repeat_interleave(shared, 2) for states in (key, value))
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))
+    causal = attention_mask is None
     output = F.scaled_dot_product_attention(
-        query, key, value, attention_mask, is_causal=attention_mask is None, enable_gqa=grouped
+        query, key, value, attention_mask, is_causal=causal, enable_gqa=causal and shared > 1
     )
     return output.transpose(1, 2).flatten(2)
