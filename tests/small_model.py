@@ -39,11 +39,12 @@ def random_model(tokenizer, seed=0, **text):
     ids = {special: tokenizer.convert_tokens_to_ids(special) for special in SPECIALS}
     half = text.get("hidden_size", 64) // text.get("num_attention_heads", 4) // 2
     side = 3 * half // 8
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [half - 2 * side, side, side]}
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [half - 2 * side, side, side]},
+            "rope_parameters": rope,
             "bos_token_id": None, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], **text,
         },
         vision_config={

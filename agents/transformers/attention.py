@@ -66,9 +66,9 @@ def attention_output(
 ) -> torch.Tensor:
     """Return scaled dot-product attention with grouped heads, ``(B, L, heads * head size)``.
 
-    With a mask and ``enable_gqa`` together, CUDA has no kernel but the one that writes out every score (13 bytes a score
-    with its backward pass, instead of half a one). So a mask never goes with ``enable_gqa``: a single query of each row
-    takes the heads of a group for queries, and for several, keys and values are repeated.
+    With a mask and ``enable_gqa`` together, CUDA has no kernel but the one that writes out every score (13 bytes a
+    score with its backward pass, instead of half a one). So a mask never goes with ``enable_gqa``: where each row has
+    one query, the heads of a group are taken for queries, and where it has several, keys and values are repeated.
 
     Args:
         query: ``(B, L, heads, head size)``.
