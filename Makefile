@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERL := .venv-verl
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTOS ?= data/photos
 
 OUT ?= runs/train
 
-.PHONY: train demo test lint types docs test-docs test-slow test-trl fuzz test-learning bench dist clean
+.PHONY: train demo test lint types docs test-docs test-slow test-trl test-verl fuzz test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -36,6 +37,9 @@ test-slow: $(VENV)/.test  ## model servers, wheel and sdist: environments of the
 
 test-trl: $(VENV)/.test  ## steps of TRL's GRPOTrainer: environments of their own, kept in DEEPEYES_TEST_CACHE
 	$(BIN)/python -m pytest -m slow tests/trl
+
+test-verl: $(VERL)/.test  ## training inside verl 0.9.1 on this machine's CPU, in an environment of its own: about an hour
+	$(VERL)/bin/python -m pytest tests/verl
 
 fuzz: $(VENV)/.test  ## a million mutated messages, in threads and over Ray: hours; goes on where it was ended
 	$(BIN)/python -m tests.envs.fuzz
@@ -71,6 +75,16 @@ $(VENV)/.test: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[test]'
 	touch $@
 
+# verl has constraints of its own. Its wheel brings its tests along as a package that would stand before ours.
+$(VERL)/.test: setup.py tests/verl/constraints.txt
+	$(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/verl/constraints.txt torch
+	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/verl/constraints.txt \
+		--editable '.[train,data,verl]' hypothesis pytest pytest-timeout
+	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0
+	rm -rf $(VERL)/lib/python3*/site-packages/tests
+	touch $@
+
 $(VENV)/.docs: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) --editable '.[docs]'
 	touch $@
@@ -85,4 +99,4 @@ $(VENV)/.bench: $(BIN)/python setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VERL) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

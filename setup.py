@@ -76,13 +76,14 @@ EXTRAS = {
         "trl>=1.12",  # GRPOTrainer with environment_factory
         "typer>=0.12",
     ],
+    "verl": ["verl[verl-core]>=0.9.1"],  # trainers/verl: training on a cluster
     "vllm": ["vllm>=0.11"],  # VLLMAgent; brings a torch of its own
     "wandb": ["wandb>=0.17"],  # log.wandb
     "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
 }
-EXTRAS["all"] = sorted(
-    {need for name, extra in EXTRAS.items() if name not in ("trl", "vllm", "wandb") for need in extra}
-)
+APART = ("trl", "verl", "vllm", "wandb")
+"""Extras that ``all`` leaves out: three want versions of their own of what others bring, and one is a service."""
+EXTRAS["all"] = sorted({need for name, extra in EXTRAS.items() if name not in APART for need in extra})
 EXTRAS["release"] = [
     "build>=1.2",  # wheel and sdist
     "twine>=6",  # checks that an index will take them and can show the README

@@ -181,10 +181,14 @@ class VisionPolicy:
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""
+        return self.all_logits(hidden, temperature) + self._banned
+
+    def all_logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, those of banned tokens included."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.model.lm_head(hidden)
         logits = logits.float()
-        return (logits if temperature == 1 else logits / temperature) + self._banned
+        return logits if temperature == 1 else logits / temperature
 
 
 def check_device(device: str, name: str) -> torch.device:

@@ -1,0 +1,147 @@
+"""worker: what the agent loops of one process share."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+
+from deepeyes_env.agents.transformers.chat import Chat
+from deepeyes_env.byte_cache import ByteCache
+from deepeyes_env.core import Trajectory
+from deepeyes_env.data import Dataset
+from deepeyes_env.envs.toolbox import registered_kwargs
+from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.store import ImageStore
+from deepeyes_env.trainers.verl.report import term_names
+from deepeyes_env.trainers.verl.settings import LoopSettings, family_of_processor
+from deepeyes_env.trajectories import TrajectoryWriter
+
+PICTURES = 256 * 2**20
+"""Bytes of Pillow images that are kept, for prompts that several rollouts share."""
+
+_VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+_VISION_TEXTS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+
+
+@dataclass(slots=True)
+class Worker:
+    """The parts of an agent loop that cost something to make.
+
+    Attributes:
+        settings: How episodes are played.
+        chat: Writes them as tokens.
+        vision: Tokens that stand for images, or mark them.
+        terms: Names of all terms that a reward may have.
+        threads: Where environments work.
+        env_kwargs: Arguments of every environment, without its data set.
+        writer: Where episodes are written to, if anywhere.
+    """
+
+    settings: LoopSettings
+    chat: Chat
+    vision: frozenset[int]
+    terms: tuple[str, ...]
+    threads: ThreadPoolExecutor
+    env_kwargs: dict[str, Any]
+    writer: TrajectoryWriter | None
+    _pictures: ByteCache[int, _Picture] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pictures = ByteCache(PICTURES, lambda picture: picture.source.nbytes)
+
+    @classmethod
+    def of(cls, settings: LoopSettings, tokenizer: Any, processor: Any, model_type: str | None) -> Worker:
+        """Make one for a model, by what verl has loaded of it.
+
+        Raises:
+            UsageError: The model is of a kind that is not known, or has no chat template.
+        """
+        images = processor.image_processor
+        family = family_of_processor(model_type, images, settings.frame)
+        assert family.view is not None
+        tokenizer.chat_template = tokenizer.chat_template or getattr(processor, "chat_template", None)
+        chat = Chat(tokenizer, _image_token(tokenizer, processor), family.view.factor)
+        asked = type(family.view)(settings.min_pixels, settings.max_pixels, family.view.factor)
+        return cls(
+            settings=settings,
+            chat=chat,
+            vision=_vision_tokens(tokenizer, processor),
+            terms=term_names(settings.rubric, settings.toolbox),
+            threads=ThreadPoolExecutor(settings.threads, thread_name_prefix="deepeyes"),
+            env_kwargs={
+                **registered_kwargs(settings.toolbox),
+                "rubric": settings.rubric,
+                "frame": family.frame,
+                "max_turns": settings.max_turns,
+                "max_images": settings.max_images,
+                "view": family.view_within(asked),
+                "store": ImageStore(settings.image_memory * 2**20),
+            },
+            writer=_writer(settings.record),
+        )
+
+    def make_env(self, dataset: Dataset) -> VisualToolboxEnv:
+        """Make the environment of one rollout; a data set that recommends a view is shown in that."""
+        view = getattr(dataset, "view", None) or self.env_kwargs["view"]
+        return VisualToolboxEnv(**{**self.env_kwargs, "dataset": dataset, "view": view})
+
+    def picture(self, image: ImageRef) -> PILImage.Image:
+        """Return an image as verl's servers and processors take it; rollouts that share its pixels share it too."""
+        pixels = image.pixels()
+        kept = self._pictures.get(id(pixels))
+        if kept is None or kept.source is not pixels:
+            kept = _Picture(pixels, PILImage.fromarray(pixels))
+            self._pictures[id(pixels)] = kept
+        return kept.picture
+
+    def write(self, trajectory: Trajectory) -> None:
+        """Write an episode, if they are written."""
+        if self.writer is not None:
+            self.writer.write(trajectory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    source: np.ndarray
+    picture: PILImage.Image
+
+
+@lru_cache(maxsize=4)
+def shared_worker(settings: LoopSettings, tokenizer: Any, processor: Any, model_type: str | None) -> Worker:
+    """Return the worker of this process for a model, made once: verl makes an agent loop for each rollout.
+
+    Raises:
+        UsageError: The model is of a kind that is not known, or has no chat template.
+    """
+    return Worker.of(settings, tokenizer, processor, model_type)
+
+
+def _writer(folder: str) -> TrajectoryWriter | None:
+    if not folder:
+        return None
+    writer = TrajectoryWriter(Path(folder) / f"worker-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    atexit.register(writer.close)
+    return writer
+
+
+def _image_token(tokenizer: Any, processor: Any) -> int:
+    known = getattr(processor, "image_token_id", None)
+    return int(tokenizer.convert_tokens_to_ids("<|image_pad|>") if known is None else known)
+
+
+def _vision_tokens(tokenizer: Any, processor: Any) -> frozenset[int]:
+    """Return the tokens that a policy must not write: what they stand for is not there."""
+    named = (getattr(processor, name, None) for name in _VISION)
+    vocabulary = tokenizer.get_vocab()
+    written = (vocabulary.get(text) for text in _VISION_TEXTS)
+    return frozenset(int(token) for token in (*named, *written) if token is not None)
