@@ -135,6 +135,7 @@ class _UnboundPolicy(VisionPolicy):
     """A policy whose distribution leaves no token out, as verl's actor's does."""
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Return the logits of all tokens."""
         return self.all_logits(hidden, temperature)
 
 
