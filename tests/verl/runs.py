@@ -99,6 +99,7 @@ class Run:
             "HYDRA_FULL_ERROR": "1",
             "OMP_NUM_THREADS": "1",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "RAY_worker_niceness": "0",  # by default Ray gives way to whatever else runs
             "TOKENIZERS_PARALLELISM": "false",
             "WANDB_MODE": "disabled",
         }

@@ -38,8 +38,17 @@ class DeepEyesTrainer(PPOTrainerSync):
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         result = super()._compute_metrics(batch, metrics, *args, **kwargs)
-        metrics.update(rollout_metrics(reports_of(batch)))
+        self.add_metrics(batch, metrics)
         return result
+
+    def add_metrics(self, batch: Any, metrics: dict[str, Any]) -> None:
+        """Add what our rollouts report.
+
+        Args:
+            batch: The rollouts of the step, by their keys in the transfer queue.
+            metrics: What verl has to say of the step.
+        """
+        metrics.update(rollout_metrics(reports_of(batch)))
 
 
 def reports_of(batch: Any) -> list[Mapping[str, float]]:

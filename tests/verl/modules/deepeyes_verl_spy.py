@@ -14,8 +14,8 @@ FIELDS = ["prompts", "responses", "response_mask", "loss_mask", "rollout_log_pro
 
 @register_trainer("spy")
 class SpyTrainer(DeepEyesTrainer):
-    def _compute_metrics(self, batch, metrics, *args, **kwargs):
-        result = super()._compute_metrics(batch, metrics, *args, **kwargs)
+    def add_metrics(self, batch, metrics):
+        super().add_metrics(batch, metrics)
         fields = [*FIELDS, "rm_scores", "extra_fields", "uid", "deepeyes"]
         data = transfer_queue.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
         rows = []
@@ -33,4 +33,3 @@ class SpyTrainer(DeepEyesTrainer):
         }
         with Path(os.environ["DEEPEYES_SPY"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, default=str) + "\n")
-        return result
