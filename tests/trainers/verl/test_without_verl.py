@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-MODULES = ("register", "agent_loop", "dataset", "advantage", "trainer", "tool", "cpu.plugin", "cpu.rollout")
+MODULES = ("register", "agent_loop", "advantage", "trainer", "tool", "cpu.plugin", "cpu.rollout")
 
 WITHOUT = """
 import sys
