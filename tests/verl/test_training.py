@@ -130,7 +130,7 @@ def tear(path):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_tiny_policy_learns_to_zoom(tmp_path, seed):
     began = time.perf_counter()
-    run = Run(tmp_path / "long", 40, seed, more=("trainer.val_before_train=True", "trainer.test_freq=40"))
+    run = Run(tmp_path / "long", 30, seed, more=("trainer.val_before_train=True", "trainer.test_freq=30"))
     steps = run.play()
     minutes = (time.perf_counter() - began) / 60
     before, after = (each[HARD] for each in (run.validations[0], run.validations[-1]))

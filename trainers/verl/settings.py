@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from deepeyes_env.agents.families import FAMILIES, ModelFamily
+from deepeyes_env.envs.row_prompt import PromptSource, check_prompt_source
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.views import ViewBudget
@@ -20,6 +21,11 @@ class LoopSettings:
     Attributes:
         toolbox: Id of the environment; a row may name another one.
         rubric: Reward formula; ``auto`` is the environment's own.
+        judge: Says whether an answer is right: one of ``deepeyes_env.judges.JUDGES``.
+        judge_model: Model of a judge that asks one.
+        judge_url: Base URL of the server of such a judge.
+        prompt: Whose words open an episode: ``row``, ``protocol`` or ``auto``.
+        prompt_template: A YAML file with other words than the protocol's.
         max_turns: Maximum turns of an episode: messages that the policy may write.
         max_images: Maximum number of images in an episode, the question's included.
         max_new_tokens: Maximum new tokens of one message; by default as many as there is room for.
@@ -38,6 +44,11 @@ class LoopSettings:
 
     toolbox: str = "VisualToolbox-v2"
     rubric: str = "auto"
+    judge: str = "rules"
+    judge_model: str = ""
+    judge_url: str = ""
+    prompt: PromptSource = "auto"
+    prompt_template: str = ""
     max_turns: int = 6
     max_images: int = 32
     max_new_tokens: int | None = None
@@ -52,6 +63,7 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.frame is not None:
             check_frame_name(self.frame)
+        check_prompt_source(self.prompt)
         for name in ("max_turns", "max_images", "min_pixels", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: must be at least 1")

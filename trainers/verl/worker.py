@@ -22,6 +22,8 @@ from deepeyes_env.envs.toolbox import registered_kwargs
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.store import ImageStore
+from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.trainers.verl.report import term_names
 from deepeyes_env.trainers.verl.settings import LoopSettings, family_of_processor
 from deepeyes_env.trajectories import TrajectoryWriter
@@ -71,7 +73,7 @@ class Worker:
         assert family.view is not None
         tokenizer.chat_template = tokenizer.chat_template or getattr(processor, "chat_template", None)
         chat = Chat(tokenizer, _image_token(tokenizer, processor), family.view.factor)
-        asked = type(family.view)(settings.min_pixels, settings.max_pixels, family.view.factor)
+        asked = ViewBudget(settings.min_pixels, settings.max_pixels, family.view.factor)
         return cls(
             settings=settings,
             chat=chat,
@@ -81,6 +83,9 @@ class Worker:
             env_kwargs={
                 **registered_kwargs(settings.toolbox),
                 "rubric": settings.rubric,
+                "judge": _judge(settings),
+                "prompt": settings.prompt,
+                "prompt_template": settings.prompt_template or None,
                 "frame": family.frame,
                 "max_turns": settings.max_turns,
                 "max_images": settings.max_images,
@@ -124,6 +129,11 @@ def shared_worker(settings: LoopSettings, tokenizer: Any, processor: Any, model_
         UsageError: The model is of a kind that is not known, or has no chat template.
     """
     return Worker.of(settings, tokenizer, processor, model_type)
+
+
+def _judge(settings: LoopSettings) -> Judge:
+    asked = {"model": settings.judge_model, "base_url": settings.judge_url}
+    return make_judge(settings.judge, **{name: value for name, value in asked.items() if value})
 
 
 def _writer(folder: str) -> TrajectoryWriter | None:
