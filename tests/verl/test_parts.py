@@ -96,6 +96,15 @@ def test_verl_finds_the_data_set_and_batches_its_rows(tmp_path):
     assert len(json.dumps(dataset[0], default=str)) < 1000  # no pixels
 
 
+def test_a_row_that_cannot_be_read_is_left_to_the_environment(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    whole = {"id": "1", "question": "?", "answer": "a", "images": ["gone.png"]}
+    path.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    row = DeepEyesDataset(str(path))[0]
+    assert row["data_source"] == "unreadable"
+    assert row["deepeyes"] == {"source": str(path), "index": 0}
+
+
 def test_fewer_rows_can_be_asked_for(tmp_path):
     assert len(DeepEyesDataset(rows(tmp_path), max_samples=2)) == 2
     assert len(DeepEyesDataset("pattern_search", max_samples=5)) == 5

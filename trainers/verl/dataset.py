@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,13 @@ with needs_extra("verl"):
     from torch.utils.data import Dataset as TorchDataset
 
 from deepeyes_env.core import Sample
+from deepeyes_env.errors import DataError
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.verl.sources import absolute, open_source
 
 AGENT = "deepeyes"
+
+logger = logging.getLogger(__name__)
 
 
 class DeepEyesDataset(TorchDataset[dict[str, Any]]):
@@ -57,14 +61,19 @@ class DeepEyesDataset(TorchDataset[dict[str, Any]]):
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         source, index = self._places[item]
-        return row_of(open_source(source)[index], source, index, item)
+        try:
+            sample = open_source(source)[index]
+        except DataError as error:
+            logger.warning("a row cannot be read; its rollouts will fail: %s", error)
+            sample = None
+        return row_of(sample, source, index, item)
 
 
-def row_of(sample: Sample, source: str, index: int, number: int) -> dict[str, Any]:
+def row_of(sample: Sample | None, source: str, index: int, number: int) -> dict[str, Any]:
     """Return what verl wants to know of a sample, and where the sample is.
 
     Args:
-        sample: The sample.
+        sample: The sample; ``None`` for one that cannot be read, which is left to the environment to say.
         source: Name of its data set.
         index: Its number there.
         number: Its number among all rows.
@@ -73,10 +82,10 @@ def row_of(sample: Sample, source: str, index: int, number: int) -> dict[str, An
     return {
         "deepeyes": where,
         "agent_name": AGENT,
-        "raw_prompt": [{"role": "user", "content": sample.question}],
-        "data_source": data_source_of(sample),
-        "reward_model": {"style": "rule", "ground_truth": sample.answer},
-        "extra_info": {"index": number, "sample_id": sample.id, "question": sample.question, "deepeyes": where},
+        "raw_prompt": [{"role": "user", "content": sample.question if sample else ""}],
+        "data_source": data_source_of(sample) if sample else "unreadable",
+        "reward_model": {"style": "rule", "ground_truth": sample.answer if sample else ""},
+        "extra_info": {"index": number, "sample_id": sample.id if sample else "", "deepeyes": where},
         "index": number,
         "tools_kwargs": {},
         "dummy_tensor": torch.zeros(1, dtype=torch.uint8),  # a batch of verl has at least one tensor
