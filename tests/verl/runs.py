@@ -46,6 +46,11 @@ class Run:
         loop: Settings of the agent loop beside the preset's.
         more: Further overrides of verl's configuration.
         train: Data set to train on; by default the preset's scenes.
+        model: The model directory.
+        prompts: Questions of a step; by default the preset's.
+        group_size: Rollouts of each; by default the preset's.
+        micro_batch: Rollouts in one backward pass; by default all.
+        lengths: Most tokens of a prompt, and of what follows it.
         timeout: Seconds after which it is given up.
     """
 
@@ -55,6 +60,11 @@ class Run:
     loop: dict[str, object] = field(default_factory=dict)
     more: tuple[str, ...] = ()
     train: str = ""
+    model: Path = BASE
+    prompts: int = load_config().rollout.prompts
+    group_size: int = load_config().rollout.group_size
+    micro_batch: int = 0
+    lengths: tuple[int, int] = (128, 256)
     timeout: int = 3600
 
     def play(self) -> list[Step]:
@@ -116,7 +126,7 @@ class Run:
         }
         agents = self.out / "agents.yaml"
         agents.write_text(json.dumps([entry]), encoding="utf-8")  # JSON is YAML
-        data, rollout = preset.rollout.prompts, preset.rollout.group_size
+        rollouts = self.micro_batch or self.prompts * self.group_size
         model, actor, server = (f"actor_rollout_ref.{name}" for name in ("model", "actor", "rollout"))
         precision = f"+{actor}.fsdp_config.mixed_precision"
         return [
@@ -124,18 +134,18 @@ class Run:
             f"data.val_files={held_out}",
             "data.custom_cls.path=pkg://deepeyes_env.trainers.verl.dataset",
             "data.custom_cls.name=DeepEyesDataset",
-            f"data.train_batch_size={data}",
-            "data.max_prompt_length=128",
-            "data.max_response_length=256",
+            f"data.train_batch_size={self.prompts}",
+            f"data.max_prompt_length={self.lengths[0]}",
+            f"data.max_response_length={self.lengths[1]}",
             "data.dataloader_num_workers=0",
             f"data.seed={self.seed}",
-            f"{model}.path={BASE}",
+            f"{model}.path={self.model}",
             f"+{model}.override_config.attn_implementation=sdpa",
             f"{model}.use_remove_padding=False",
             f"{model}.enable_gradient_checkpointing=False",
             f"{actor}.strategy=fsdp2",
-            f"{actor}.ppo_mini_batch_size={data}",
-            f"{actor}.ppo_micro_batch_size_per_gpu={data * rollout}",
+            f"{actor}.ppo_mini_batch_size={self.prompts}",
+            f"{actor}.ppo_micro_batch_size_per_gpu={rollouts}",
             f"{actor}.use_kl_loss=False",
             f"{actor}.optim.lr={preset.optim.lr}",
             f"{actor}.optim.weight_decay={preset.optim.weight_decay}",
@@ -145,10 +155,10 @@ class Run:
             f"{actor}.fsdp_config.model_dtype=fp32",
             *(f"{precision}.{kind}_dtype=fp32" for kind in ("param", "reduce", "buffer")),
             f"{server}.name=deepeyes_cpu",
-            f"{server}.n={rollout}",
+            f"{server}.n={self.group_size}",
             f"{server}.seed={self.seed}",
             f"{server}.tensor_model_parallel_size=1",
-            f"{server}.log_prob_micro_batch_size_per_gpu={data * rollout}",
+            f"{server}.log_prob_micro_batch_size_per_gpu={rollouts}",
             f"{server}.calculate_log_probs=True",
             f"{server}.agent.num_workers=1",
             f"{server}.agent.agent_loop_config_path={agents}",

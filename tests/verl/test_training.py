@@ -14,6 +14,7 @@ from deepeyes_env.data.parquet import write_parquet
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.trainers.tiny import BASE
 from deepeyes_env.trajectories import read_trajectories
+from tests import realistic
 from tests.verl.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,43 @@ def tear(path):
     import pyarrow as pa
 
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def test_a_realistic_directory(tmp_path):
+    """Qwen's own tokenizer, grouped heads, untied and sharded bf16 weights, views of 532 pixels: three steps."""
+    file = realistic.resource()
+    if file is None:
+        pytest.skip("dashscope is not installed: pip install --no-deps dashscope==1.14.1")
+    model = realistic.build(tmp_path / "model", file)
+    photos = [Sample(f"row-{n}", "What is it?", "a", (noise(n),), ("a", "b")) for n in range(6)]
+    write_parquet(photos, tmp_path / "rows.parquet")
+    run = Run(
+        tmp_path / "run",
+        3,
+        loop={"min_pixels": 532 * 532, "max_pixels": 532 * 532, "max_new_tokens": 24},
+        train=str(tmp_path / "rows.parquet"),
+        model=model,
+        prompts=2,
+        group_size=2,
+        micro_batch=1,
+        lengths=(1536, 512),
+    )
+    steps = run.play()
+    chat = VisionPolicy.load(model).chat
+    recorded = [each for folder in (run.out / "episodes").iterdir() for each in read_trajectories(folder)]
+    episodes = {each.metadata["episode"]: each for each in recorded}
+    assert [len(step.rows) for step in steps] == [4, 4, 4]
+    for step in steps:
+        assert step.metrics["training/rollout_probs_diff_max"] < MAX_DIFFERENCE
+        for row in step.rows:
+            whole = chat.sequence(episodes[row["extra_fields"]["deepeyes"]["episode"]])
+            assert [*row["prompts"], *row["responses"]] == whole.ids.tolist()
+            assert row["response_mask"] == whole.mask.astype(int).tolist()[len(row["prompts"]) :]
+            assert sum(token == chat.image_token for token in row["prompts"]) == 19 * 19
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 256, (600, 600, 3), np.uint8)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
