@@ -120,7 +120,7 @@ def test_a_checkout_without_links_says_how_to_get_them(tmp_path):
 def test_each_package_that_an_extra_needs_is_pinned():
     setup = setup_script()
     for extra, needs in setup.EXTRAS.items():
-        if extra not in ("vllm", "wandb"):  # vLLM brings a torch of its own, and Weights & Biases is a service
+        if extra not in setup.APART:  # which have environments of their own, or are a service
             assert len(pinned(needs)) == len(needs)
     assert pinned(setup.CORE)
 
