@@ -34,6 +34,7 @@ def byte_tokenizer():
 
 def random_model(tokenizer, seed=0, **text):
     """A model with random weights; ``text`` changes the configuration of its language model."""
+    tied = text.pop("tie_word_embeddings", False)
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     ids = {special: tokenizer.convert_tokens_to_ids(special) for special in SPECIALS}
@@ -55,6 +56,7 @@ def random_model(tokenizer, seed=0, **text):
         },
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=tied,
     )  # fmt: skip
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")

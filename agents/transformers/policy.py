@@ -172,7 +172,7 @@ class VisionPolicy:
             ``(*selected positions, hidden size)``.
         """
         text = self.model.model.language_model
-        embedded = text.embed_tokens(ids)
+        embedded = text.embed_tokens(ids).to(text.norm.weight.dtype)
         if features:
             where = (ids == self.image_token).unsqueeze(-1)
             embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))

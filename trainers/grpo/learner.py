@@ -31,6 +31,7 @@ from deepeyes_env.trainers.grpo.checkpoint import CheckpointMismatchError
 from deepeyes_env.trainers.grpo.layout import layouts
 from deepeyes_env.trainers.grpo.packing import Pack, microbatches, pack
 from deepeyes_env.trainers.grpo.schedule import lr_factor
+from deepeyes_env.trainers.grpo.scores import token_scores
 from deepeyes_env.trainers.grpo.sections import AlgorithmSettings, OptimSettings
 
 
@@ -180,6 +181,7 @@ class Learner:
             if (metrics := self._update(batch, rows, targets))
         ]
         self.policy.model.eval()
+        self.optimizer.zero_grad(set_to_none=True)  # which leaves their memory to the rollouts
         tokens = mask.sum().clamp(min=1)
         means = {f"learn/{name}": fmean(each[name] for each in updates) for name in (updates[0] if updates else ())}
         if self._algorithm.kl == "reward" and old is not None and reference is not None:
@@ -340,9 +342,8 @@ class Learner:
         features = dict(zip(images, policy.image_features(list(images.values())), strict=True))
         for laid in layouts(policy, packs):
             hidden = policy.hidden(laid.ids, laid.positions, laid, [features[id(image)] for image in laid.images])
-            distribution = torch.log_softmax(policy.logits(hidden, self._temperature), -1)
             ids = torch.cat([block.completion_ids.flatten() for block in laid.blocks])
-            outputs = [distribution.gather(1, ids[:, None])[:, 0], -(distribution.exp() * distribution).sum(-1)]
+            outputs = list(token_scores(policy, hidden, ids, self._temperature))
             if self.value_head is not None:
                 outputs.append(self.value_head(hidden.float())[:, 0])
             sizes = [block.completion_ids.numel() for block in laid.blocks]

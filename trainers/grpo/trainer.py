@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
+from deepeyes_env.agents.transformers.precision import cast_matrices, generation_copy, refresh
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import UsageError
@@ -108,6 +109,8 @@ class Trainer:
         self._questions = Questions(config)
         self.policy = load_policy(config, found[-1] if found else None)
         reference = load_policy(config) if config.algorithm.kl != "off" else None
+        if reference is not None:
+            cast_matrices(reference)
         longest = config.env.max_turns * config.rollout.max_new_tokens
         updates = config.steps * config.optim.epochs * config.optim.minibatches
         self.learner = Learner(
@@ -120,6 +123,7 @@ class Trainer:
                 self.learner.restore(state)
                 self._best.restore(state.get("best", self._best.state()))
             self._saved = self.progress.step
+        self._generating = generation_copy(self.policy)
         self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
         self._rollouts = self._playing(sampling)
@@ -220,7 +224,7 @@ class Trainer:
         """Return what plays episodes with the policy as it is."""
         rollout = self.config.rollout
         most = min(self.policy.context, rollout.max_episode_tokens or self.policy.context)
-        return Rollouts(self.env, Generator(self.policy, sampling), rollout.max_wait, most)
+        return Rollouts(self.env, Generator(self._generating, sampling), rollout.max_wait, most)
 
     # --- one step ------------------------------------------------------------------------------------------------
 
@@ -296,6 +300,7 @@ class Trainer:
             if not all(np.isfinite(tokens.logprobs).all() for tokens in batch.sequences):
                 raise NonFiniteError("the policy drew tokens with probabilities that are not numbers")
             metrics |= self.learner.learn(batch, np.random.default_rng((self.config.seed, step)))
+            refresh(self._generating, self.policy)
         except NonFiniteError as error:
             folder = self.out / f"failed_step_{step:06d}"
             write_trajectories(folder, [each.trajectory for each in rollouts if each.trajectory is not None])
