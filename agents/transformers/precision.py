@@ -1,8 +1,8 @@
 """Matrices in the type that is computed in: a copy of a policy for generation, and policies that are not trained.
 
 Weights that are trained are ``float32``, and autocast casts every matrix again in every forward pass: 8 bytes a weight
-for each token that is generated, where a copy in ``bfloat16`` is read in 2. Vectors (norms and biases) stay as they are,
-so that both compute the same, but for the embeddings, which the copy holds rounded.
+for each token that is generated, where a copy in ``bfloat16`` is read in 2. Vectors (norms and biases) stay as they
+are, so that both compute the same, but for the embeddings, which the copy holds rounded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _matrices(policy: VisionPolicy) -> Iterator[torch.nn.Parameter]:
     for module in policy.model.modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
             weight = module.weight
-            if weight.dtype != policy.dtype and id(weight) not in seen:
+            if isinstance(weight, torch.nn.Parameter) and weight.dtype != policy.dtype and id(weight) not in seen:
                 seen.add(id(weight))
                 yield weight
 
