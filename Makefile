@@ -39,7 +39,7 @@ test-trl: $(VENV)/.test  ## steps of TRL's GRPOTrainer: environments of their ow
 	$(BIN)/python -m pytest -m slow tests/trl
 
 test-verl: $(VERL)/.test  ## training inside verl 0.9.1 on this machine's CPU, in an environment of its own: about an hour
-	$(VERL)/bin/python -m pytest tests/verl
+	PYTHONPATH=tests/servers/site $(VERL)/bin/python -m pytest tests/verl
 
 fuzz: $(VENV)/.test  ## a million mutated messages, in threads and over Ray: hours; goes on where it was ended
 	$(BIN)/python -m tests.envs.fuzz
