@@ -94,7 +94,7 @@ def run_call(
     if not is_recordable(call.arguments):  # A protocol of the user's own has let it pass.
         error = f"the arguments of {quote(call.name)} are nested too deeply, or hold what JSON cannot"
         return ToolResult(ToolCall("", {}), "malformed", error), ""
-    tool = _named(call.name, tools)
+    tool = tools.get(call.name) or _namesake(call.name, tools)
     if tool is None:
         known = ", ".join(tools) or "none"
         error = f"there is no tool named {quote(call.name)}; the tools are: {known}"
@@ -121,9 +121,9 @@ def run_call(
     return ToolResult(call, "failed", _cut(message), seconds=time.perf_counter() - start), stop
 
 
-def _named(name: str, tools: Mapping[str, Tool]) -> Tool | None:
-    """Find a tool by the name that a policy wrote; some models are trained to write ``functions.`` before it."""
-    return tools.get(name) or tools.get(name.strip().removeprefix(NAMESPACE).strip())
+def _namesake(name: str, tools: Mapping[str, Tool]) -> Tool | None:
+    """Find a tool whose name is written a little otherwise: some models are trained to put ``functions.`` before it."""
+    return tools.get(name.strip().removeprefix(NAMESPACE).strip())
 
 
 def _shown(ref: ImageRef, context: ToolContext, trusted: bool) -> ImageRef:

@@ -49,6 +49,8 @@ class PixelCache:
         self._max_idle = max_idle_recipe_bytes
         self._players: weakref.WeakKeyDictionary[object, frozenset[str]] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
+        self.get = self._kept.get
+        """Return what is kept under a key, ``None`` if nothing is."""
 
     @property
     def nbytes(self) -> int:
@@ -57,10 +59,6 @@ class PixelCache:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    def get(self, key: PixelKey, /) -> Image | None:
-        """Return what is kept under a key, ``None`` if nothing is."""
-        return self._kept.get(key)
 
     def __setitem__(self, key: PixelKey, pixels: Image, /) -> None:
         self._kept[key] = pixels

@@ -22,6 +22,9 @@ FLAT_NAMES = {"zoom_in": "image_zoom_in_tool", "rotate": "image_rotate_tool"}
 
 THOUGHT, ANSWERED = THINK.around("..."), ANSWER.around("...")
 
+_GO_ON = f"Think again: call another tool if you need to see more, or give the final answer in {ANSWER.around('')}."
+_GO_ON_FLAT = f"If this is enough, write {ANSWERED}; otherwise ask for another part in the same way."
+
 _FLAT_NAMES_BACK = {name: short for short, name in FLAT_NAMES.items()}
 
 
@@ -167,11 +170,7 @@ class TaggedProtocol(Protocol):
         if skipped:
             which = "last" if self.keep == "last" else f"first {self.max_calls}"
             parts.append(f"{skipped} more calls were not run: only the {which} of a message.")
-        parts.append(
-            f"Think again: call another tool if you need to see more, or give the final answer in {ANSWER.around('')}."
-            if self.explain
-            else f"If this is enough, write {ANSWERED}; otherwise ask for another part in the same way."
-        )
+        parts.append(_GO_ON if self.explain else _GO_ON_FLAT)
         return "\n".join(parts)
 
 
