@@ -56,6 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # a failed write names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

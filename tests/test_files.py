@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -114,3 +115,9 @@ def test_a_file_is_linked_where_it_can_be(tmp_path, monkeypatch):
     link_or_copy(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "c").read_text() == "a"
     assert not (tmp_path / "c").samefile(tmp_path / "a")
+
+
+def test_a_failed_write_names_the_file_that_was_to_be(tmp_path):
+    with pytest.raises(OSError, match=r"No space left.*a\.txt"), replacing(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import inspect
@@ -40,6 +41,9 @@ COMMANDS = {
 
 USER_ERRORS = (DeepEyesError, OSError, gym.error.Error)
 """What wrong arguments, files and installations raise; everything else is a bug and shows its traceback."""
+
+_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
+_NO_ROOM = "free some space, then go on: what was written before is whole (--resume, where the command has it)"
 
 _WRONG_USAGE: Any = typer.BadParameter.__base__
 """click's ``UsageError``, of the click that typer uses: its own, or the installed one."""
@@ -93,8 +97,9 @@ def _refuse_empty(args: Sequence[str]) -> None:
 
 
 def error_line(error: Exception) -> str:
-    """Return an error's message in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message in one line; where the disk is full, with what to do about it."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return f"{line}; {_NO_ROOM}" if isinstance(error, OSError) and error.errno in _FULL else line
 
 
 def _load(name: str) -> Any:

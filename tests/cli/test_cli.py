@@ -254,3 +254,23 @@ def test_images_beside_a_data_file_are_opened_and_others_on_request(tmp_path, mo
     assert refused.exit_code == 1
     assert "--image-root" in refused.stderr
     assert deepeyes("--image-root", tmp_path, *command).exit_code == 0
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+from deepeyes_env.cli.app import app
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX's")
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(tmp_path):
+    command = ["rollout", "--agent", "noisy", "--episodes", "20", "--out", str(tmp_path / "run")]
+    ended = subprocess.run([sys.executable, "-c", FULL_DISK, *command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert str(tmp_path / "run") in last
+    assert "free some space" in last
+    assert not list(tmp_path.rglob("*.tmp"))

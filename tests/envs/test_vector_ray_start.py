@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -28,3 +29,15 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=re.escape(install_command("ray"))):
         RayVectorEnv("VisualToolbox-v2", 2, dataset=samples())
+
+
+@pytest.mark.ray
+def test_a_home_that_cannot_be_written_is_named():
+    command = "from deepeyes_env.envs.vector import RayVectorEnv; RayVectorEnv('VisualToolbox-v2', 2)"
+    environment = {**os.environ, "HOME": os.devnull + "/home"}
+    ended = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "UsageError: Ray cannot be started" in ended.stderr
+    assert "set HOME to a folder that can be written" in ended.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -252,11 +253,21 @@ def _dies(actor: RayActor, method: str, cause: Exception) -> RuntimeError:
 
 
 def _start_ray() -> bool:
-    """Start Ray on this machine unless it is there; returns whether that was needed."""
+    """Start Ray on this machine unless it is there; returns whether that was needed.
+
+    Raises:
+        UsageError: Ray finds no folder that it can write to.
+    """
     ray = get_ray()
     if ray.is_initialized():
         return False
-    ray.init(include_dashboard=False)
+    try:
+        ray.init(include_dashboard=False)
+    except OSError as error:
+        raise UsageError(
+            f"Ray cannot be started ({error}); it keeps files in HOME={os.environ.get('HOME', '')!r} and in the folder "
+            "for temporary files: set HOME to a folder that can be written"
+        ) from error
     return True
 
 
