@@ -79,8 +79,10 @@ def words(text: str) -> list[tuple[str, int, int]]:
         if found and (sign := CURRENCY_NAMES.get(word)) and found[-1][0].replace(".", "").isdecimal():
             number, start, _ = found.pop()
             found.append((sign + number, start, match.end()))
-        elif word not in _ARTICLES:
-            found.append((word, match.start(), match.end()))
+        elif word not in _ARTICLES or (
+            match[0] == "A" and match.start() and not _AFTER_ARTICLE.match(text, match.end())
+        ):
+            found.append((word, match.start(), match.end()))  # "Vitamin A" ends with no article
     return found
 
 

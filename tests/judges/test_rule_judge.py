@@ -288,3 +288,11 @@ def test_the_28th_option_is_read_by_the_letters_it_is_shown_with() -> None:
         assert score(prediction, asked) == 0, prediction
     # With fewer options two letters are a word.
     assert score("no", sample("no", options=("no", "yes"))) == 1
+
+
+@pytest.mark.parametrize("options", [("Type O", "Type A", "Type B"), ("Type A", "Type B", "Type O")])
+@pytest.mark.parametrize("answer", ["It must be {}, because it clots.", "I think it is {} because", "{}", "It is {}."])
+def test_an_option_that_ends_with_a_capital_a_ends_with_no_article(options, answer):
+    for meant in options:
+        found = [RuleJudge()(answer.format(meant), sample(right, options=options)).score for right in options]
+        assert found == [float(right == meant) for right in options]
