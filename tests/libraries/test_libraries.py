@@ -1,0 +1,50 @@
+"""Other libraries play this package's environments, each in an environment of its own."""
+
+import json
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.environments import environment
+from tests.libraries import recipes
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+logger = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Run a script in an environment; returns what it prints last."""
+
+    def run(recipe, script, *arguments):
+        python = environment(recipe, tmp_path / "environments") / "bin" / "python"
+        settings = {"PYTHONPATH": str(ROOT), "MINARI_DATASETS_PATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        command = [str(python), str(Path(__file__).with_name(f"play_{script}.py")), *arguments]
+        ran = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        result = json.loads(ran.stdout.strip().splitlines()[-1])
+        logger.warning("%s %s: %s", script, " ".join(arguments), result)
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "MaskablePPO"])
+def test_stable_baselines3_learns(play, algorithm):
+    result = play(recipes.SB3, "sb3", algorithm)
+    assert result["last"] > result["first"] + 0.15
+    assert result["foreign"] == 0
+
+
+def test_minari_records(play):
+    result = play(recipes.MINARI, "minari")
+    assert (result["episodes"], result["same"], result["again"]) == (4, True, True)
+    assert result["images"] == [[36, 36, 3]]
+    assert {"action_mask", "correct", "reward_acc", "stop_reason"} <= set(result["infos"])
