@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -48,3 +49,12 @@ def test_minari_records(play):
     assert (result["episodes"], result["same"], result["again"]) == (4, True, True)
     assert result["images"] == [[36, 36, 3]]
     assert {"action_mask", "correct", "reward_acc", "stop_reason"} <= set(result["infos"])
+
+
+def test_tianshou_plays_and_learns_a_step(play):
+    result = play(recipes.TIANSHOU, "tianshou")
+    assert result["episodes"] >= 6
+    assert result["steps"] >= result["episodes"]
+    assert set(result["stops"]) <= {"", "answer", "max_turns"}
+    assert 0 <= result["looks"] <= 1
+    assert math.isfinite(result["loss"])
