@@ -34,6 +34,7 @@ COMMANDS = {
     "envs": "deepeyes_env.cli.envs:envs",
     "play": "deepeyes_env.agents.cli.play:play",
     "train": "deepeyes_env.trainers.cli.train:train",
+    "train-trl": "deepeyes_env.trainers.cli.train_trl:train_trl",
     "ablate": "deepeyes_env.trainers.cli.ablate:ablate",
     "build-tiny": "deepeyes_env.trainers.cli.build_tiny:build_tiny",
 }

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.utils import get_json_schema
 from trl import GRPOConfig, GRPOTrainer
+from typer.testing import CliRunner
 
 from deepeyes_env import Sample, VisualToolboxEnv, register_toolbox
 from deepeyes_env.agents.transformers.policy import VisionPolicy
+from deepeyes_env.cli.app import app
 from deepeyes_env.core import ToolCall
 from deepeyes_env.data.visual_search import VisualSearch, pattern_search
 from deepeyes_env.errors import UsageError
@@ -327,3 +330,60 @@ def test_rows_name_their_questions():
     assert rows["index"] == [3, 1]
     assert rows["seed"] == [13, 11]
     assert rows[0]["prompt"][0]["role"] == "system"
+
+
+# --- the command, and the script of the documentation ---
+
+
+def run_command(*arguments):
+    return CliRunner().invoke(app, ["train-trl", *arguments])
+
+
+def test_a_dry_run_prints_the_whole_configuration_and_loads_nothing(tmp_path):
+    done = run_command(
+        "--dry-run", f"out={tmp_path / 'run'}", "grpo.beta=0.01", "prompts=3", "group_size=4", "micro_batch=6"
+    )
+    assert done.exit_code == 0, done.output
+    settings = yaml.safe_load(done.output)
+    assert settings["toolbox"] == "VisualToolbox-v2"
+    assert settings["grpo"]["beta"] == 0.01
+    assert settings["grpo"]["gradient_accumulation_steps"] == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("model=nowhere", "nowhere"),
+        ("data=gone.parquet", "gone.parquet"),
+        ("toolbox=VisualToolbx-v2", "VisualToolbox-v2"),
+        ("rubric=deepeye", "deepeyes"),
+        ("micro_batch=7", "micro_batch=7"),
+        ("max_new_tokens=4000", "context"),
+        ("lorra=4", "lora"),
+    ],
+)
+def test_a_dry_run_says_what_is_wrong(argument, told):
+    done = run_command("--dry-run", argument)
+    assert done.exit_code == 1
+    assert told in done.output
+
+
+@pytest.mark.parametrize(("play", "lora"), [("environment", 0), ("rollout", 4)])
+def test_the_command_trains_and_saves(tmp_path, play, lora):
+    done = run_command(f"out={tmp_path}", "steps=1", "group_size=4", f"play={play}", f"lora={lora}")
+    assert done.exit_code == 0, done.output
+    assert VisionPolicy.load(tmp_path / "model").context == 4096
+
+
+def test_the_script_of_the_documentation_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "trl.md").read_text(encoding="utf-8")
+    script = page.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "docs/trl.md", "exec"), {})
+
+
+def test_rows_of_another_toolbox_are_refused():
+    data = pattern_search(length=2)
+    with pytest.raises(UsageError, match="another system prompt"):
+        environment_factory(data, "VisualToolbox-v5")().reset(**make_rows(data, "VisualToolbox-v2")[0])

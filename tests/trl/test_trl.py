@@ -101,3 +101,12 @@ def test_trainers_do_not_import_trl():
     code = "import sys, deepeyes_env.trainers; print('trl' in sys.modules, 'datasets' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert said.split() == ["False", "False"]
+
+
+def test_the_command_without_trl_says_what_to_install():
+    code = "import sys; sys.modules['trl'] = None\nfrom deepeyes_env.cli import main\nmain()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "train-trl", "--dry-run"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert ran.returncode == 1
+    assert extras.install_command("trl").rpartition("install ")[2] in ran.stderr

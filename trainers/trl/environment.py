@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,22 +46,29 @@ class ToolboxEnvironment:
         self._env = env
         self._error = ""
 
-    def reset(self, index: int | None = None, seed: int = 0, **_: Any) -> Blocks:
+    def reset(
+        self, index: int | None = None, seed: int = 0, prompt: Sequence[Mapping[str, Any]] = (), **_: Any
+    ) -> Blocks:
         """Begin the episode of a row of ``make_rows``; returns question and images as content blocks.
 
         Raises:
-            UsageError: The row was not made by ``make_rows``: it has no ``index``.
+            UsageError: The row was not made by ``make_rows``, or for another environment.
         """
         if index is None:
             raise UsageError("a row has no index; make train_dataset with deepeyes_env.trainers.trl.make_rows")
         self._error = ""
         try:
             _, info = self._env.reset(seed=seed, options={"index": index})
-            begun: Trajectory = info["trajectory"]
-            return blocks_of(begun.prompt)
         except Exception as error:  # a broken image, a tool that does not open: this rollout's affair alone
             self._failed(f"question {index}", error)
             return [image_block(np.zeros((*_BLANK, 3), np.uint8)), text_block(BROKEN)]
+        begun: Trajectory = info["trajectory"]
+        if prompt and begun.system_prompt != _system_prompt(prompt):
+            raise UsageError(
+                f"question {index}: its row has another system prompt than its environment; give make_rows and "
+                "environment_factory the same data, toolbox, prompt and prompt_template"
+            )
+        return blocks_of(begun.prompt)
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Blocks | str:
         """Run a tool; returns what the environment answers."""
@@ -139,3 +146,8 @@ def image_block(pixels: np.ndarray) -> dict[str, Any]:
 def text_block(text: str) -> dict[str, Any]:
     """Return a text as a content block."""
     return {"type": "text", "text": text}
+
+
+def _system_prompt(prompt: Sequence[Mapping[str, Any]]) -> str:
+    """Return the system prompt that a row's messages open with; empty if there is none."""
+    return str(prompt[0]["content"]) if prompt[0]["role"] == "system" else ""
