@@ -29,8 +29,8 @@ from deepeyes_env.agents.transformers.chat import Chat  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
 from deepeyes_env.data import load  # noqa: E402
 from deepeyes_env.protocols import PromptTemplate  # noqa: E402
-from tests.agents.transformers.conftest import byte_tokenizer  # noqa: E402
 from tests.conftest import pattern, read_golden, zoom_text  # noqa: E402
+from tests.small_model import byte_tokenizer  # noqa: E402
 
 VIEW = ViewBudget()
 QUESTION = "What is written on the café's sign  ?"
