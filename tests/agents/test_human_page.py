@@ -337,7 +337,7 @@ def test_a_page_of_another_origin_can_do_nothing_even_with_the_token(game, chrom
 # --- looks -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1000, 640), (420, 860)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1000, 640), (390, 844)])
 def test_it_fits_the_window(game, open_tab, width, height):
     tab = open_tab(game, width=width, height=height)
     assert tab.page.evaluate("document.documentElement.scrollWidth") == width
