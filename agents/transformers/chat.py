@@ -14,6 +14,7 @@ from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
+from deepeyes_env.protocols import without_marks
 
 _ASSISTANT_MESSAGE = "MESSAGE-OF-THE-ASSISTANT"
 _CACHED = 4096
@@ -97,11 +98,14 @@ class Chat:
         return str(self.tokenizer.decode(ids[:-1] if ended else ids, clean_up_tokenization_spaces=False))
 
     def plain(self, text: str) -> str:
-        """Break up what would be read as a special token: texts come from data, tools, and the policy itself."""
+        """Break up what would be read as a special token: texts come from data, tools, and the policy itself.
+
+        ``<|`` is broken up wherever it stands, as in what our OpenAI agent sends: it cannot know a server's tokens.
+        """
         for special in self._specials:
             if special in text:
                 text = text.replace(special, f"{special[0]} {special[1:]}")
-        return text
+        return without_marks(text)
 
     def _context(self, text: str, message: Message) -> TokenSequence:
         sizes = tuple(image.size for image in message.images)

@@ -36,6 +36,7 @@ COMMANDS = {
     "train": "deepeyes_env.trainers.cli.train:train",
     "train-trl": "deepeyes_env.trainers.cli.train_trl:train_trl",
     "ablate": "deepeyes_env.trainers.cli.ablate:ablate",
+    "conformance": "deepeyes_env.trainers.cli.conformance:conformance",
     "build-tiny": "deepeyes_env.trainers.cli.build_tiny:build_tiny",
 }
 """Each command's function by name: a layer's commands are imported only when they are run or listed."""

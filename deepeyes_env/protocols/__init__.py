@@ -13,7 +13,15 @@ from deepeyes_env.protocols.native import (
     without_images,
 )
 from deepeyes_env.protocols.plain import PlainProtocol
-from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, neutral, quote
+from deepeyes_env.protocols.protocol import (
+    MalformedCall,
+    ParsedCall,
+    ParsedMessage,
+    Protocol,
+    neutral,
+    quote,
+    without_marks,
+)
 from deepeyes_env.protocols.registry import (
     PROTOCOLS,
     V1,
@@ -61,4 +69,5 @@ __all__ = [
     "register_protocol",
     "result_texts",
     "without_images",
+    "without_marks",
 ]

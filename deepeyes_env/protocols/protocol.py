@@ -167,8 +167,13 @@ def neutral(text: str) -> str:
     be written as UTF-8.
     """
     if "<" in text:
-        text = text.replace(IMAGE_PLACEHOLDER, "< image >").replace("<|", "< |")
+        text = without_marks(text.replace(IMAGE_PLACEHOLDER, "< image >"))
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def without_marks(text: str) -> str:
+    """Break up ``<|``, which begins a chat template's marks."""
+    return text.replace("<|", "< |")
 
 
 def quote(text: str) -> str:

@@ -1,1 +1,1 @@
-"""The commands that train a policy: ``train``, ``train-trl``, ``ablate``, ``build-tiny``."""
+"""The commands that train a policy: ``train``, ``train-trl``, ``ablate``, ``conformance``, ``build-tiny``."""

@@ -1,23 +1,15 @@
-"""The processing class: images without torchvision, and a chat template that TRL can write tool calls with."""
+"""The processing class: a chat template that TRL can write tool calls with, and tokens that are not sampled."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from transformers import AutoTokenizer, BatchFeature
-from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.processing_utils import ProcessorMixin
 from trl import chat_template_utils
 
-from deepeyes_env.agents.families import read_model_file
-from deepeyes_env.agents.transformers.chat import processor_template
-from deepeyes_env.agents.transformers.pixels import patches
-from deepeyes_env.agents.transformers.policy import check_directory
+from deepeyes_env.agents.transformers.processor import ImageTextProcessor, load_processor
 from deepeyes_env.errors import UsageError
+
+__all__ = ["TOOL_CALLS", "ImageTextProcessor", "load_processor", "unsampled_tokens", "with_tool_calls"]
 
 TOOL_CALLS = """
 {%- set tools = none -%}
@@ -47,62 +39,6 @@ TOOL_CALLS = """
 
 The tools are explained by the environment's own system prompt, so the template is told of none.
 """
-
-
-class ImagePatches(Qwen2VLImageProcessorPil):
-    """Qwen2-VL's image processor without torchvision; images that fit already are cut into patches in one go."""
-
-    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return ``pixel_values`` and ``image_grid_thw`` of images, or of lists of images."""
-        listed = images if isinstance(images, list | tuple) else [images]
-        flat = [image for each in listed for image in (each if isinstance(each, list | tuple) else [each])]
-        pixels = [np.asarray(image) for image in flat]
-        side = self.patch_size * self.merge_size
-        if not all(self._fits(each, side) for each in pixels):
-            return super().__call__(flat, *args, **kwargs)
-        rows = [[1, each.shape[0] // self.patch_size, each.shape[1] // self.patch_size] for each in pixels]
-        cut = patches(pixels, self.patch_size, self.merge_size, frames=self.temporal_patch_size)
-        return BatchFeature({"pixel_values": cut, "image_grid_thw": torch.tensor(rows)})
-
-    def _fits(self, pixels: np.ndarray, side: int) -> bool:
-        height, width = pixels.shape[:2]
-        least, most = self.size["shortest_edge"], self.size["longest_edge"]
-        return pixels.ndim == 3 and height % side == 0 and width % side == 0 and least <= height * width <= most
-
-
-class ImageTextProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor without its half for videos, which needs torchvision."""
-
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-    @property
-    def model_input_names(self) -> list[str]:
-        """Names of what a model takes."""
-        return [*self.tokenizer.model_input_names, *self.image_processor.model_input_names, "mm_token_type_ids"]
-
-
-def load_processor(folder: str | Path) -> ImageTextProcessor:
-    """Return the processing class of a model directory of the Qwen2.5-VL kind, ready for ``with_tool_calls``.
-
-    Raises:
-        UsageError: There is no such model directory, it holds another kind of model, or has no chat template.
-        DataError: A file of it is damaged.
-    """
-    path = Path(folder)
-    check_directory(path)
-    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", local_files_only=True, trust_remote_code=False)
-    template = tokenizer.chat_template or processor_template(path)
-    if not template:
-        raise UsageError(f"model folder {str(path)!r} has no chat template; add chat_template.jinja")
-    settings = path / "preprocessor_config.json"
-    written = read_model_file(settings) if settings.is_file() else {}
-    known = ("patch_size", "merge_size", "temporal_patch_size", "min_pixels", "max_pixels", "image_mean", "image_std")
-    images = ImagePatches(**{name: written[name] for name in known if name in written})
-    return ImageTextProcessor(images, tokenizer, chat_template=template)
 
 
 def with_tool_calls(processor: Any) -> Any:

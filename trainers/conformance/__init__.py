@@ -1,0 +1,5 @@
+"""Whether a model directory gives a conversation the same tokens everywhere: in trainers, and behind chat endpoints.
+
+``recordings`` plays recorded episodes, ``directory`` reads a model directory without its weights, ``ways`` writes an
+episode as tokens in each way, ``drift`` compares two of them and says why they differ, ``check`` does it all.
+"""
