@@ -45,6 +45,7 @@ EXTRAS = {
         "simplejpeg>=1.7",  # JPEG by libjpeg-turbo: 1.6 to 2.6 times Pillow's speed, the same pixels
         "torch>=2.4",  # resize="fast"
     ],
+    "lora": ["peft>=0.17"],  # weights.lora_rank
     "math": ["math-verify>=0.8"],  # MathJudge
     "openai": [
         "openai>=3",  # OpenAIAgent, LLMJudge: any OpenAI-compatible server

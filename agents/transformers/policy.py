@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +103,16 @@ class VisionPolicy:
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
         return policy
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, weights: Mapping[str, torch.Tensor] | None = None) -> None:
         """Write model, tokenizer and chat template to a directory that transformers loads.
 
         Settings of the image processor come along where the directory that was loaded had some.
+
+        Args:
+            path: The directory.
+            weights: What to write in place of the model's own weights, by their names.
         """
-        self.model.save_pretrained(path)
+        self.model.save_pretrained(path, state_dict=weights)
         self.tokenizer.save_pretrained(path)
         for name, data in self._processor.items():
             (Path(path) / name).write_bytes(data)

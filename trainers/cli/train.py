@@ -28,6 +28,12 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Print where the time goes.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print the memory that the run will take, by stage; load and train nothing.")
+    ] = False,
+    memory: Annotated[
+        float | None, typer.Option(help="With --plan: gigabytes of the GPU to plan for; by default this machine's.")
+    ] = None,
     list_settings: Annotated[
         bool, typer.Option("--list-settings", help="List all settings with their types and values; train nothing.")
     ] = False,
@@ -44,6 +50,8 @@ def train(
     settings = load_config(overrides or (), config)
     if list_settings:
         return _list(settings)
+    if plan:
+        return _plan(settings, memory)
     quiet_transformers()
     saved = Path(settings.out) / SETTINGS
     if resume and saved.exists():
@@ -68,6 +76,25 @@ def _list(config: Config) -> None:
 
     for setting in list_settings(config):
         say(f"{setting.name}={setting.value}  ({setting.kind})\n    {setting.about}")
+
+
+def _plan(config: Config, memory: float | None) -> None:
+    """Print what a run will take, and what would make it take less; exit code 1: more than there is."""
+    from deepeyes_env.trainers.grpo.plan import make_plan
+
+    made = make_plan(config, memory)
+    out = console()
+    table = Table("gigabytes", *made.stages, title=made.title)
+    for part in made.parts:
+        sizes = [stage.get(part, 0) / 1e9 for stage in made.stages.values()]
+        table.add_row(part, *(f"{size:.2f}" if size else "" for size in sizes))
+    table.add_section()
+    table.add_row("together", *(f"{sum(stage.values()) / 1e9:.2f}" for stage in made.stages.values()))
+    out.print(table)
+    for line in made.notes:
+        say(line)
+    if not made.fits:
+        raise typer.Exit(1)
 
 
 def quiet_transformers() -> None:

@@ -15,6 +15,7 @@ from deepeyes_env.images.store import ImageStore
 from deepeyes_env.trainers.grpo.checkpoint import reading
 from deepeyes_env.trainers.grpo.config import Config, model_folder
 from deepeyes_env.trainers.grpo.questions import Questions
+from deepeyes_env.trainers.grpo.sections import OptimSettings
 
 
 def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
@@ -25,14 +26,24 @@ def load_policy(config: Config, checkpoint: Path | None = None) -> VisionPolicy:
         CheckpointError: The checkpoint cannot be read.
     """
     optim = config.optim
-    device = optim.device if optim.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(optim)
     on_cpu = check_device(device, "optim.device").type == "cpu"
     if on_cpu:
         torch.set_num_threads(optim.threads)
-    dtype = optim.dtype if optim.dtype != "auto" else "float32" if on_cpu else "bfloat16"
+    dtype = dtype_of(optim, on_cpu)
     source = checkpoint or model_folder(config)
     with reading(checkpoint) if checkpoint else nullcontext():
         return VisionPolicy.load(source, device, getattr(torch, dtype))
+
+
+def device_of(optim: OptimSettings) -> str:
+    """Return the device that a run takes."""
+    return optim.device if optim.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def dtype_of(optim: OptimSettings, on_cpu: bool) -> str:
+    """Return the type that a run computes in."""
+    return optim.dtype if optim.dtype != "auto" else "float32" if on_cpu else "bfloat16"
 
 
 def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:

@@ -25,6 +25,7 @@ from deepeyes_env.trainers.grpo.sections import (
     RolloutSettings,
     SceneSettings,
     Section,
+    WeightsSettings,
 )
 from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
 
@@ -44,6 +45,7 @@ class Config(Section):
         scenes: The built-in task.
         env: The environment.
         rollout: How episodes are played.
+        weights: Which weights are trained.
         algorithm: What is optimised.
         optim: The optimizer.
         evaluation: Held-out questions.
@@ -61,6 +63,7 @@ class Config(Section):
     scenes: SceneSettings = SceneSettings()
     env: EnvSettings = EnvSettings()
     rollout: RolloutSettings = RolloutSettings()
+    weights: WeightsSettings = WeightsSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
     optim: OptimSettings = OptimSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

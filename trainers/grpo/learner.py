@@ -354,4 +354,4 @@ class Learner:
 
     def _weights(self) -> list[torch.nn.Parameter]:
         head = list(self.value_head.parameters()) if self.value_head is not None else []
-        return [*self.policy.model.parameters(), *head]
+        return [*(weight for weight in self.policy.model.parameters() if weight.requires_grad), *head]

@@ -49,7 +49,7 @@ TRAINING_RUN = OutputFolder(
     ),
 )
 
-QUESTIONS = ("model", "data", "seed", "scenes.", "evaluation.samples", "evaluation.data", "evaluation.seed")
+QUESTIONS = ("model", "data", "seed", "scenes.", "evaluation.samples", "evaluation.data", "evaluation.seed", "weights.")
 """Settings, or prefixes of their names, that may not change when a run is resumed."""
 
 

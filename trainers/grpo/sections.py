@@ -110,6 +110,21 @@ class RolloutSettings(Section):
     dynamic_sampling: int = Field(default=0, ge=0)
 
 
+class WeightsSettings(Section):
+    """Which weights are trained.
+
+    Attributes:
+        lora_rank: Rank of LoRA adapters on the matrices of the language model's layers, by peft; everything else is
+            frozen, in bfloat16 where that is computed in. 0: no adapters.
+        lora_alpha: Adapters count this much divided by their rank.
+        freeze_vision: Do not train the vision tower; with adapters it never is.
+    """
+
+    lora_rank: int = Field(default=0, ge=0)
+    lora_alpha: float = Field(default=32.0, gt=0)
+    freeze_vision: bool = False
+
+
 class AlgorithmSettings(Section):
     """What is optimised; see ``deepeyes_env.trainers.algorithms``.
 

@@ -17,6 +17,7 @@ from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import UsageError
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
+from deepeyes_env.trainers.grpo.adapters import TrainedPart
 from deepeyes_env.trainers.grpo.batch import make_batch
 from deepeyes_env.trainers.grpo.build import load_policy, make_env
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
@@ -107,7 +108,9 @@ class Trainer:
                 "rollout.group_size above 1"
             )
         self._questions = Questions(config)
-        self.policy = load_policy(config, found[-1] if found else None)
+        adapted = config.weights.lora_rank > 0  # adapters go on from the model that they were made for
+        self.policy = load_policy(config, found[-1] if found and not adapted else None)
+        self._part = TrainedPart(self.policy, config.weights, config.seed)
         reference = load_policy(config) if config.algorithm.kl != "off" else None
         if reference is not None:
             cast_matrices(reference)
@@ -120,10 +123,11 @@ class Trainer:
         if found:
             self.progress, state = self._checkpoints.load(found[-1], self.policy.device)
             with reading(found[-1]):
+                self._part.restore(state)
                 self.learner.restore(state)
                 self._best.restore(state.get("best", self._best.state()))
             self._saved = self.progress.step
-        self._generating = generation_copy(self.policy)
+        self._generating = self.policy if adapted else generation_copy(self.policy)
         self.env = make_env(config, self._questions)
         sampling = Sampling(config.rollout.temperature, config.rollout.max_new_tokens)
         self._rollouts = self._playing(sampling)
@@ -213,7 +217,7 @@ class Trainer:
         if accuracy is None:
             return
         if self._best.update(step, accuracy) and self.config.checkpoint.best:
-            self._checkpoints.save_best(self.policy, step, accuracy)
+            self._checkpoints.save_best(self._part, step, accuracy)
         if step < self.config.steps and self._best.since == self.config.evaluation.patience > 0:
             logger.warning(
                 "early stop after step %d: %d evaluations without a better held-out accuracy than %.3f after step %d",
@@ -341,7 +345,8 @@ class Trainer:
 
     def _save(self) -> None:
         if self._saved != self.progress.step:
-            self._checkpoints.save(self.progress, self.policy, {**self.learner.state(), "best": self._best.state()})
+            states = {**self.learner.state(), **self._part.state(), "best": self._best.state()}
+            self._checkpoints.save(self.progress, self._part, states)
             self._saved = self.progress.step
 
 
