@@ -46,10 +46,10 @@ def test_adapters_alone_are_trained_and_merged_in_a_checkpoint(tmp_path):
     merged = VisionPolicy.load(tmp_path / "checkpoints" / "step_000002")
     (episode,) = group(merged, 1, [2])
     with torch.no_grad():
-        assert torch.allclose(states_alone(merged, episode), states_alone(trainer.policy, episode), atol=1e-4)
-        assert not torch.allclose(
-            states_alone(merged, episode), states_alone(VisionPolicy.load(BASE), episode), atol=1e-3
-        )
+        policies = (merged, trainer.policy, VisionPolicy.load(BASE))
+        ours, adapted, begun = (states_alone(each, episode) for each in policies)
+    assert torch.allclose(ours, adapted, atol=1e-4)
+    assert not torch.allclose(ours, begun, atol=1e-3)
 
 
 def test_a_run_with_adapters_resumes_as_if_it_had_not_stopped(tmp_path):

@@ -14,13 +14,13 @@ from tests.trainers.grpo.measured_steps import Case, MeasuredStep  # noqa: E402
 
 CASES = [
     Case(64, 2, 60, 3, 20),
+    Case(64, 3, 100, 4, 30, vocabulary=5000, checkpointing=True),
+    Case(128, 3, 60, 4, 20, frozen_vision=True),
+]
+LARGER = [
     Case(64, 4, 200, 4, 60, checkpointing=True),
     Case(128, 4, 100, 4, 40),
-    Case(128, 4, 100, 6, 20, frozen_vision=True),
     Case(128, 4, 200, 4, 60, checkpointing=True, separate=True),
-    Case(64, 3, 100, 4, 30, vocabulary=5000, checkpointing=True),
-]
-LARGE = [
     Case(256, 4, 400, 8, 60, checkpointing=True),
     Case(512, 4, 200, 8, 60, checkpointing=True),
     Case(512, 3, 60, 6, 30, vocabulary=2000),
@@ -47,11 +47,12 @@ def test_the_plan_is_what_a_step_holds(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", LARGE, ids=str)
+@pytest.mark.parametrize("case", LARGER, ids=str)
 def test_the_plan_is_what_a_step_of_a_larger_model_holds(case):
     check(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WITH_ADAPTERS, ids=str)
 def test_the_plan_is_what_a_step_with_adapters_holds(case):
     pytest.importorskip("peft")
