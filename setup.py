@@ -80,7 +80,7 @@ EXTRAS = {
     "verl": ["verl[verl-core]>=0.9.1"],  # trainers/verl: training on a cluster
     "vllm": ["vllm>=0.11"],  # VLLMAgent; brings a torch of its own
     "wandb": ["wandb>=0.17"],  # log.wandb
-    "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py
+    "sb3": ["stable-baselines3>=2.4"],  # examples/ppo_sb3.py; its MaskablePPO needs sb3-contrib
 }
 APART = ("trl", "verl", "vllm", "wandb")
 """Extras that ``all`` leaves out: three want versions of their own of what others bring, and one is a service."""

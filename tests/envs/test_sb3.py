@@ -1,8 +1,6 @@
 """An ordinary reinforcement-learning algorithm trains on the environment as it is."""
 
-import importlib.util
 import warnings
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -13,8 +11,6 @@ from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, Structu
 
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "ppo_sb3.py"
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +47,3 @@ def test_ppo_takes_a_few_hundred_steps_and_changes():
     episodes = [episode["r"] for episode in model.ep_info_buffer]
     assert len(episodes) > 20
     assert 0 < np.mean(episodes) < 2  # some answers are right, not all
-
-
-def test_the_example_runs():
-    spec = importlib.util.spec_from_file_location("ppo_sb3", EXAMPLE)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    env = example.make_env(example.make_samples(4, seed=0))
-    model = sb3.PPO("CnnPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu").learn(32)
-    action, _ = model.predict(env.reset(seed=0)[0])
-    assert env.action_space.contains(action)

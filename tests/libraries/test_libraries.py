@@ -12,7 +12,8 @@ import pytest
 from tests.environments import environment
 from tests.libraries import recipes
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 logger = logging.getLogger(__name__)
@@ -25,13 +26,13 @@ def play(tmp_path):
     def run(recipe, script, *arguments):
         python = environment(recipe, tmp_path / "environments") / "bin" / "python"
         settings = {"PYTHONPATH": str(ROOT), "MINARI_DATASETS_PATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        command = [str(python), str(Path(__file__).with_name(f"play_{script}.py")), *arguments]
+        command = [str(python), str(script), *arguments]
         ran = subprocess.run(
             command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=900, check=False
         )
         assert ran.returncode == 0, ran.stderr[-3000:]
         result = json.loads(ran.stdout.strip().splitlines()[-1])
-        logger.warning("%s %s: %s", script, " ".join(arguments), result)
+        logger.warning("%s %s: %s", script.stem, " ".join(arguments), result)
         return result
 
     return run
@@ -39,20 +40,20 @@ def play(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["PPO", "MaskablePPO"])
 def test_stable_baselines3_learns(play, algorithm):
-    result = play(recipes.SB3, "sb3", algorithm)
+    result = play(recipes.SB3, ROOT / "examples" / "ppo_sb3.py", "--algorithm", algorithm)
     assert result["last"] > result["first"] + 0.15
     assert result["foreign"] == 0
 
 
 def test_minari_records(play):
-    result = play(recipes.MINARI, "minari")
+    result = play(recipes.MINARI, HERE / "play_minari.py")
     assert (result["episodes"], result["same"], result["again"]) == (4, True, True)
     assert result["images"] == [[36, 36, 3]]
     assert {"action_mask", "correct", "reward_acc", "stop_reason"} <= set(result["infos"])
 
 
 def test_tianshou_plays_and_learns_a_step(play):
-    result = play(recipes.TIANSHOU, "tianshou")
+    result = play(recipes.TIANSHOU, HERE / "play_tianshou.py")
     assert result["episodes"] >= 6
     assert result["steps"] >= result["episodes"]
     assert set(result["stops"]) <= {"", "answer", "max_turns"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from types import SimpleNamespace
 
@@ -66,6 +67,17 @@ def test_a_failed_rollout_does_not_count_in_its_group(name):
     alone, _ = estimate(scores[:3], mask[:3], index=index[:3])
     assert torch.equal(ours[:3], alone)
     assert not ours[3].any()
+
+
+def test_an_advantage_of_ones_own_is_registered_by_a_plugin():
+    plugin = importlib.import_module("examples.advantage")
+    scores, mask = table([0.0, 2.0, 1.0, 1.0, 5.0], [3, 2, 4, 1, 0])
+    index = np.array(["a", "a", "b", "b", "b"], dtype=object)
+    ours, _ = get_adv_estimator_fn("deepeyes_batch_scaled")(scores, mask, index=index, config=None)
+    spread = torch.tensor([-1.0, 1.0, 0.0, 0.0]).std(correction=0)
+    assert plugin.batch_scaled.__name__ == "batch_scaled"
+    assert torch.allclose(ours[:2], mask[:2] * torch.tensor([[-1.0], [1.0]]) / spread, atol=1e-4)
+    assert not ours[2:].any()
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

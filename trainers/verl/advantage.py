@@ -47,7 +47,17 @@ def grouped_advantage(
         return get_advantage(name)(AdvantageInputs(rewards, mask, torch.from_numpy(groups)))
 
 
-def _register(name: str) -> None:
+def register_in_verl(name: str) -> None:
+    """Make one of our estimators, or one of a plugin, known to verl as ``deepeyes_NAME``.
+
+    Args:
+        name: Name under which ``register_advantage`` knows it.
+
+    Raises:
+        UnknownNameError: There is no such estimator.
+    """
+    get_advantage(name)
+
     def estimator(
         token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: Any, **_kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,4 +67,4 @@ def _register(name: str) -> None:
 
 
 for _name in GROUPED:
-    _register(_name)
+    register_in_verl(_name)
