@@ -133,10 +133,14 @@ class MeasuredStep:
 
     def learn(self, batch: Batch) -> int:
         """Learn from them; returns the most bytes of the second step, when the optimizer has its state."""
-        self.learner.learn(batch, np.random.default_rng(0))
+        self.take(batch)
         with LiveBytes() as live:
-            self.learner.learn(batch, np.random.default_rng(0))
+            self.take(batch)
         return live.peak
+
+    def take(self, batch: Batch) -> None:
+        """Take an optimizer step."""
+        self.learner.learn(batch, np.random.default_rng(0))
 
     def _context(self, rng, words, seed):
         side = self.case.side

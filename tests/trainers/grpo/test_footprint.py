@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -57,6 +61,40 @@ def test_the_plan_is_what_a_step_of_a_larger_model_holds(case):
 def test_the_plan_is_what_a_step_with_adapters_holds(case):
     pytest.importorskip("peft")
     check(case)
+
+
+RESIDENT = """
+import gc, pathlib, re, sys
+from deepeyes_env.trainers.grpo import footprint
+from tests.trainers.grpo.measured_steps import Case, MeasuredStep
+
+def kilobytes(name):
+    return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+step = MeasuredStep(eval(sys.argv[1]))
+batch, _ = step.play()
+step.take(batch)
+gc.collect()
+pathlib.Path("/proc/self/clear_refs").write_text("5")
+before = kilobytes("VmRSS")
+step.take(batch)
+print((kilobytes("VmHWM") - before) * 1024 / step.planned[footprint.UPDATE])
+"""
+"""Prints how the resident memory that a policy update takes compares with the plan."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak of resident memory cannot be reset"
+)
+@pytest.mark.parametrize("case", LARGER[-2:], ids=str)
+def test_the_plan_is_the_memory_that_a_process_takes(case):
+    """Freed blocks go back at once, by glibc's setting; else it is its heap that is measured."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", RESIDENT, repr(case)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert 0.85 < float(done.stdout) < 1.15
 
 
 @pytest.mark.parametrize("tied", [False, True])
