@@ -14,7 +14,7 @@ from deepeyes_env.registry import load_plugins  # noqa: E402
 from deepeyes_env.trainers.grpo.diagnosis import TrainingError  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
-from tests.trainers.grpo.small_runs import config, trained  # noqa: E402
+from tests.trainers.grpo.small_runs import RecordedRows, config, trained  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,13 @@ def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, steps
             trainer.train()
     finally:
         trainer.close()
+
+
+def test_rollouts_in_bfloat16_follow_the_policy(tmp_path):
+    """With the copy of before the first step, what was sampled would be far from what the learner computes."""
+    kept = RecordedRows()
+    settings = ("optim.dtype=bfloat16", "optim.lr=3e-3", "optim.warmup=0", "rollout.group_size=6", "steps=3")
+    trained(tmp_path, *settings, "evaluation.samples=0", recorders=[kept])
+    gaps = [row["learn/logprob_gap"] for row in kept if "learn/logprob_gap" in row]
+    assert len(gaps) >= 2
+    assert max(gaps) < 0.5
