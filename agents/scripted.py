@@ -16,6 +16,7 @@ from typing import ClassVar
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options, option_letter
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.equal_options import right_options
 from deepeyes_env.errors import UsageError
@@ -40,7 +41,7 @@ class ScriptedAgent(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, seed: int = 0, max_turns: int = 6) -> None:
+    def __init__(self, seed: int = 0, max_turns: int = DEFAULT_MAX_TURNS) -> None:
         if max_turns < 1:
             raise UsageError(f"max_turns={max_turns}: must be at least 1")
         self.seed = seed
@@ -86,7 +87,7 @@ class OracleAgent(ScriptedAgent):
 
     name = "oracle"
 
-    def __init__(self, seed: int = 0, max_turns: int = 6, margin: float = 0.1) -> None:
+    def __init__(self, seed: int = 0, max_turns: int = DEFAULT_MAX_TURNS, margin: float = 0.1) -> None:
         super().__init__(seed, max_turns)
         self.margin = margin
 
@@ -121,7 +122,9 @@ class NoisyAgent(OracleAgent):
 
     name = "noisy"
 
-    def __init__(self, noise: float = 0.3, seed: int = 0, max_turns: int = 6, margin: float = 0.1) -> None:
+    def __init__(
+        self, noise: float = 0.3, seed: int = 0, max_turns: int = DEFAULT_MAX_TURNS, margin: float = 0.1
+    ) -> None:
         super().__init__(seed, max_turns, margin)
         if not 0 <= noise <= 1:
             raise UsageError(f"noise={noise}: must be between 0 and 1")

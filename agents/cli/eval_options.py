@@ -10,6 +10,7 @@ import typer
 
 from deepeyes_env.cli.options import MaxTurns, PromptSourceName, PromptTemplateFile, number_or_none
 from deepeyes_env.core import MAX_SEED
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 
 STANDARD = "standard"
 """The name by which the benchmark's own judge is asked for."""
@@ -45,7 +46,7 @@ class EvalOptions:
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Maximum pixels at which an image is shown.")] = None
     prompt: PromptSourceName = "auto"
     prompt_template: PromptTemplateFile = None
-    max_turns: MaxTurns = 6
+    max_turns: MaxTurns = DEFAULT_MAX_TURNS
     temperature: Annotated[
         float | None,
         typer.Option(

@@ -22,6 +22,7 @@ from deepeyes_env.cli.options import (
 from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.terminal import console, say
 
 
@@ -42,7 +43,7 @@ def play(
     max_pixels: MaxPixels = None,
     prompt: PromptSourceName = "auto",
     prompt_template: PromptTemplateFile = None,
-    max_turns: MaxTurns = 6,
+    max_turns: MaxTurns = DEFAULT_MAX_TURNS,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 is any free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the web browser.")] = True,
 ) -> None:

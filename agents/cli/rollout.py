@@ -21,6 +21,7 @@ from deepeyes_env.cli.options import (
 from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.table import summary_table
 from deepeyes_env.cli.views import view_budget
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.terminal import console, say
 
 
@@ -42,7 +43,7 @@ def rollout(
     max_pixels: MaxPixels = None,
     prompt: PromptSourceName = "auto",
     prompt_template: PromptTemplateFile = None,
-    max_turns: MaxTurns = 6,
+    max_turns: MaxTurns = DEFAULT_MAX_TURNS,
     resume: Annotated[bool, typer.Option("--resume", help="Play only those episodes that OUT lacks.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run that OUT holds.")] = False,
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from deepeyes_env.agents.families import FAMILIES, ModelFamily
+from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.envs.row_prompt import PromptSource, check_prompt_source
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import Frame, check_frame_name
@@ -49,7 +50,7 @@ class LoopSettings:
     judge_url: str = ""
     prompt: PromptSource = "auto"
     prompt_template: str = ""
-    max_turns: int = 6
+    max_turns: int = DEFAULT_MAX_TURNS
     max_images: int = 32
     max_new_tokens: int | None = None
     min_pixels: int = ViewBudget().min_pixels
