@@ -107,3 +107,15 @@ def test_training(tmp_path):
     for flags in ((), ("--overwrite",), ("--resume", "steps=2"), ("--resume", "--overwrite")):
         deepeyes("train", *flags, *small)
         check(planted)
+
+
+def test_an_ablation_goes_into_no_other_kind_of_folder(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    assert deepeyes(*ROLLOUT, tmp_path / "run").exit_code == 0
+    planted = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    refused = deepeyes("ablate", f"out={tmp_path / 'run'}", "steps=1")
+    assert refused.exit_code == 1
+    assert "of a comparison of rewards" in " ".join(refused.output.split())
+    check(planted)
+    assert {path for path in (tmp_path / "run").rglob("*") if path.is_file()} == set(planted)

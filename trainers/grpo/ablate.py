@@ -9,6 +9,7 @@ from statistics import fmean
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.files import check_folder, replacing
+from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints
 from deepeyes_env.trainers.grpo.config import Config, validated
 from deepeyes_env.trainers.grpo.run import METRICS, SETTINGS, check_same, run
@@ -43,6 +44,10 @@ ARMS = (
 )
 """DeepEyes (arXiv 2505.14362) compares no bonus, an unconditional and a conditional one."""
 
+TABLE, PLOT = "ablation.md", "ablation.png"
+
+ABLATION = OutputFolder("comparison of rewards", (TABLE, PLOT, Path(PLOT).with_suffix(".pdf").name))
+
 FREE = ("checkpoint.", "log.", "rollout.backend", "rollout.actors", "optim.threads", "plugins")
 """Settings, or prefixes of their names, that may change when a run is resumed."""
 
@@ -61,7 +66,8 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         The table's path.
 
     Raises:
-        OSError: The folder is a file, or cannot be written to.
+        FileExistsError: The folder is a file, or holds something and is not marked as that of an ablation.
+        OSError: The folder cannot be written to.
         UsageError: There is nothing to compare by: no held-out questions; a rubric is given, which is what the arms
             differ in; or a run in the folder had other settings.
         KeyboardInterrupt: A run was interrupted; the same call resumes it.
@@ -72,6 +78,9 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
         raise UsageError(f"env.rubric={config.env.rubric!r}: every arm has a rubric of its own; leave it out")
     out = Path(config.out)
     check_folder(out)
+    if not is_vacant(out):
+        ABLATION.check_marked(out)
+    ABLATION.claim(out)
     done: dict[str, list[Path]] = {}
     for arm in arms:
         for seed in seeds:
@@ -84,10 +93,10 @@ def ablate(config: Config, seeds: Sequence[int], arms: Iterable[Arm] = ARMS) -> 
             if not complete and run(settings, resume=resume).interrupted:
                 raise KeyboardInterrupt
             done.setdefault(arm.name, []).append(folder / METRICS)
-            plot_bands(done, out / "ablation.png")
-    with replacing(out / "ablation.md") as beside:
+            plot_bands(done, out / PLOT)
+    with replacing(out / TABLE) as beside:
         beside.write_text(table(done), encoding="utf-8")
-    return out / "ablation.md"
+    return out / TABLE
 
 
 def table(arms: Mapping[str, Sequence[Path]]) -> str:
