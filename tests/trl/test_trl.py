@@ -1,4 +1,4 @@
-"""Our environments in TRL: each check of ``checks.py`` with TRL 1.12, and with the newest TRL and transformers."""
+"""Our environments in TRL: the checks beside this file with TRL 1.12, and with the newest TRL and transformers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from deepeyes_env import extras
 from tests.environments import Recipe, environment
 
 ROOT = Path(__file__).parents[2]
-CHECKS = Path(__file__).with_name("checks.py")
+CHECKS = [Path(__file__).with_name(name) for name in ("checks.py", "conformance_checks.py")]
 NAMES = [
-    node.name for node in ast.parse(CHECKS.read_text("utf-8")).body if getattr(node, "name", "").startswith("test_")
+    node.name
+    for file in CHECKS
+    for node in ast.parse(file.read_text("utf-8")).body
+    if getattr(node, "name", "").startswith("test_")
 ]
 TORCH = ("--constraint", str(ROOT / "constraints.txt"), "torch")
 OURS = ("cloudpickle", "docstring-parser", "gymnasium", "pydantic", "pillow", "numpy", "simplejpeg", "pyyaml", "ray")
@@ -43,7 +46,7 @@ def run(recipe, temporary):
     ran = subprocess.run(
         [
             *(str(folder / "bin" / "python"), "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"),
-            *("-W", "ignore", "--timeout", "900", f"--junitxml={report}", str(CHECKS)),
+            *("-W", "ignore", "--timeout", "900", f"--junitxml={report}", *map(str, CHECKS)),
         ],
         cwd=ROOT,
         env={
