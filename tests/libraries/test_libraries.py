@@ -59,3 +59,28 @@ def test_tianshou_plays_and_learns_a_step(play):
     assert set(result["stops"]) <= {"", "answer", "max_turns"}
     assert 0 <= result["looks"] <= 1
     assert math.isfinite(result["loss"])
+
+
+def check_episode(result):
+    """A question with its image, a crop that is fitted into the view, and a judged answer."""
+    assert result["prompt"] == [["system", ["text"]], ["user", [[224, 224], "text"]]]
+    assert result["looked"] == [["user", ["text", [224, 224], "text"]]]
+    assert result["done"] == [False, True]
+    assert result["after"] == []
+    assert {"acc", "format", "tool"} <= set(result["terms"])
+    assert result["reward"] == pytest.approx(0.8 * result["terms"]["acc"] + 1.2 * result["terms"]["tool"])
+
+
+def test_skyrl_gym_plays(play):
+    result = play(recipes.SKYRL, HERE / "play_skyrl.py")
+    check_episode(result)
+    assert result["sample"] == "visual_search/train/0/3"
+    assert result["terms"]["stop_reason"] == "answer"
+
+
+def test_openenv_serves_two_sessions(play):
+    result = play(recipes.OPENENV, HERE / "play_openenv.py")
+    check_episode(result)
+    assert result["another"]
+    assert result["stop_reason"] == "answer"
+    assert result["steps"] == [2, 0]
