@@ -63,7 +63,7 @@ def hosts():
 
 @pytest.fixture
 def in_host(hosts):
-    """Return a function that starts Python on a host."""
+    """Return a function that runs a command on a host."""
     folder = tempfile.mkdtemp(prefix="dee")  # short: sockets are made in it
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # one cluster, one token
 
@@ -76,12 +76,14 @@ def in_host(hosts):
             "OMP_NUM_THREADS": "1",
             "TMPDIR": folder,
         }
-        command = ["ip", "netns", "exec", hosts[host], sys.executable, *arguments]
+        command = ["ip", "netns", "exec", hosts[host], *arguments]
         return subprocess.Popen(command, cwd=ROOT, env=environment, **kwargs)
 
     def node(host, *options):
         arguments = ("start", "--block", f"--node-ip-address={address(host)}", "--object-store-memory=100000000")
-        return start(host, "-m", "ray.scripts.scripts", *arguments, *options, stdout=log, stderr=log)
+        again = 'for i in 1 2 3 4 5; do "$@"; sleep 1; done'  # a node gives up after 30 s where the machine is busy
+        command = ("bash", "-c", again, "node", sys.executable, "-m", "ray.scripts.scripts", *arguments, *options)
+        return start(host, *command, stdout=log, stderr=log)
 
     with (Path(folder) / "nodes.log").open("wb") as log:
         node(0, "--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}/ray")
@@ -93,7 +95,7 @@ def in_host(hosts):
 
 
 def test_a_killed_host_costs_no_rollout(hosts, in_host):
-    arguments = (str(Path(__file__).with_name("play_hosts.py")), address(0), *hosts[1:])
+    arguments = (sys.executable, str(Path(__file__).with_name("play_hosts.py")), address(0), *hosts[1:])
     playing = in_host(0, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said, errors = playing.communicate(timeout=600)
     assert playing.returncode == 0, errors.decode()[-3000:]

@@ -12,3 +12,4 @@ SKYRL = Recipe("skyrl", ((*OURS, "skyrl-gym==0.4.0"),))
 OPENENV = Recipe(
     "openenv", (("gymnasium==1.4.0", "cloudpickle", "docstring-parser", "openenv==0.10.0"),)
 )  # Pillow < 13
+VERIFIERS = Recipe("verifiers", (("verifiers==0.4.0", "uv", *OURS[:-1]),))  # uv: its harness is a script of uv's

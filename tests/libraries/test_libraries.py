@@ -84,3 +84,16 @@ def test_openenv_serves_two_sessions(play):
     assert result["another"]
     assert result["stop_reason"] == "answer"
     assert result["steps"] == [2, 0]
+
+
+def test_verifiers_evaluates_a_taskset(play):
+    result = play(recipes.VERIFIERS, HERE / "play_verifiers.py")
+    question, crop = ["user", [[224, 224], "text"]], ["user", ["text", [224, 224], "text"]]
+    assert sorted(result["asked"], key=len) == [[question]] * 2 + [[question, crop]] * 2
+    assert len(result["traces"]) == 2
+    for trace in result["traces"]:
+        assert not trace["errors"]
+        assert trace["metrics"]["acc"] in (0, 1)
+        assert trace["rewards"]["rubric"]["score"] == pytest.approx(
+            0.8 * trace["metrics"]["acc"] + 1.2 * trace["metrics"]["tool"]
+        )
