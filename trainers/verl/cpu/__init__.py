@@ -2,3 +2,7 @@
 
 ``VERL_USE_EXTERNAL_MODULES=deepeyes_env.trainers.verl.cpu.plugin`` loads both.
 """
+
+from deepeyes_env.extras import require_extra
+
+require_extra("verl", "torch", "transformers")
