@@ -195,6 +195,7 @@ if __name__ == "__main__":  # a build runs this file so; tests import it
             "deepeyes_env.agents.human": ["page/*"],
             "deepeyes_env.trainers.grpo": ["presets/*"],
             "deepeyes_env.trainers.tiny": ["base/*"],
+            "deepeyes_env.trainers.verl": ["presets/*"],
             "deepeyes_env.trajectories": ["viewer/*"],
         },
         install_requires=CORE,

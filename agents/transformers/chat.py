@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, PolicyTokens, Trajectory
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.protocols import without_marks
 
 _ASSISTANT_MESSAGE = "MESSAGE-OF-THE-ASSISTANT"
@@ -150,6 +150,38 @@ def processor_template(folder: Path) -> str | None:
         if isinstance(template, str) and template:
             return template
     return None
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a model directory, with its chat template, from its files alone."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer.chat_template = tokenizer.chat_template or processor_template(folder)
+    return tokenizer
+
+
+def load_chat(folder: Path, factor: int) -> Chat:
+    """Make the chat encoding of a model directory without its weights.
+
+    Args:
+        folder: The model directory.
+        factor: Side of the square of pixels that becomes one image token.
+
+    Raises:
+        UsageError: The tokenizer has no chat template, or its template does not keep the assistant's messages.
+        DataError: A file of it is damaged.
+    """
+    token = read_model_file(folder / "config.json").get("image_token_id")
+    if not isinstance(token, int):
+        raise DataError(f"{folder / 'config.json'}: has no image_token_id; download the model again")
+    try:
+        tokenizer = load_tokenizer(folder)
+    except Exception as error:  # whatever transformers and tokenizers raise for a damaged file
+        raise DataError(
+            f"the tokenizer in {str(folder)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
+        ) from error
+    return Chat(tokenizer, token, factor)
 
 
 def written(tokens: PolicyTokens) -> TokenSequence:

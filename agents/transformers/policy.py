@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from deepeyes_env.agents.families import read_model_file
 from deepeyes_env.agents.transformers.attention import Attention
-from deepeyes_env.agents.transformers.chat import Chat, processor_template
+from deepeyes_env.agents.transformers.chat import Chat, load_tokenizer
 from deepeyes_env.agents.transformers.language import forward
 from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
@@ -83,7 +83,7 @@ class VisionPolicy:
                 not there.
             DataError: A file of it is damaged.
         """
-        from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+        from transformers import Qwen2_5_VLForConditionalGeneration
 
         check_directory(Path(path))
         verify_checksums(Path(path))
@@ -92,12 +92,11 @@ class VisionPolicy:
             model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True, **_OURS
             )
-            tokenizer: Any = AutoTokenizer.from_pretrained(path, **_OURS)
+            tokenizer = load_tokenizer(Path(path))
         except Exception as error:  # whatever transformers and safetensors raise for a damaged file
             raise DataError(
                 f"model folder {str(path)!r} cannot be loaded ({type(error).__name__}: {error}); download it again"
             ) from error
-        tokenizer.chat_template = tokenizer.chat_template or processor_template(Path(path))
         policy = cls(model.to(device).eval(), tokenizer, dtype)
         files = (Path(path) / name for name in PROCESSOR_FILES)
         policy._processor = {file.name: file.read_bytes() for file in files if file.is_file()}
@@ -214,8 +213,12 @@ def check_device(device: str, name: str) -> torch.device:
     return found
 
 
-def check_directory(path: Path) -> None:
+def check_directory(path: Path, kinds: Collection[str] = MODEL_TYPES) -> None:
     """Check that a folder holds a model of a kind that can be run.
+
+    Args:
+        path: The folder.
+        kinds: What its ``config.json`` may name as ``model_type``.
 
     Raises:
         UsageError: It does not; the message names what is missing.
@@ -228,8 +231,8 @@ def check_directory(path: Path) -> None:
     if not (path / "config.json").is_file():
         raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
     kind = read_model_file(path / "config.json").get("model_type")
-    if kind not in MODEL_TYPES:
-        raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(MODEL_TYPES)}")
+    if kind not in kinds:
+        raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(kinds)}")
 
 
 def _special_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deepeyes_env.errors import JudgeError, UnreadableReplyError, UsageError
+from deepeyes_env.extras import missing_extra
 from deepeyes_env.telling import Secrets, split_credentials
 
 if TYPE_CHECKING:
@@ -78,6 +80,20 @@ class ChatEndpoint:
             raise JudgeError(f"LLMJudge: {self._where}: {self._secrets.hide(self._explain(error))}") from error
         return content_of(self._secrets.hide(response.http_response.text))
 
+    def served(self) -> list[str]:
+        """Return the names of the models that the server serves.
+
+        Raises:
+            JudgeError: It could not be reached, or refused the request.
+        """
+        try:
+            return self._names()
+        except self._openai.OpenAIError as error:
+            raise JudgeError(f"{self._where}: {self._secrets.hide(self._explain(error))}") from error
+
+    def _names(self) -> list[str]:
+        return [model.id for model in self._client.with_options(max_retries=0).models.list()]
+
     def _explain(self, error: openai.OpenAIError) -> str:
         if isinstance(error, self._openai.APITimeoutError):
             return f"no reply in {self._client.timeout} s after {self._tries}; is the server overloaded?"
@@ -92,12 +108,35 @@ class ChatEndpoint:
 
     def _served(self) -> str:
         try:
-            names = [model.id for model in self._client.with_options(max_retries=0).models.list()]
+            names = self._names()
         except Exception:  # the server's own error is the one to tell
             names = []
         if not names or self._model in names:
             return "check the URL: it usually ends in /v1"
         return f"the server serves {', '.join(names[:_SHOWN])}"
+
+
+def only_model(url: str, api_key: str | None = None, timeout: float = 30.0) -> str:
+    """Return the name of the model that a server serves.
+
+    Args:
+        url: URL of the server, up to and including ``/v1``.
+        api_key: Key for the server; ``None``: ``OPENAI_API_KEY`` from the environment, or none.
+        timeout: Seconds to wait for it.
+
+    Raises:
+        UsageError: The URL is none, or the server serves several models, or none.
+        JudgeError: It could not be reached.
+        MissingExtraError: The openai package is not installed.
+    """
+    if importlib.util.find_spec("openai") is None:
+        raise missing_extra("openai", "openai")
+    check_url(url)
+    names = ChatEndpoint(url, "", api_key, timeout, 0, 1).served()
+    if len(names) != 1:
+        told = ", ".join(names[:_SHOWN]) or "none"
+        raise UsageError(f"the server at {split_credentials(url)[0]} serves {told}; name the model: --model NAME")
+    return names[0]
 
 
 def check_url(url: str) -> None:

@@ -142,7 +142,22 @@ def test_envs_lists_every_environment():
 
 @pytest.mark.parametrize(
     "command",
-    ["rollout", "view", "photos", "envs", "play", "eval", "compare", "export", "train", "ablate", "build-tiny"],
+    [
+        "rollout",
+        "view",
+        "photos",
+        "judge",
+        "envs",
+        "play",
+        "eval",
+        "compare",
+        "export",
+        "train",
+        "train-trl",
+        "train-verl",
+        "ablate",
+        "build-tiny",
+    ],
 )
 def test_every_command_has_help(command):
     assert deepeyes(command, "--help").exit_code == 0

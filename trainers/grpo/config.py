@@ -27,7 +27,7 @@ from deepeyes_env.trainers.grpo.sections import (
     Section,
     WeightsSettings,
 )
-from deepeyes_env.trainers.grpo.settings_file import PRESETS, parse_override, read_settings_file
+from deepeyes_env.trainers.grpo.settings_file import read_settings
 
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
@@ -133,13 +133,10 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Conf
         UnknownNameError: No setting, preset or choice has that name; the message has the nearest one.
         UsageError: A value is wrong, or an override has no ``=``.
     """
-    given: dict[str, Any] = {}
-    for override in overrides:
-        given = _merged(given, parse_override(override))
     if path is None:
+        given = read_settings(overrides, None)
         path = Path(TINY if given.get("model", TINY) == TINY else "qwen2_5_vl")
-    preset = PRESETS / f"{path}.yaml"
-    settings = _merged(read_settings_file(preset if preset.is_file() else path), given)
+    settings = read_settings(overrides, path)
     _check_names(settings, Config)
     return validated(settings)
 
@@ -187,14 +184,6 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _check_names(settings: Mapping[str, Any], section: type[BaseModel], prefix: str = "") -> None:

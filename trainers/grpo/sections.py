@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.prompt_files import get_prompt_template
@@ -12,6 +13,7 @@ from deepeyes_env.envs.row_prompt import PromptSource
 from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images import ViewBudget
+from deepeyes_env.registry import unknown_name
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]
@@ -24,6 +26,29 @@ class Section(BaseModel):
     """Some settings that belong together; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Sectioned = TypeVar("Sectioned", bound=Section)
+
+
+def checked(kind: type[Sectioned], given: Mapping[str, Any]) -> Sectioned:
+    """Return settings that stand on one level, with names and values checked.
+
+    Raises:
+        UnknownNameError: No setting has that name; the message has the nearest one.
+        UsageError: A value is wrong; the message names the first one.
+    """
+    for name in given:
+        if name not in kind.model_fields:
+            raise unknown_name("setting", name, kind.model_fields)
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first.get("ctx", {}).get("error")
+        if isinstance(reason, UsageError):
+            raise reason from None
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}") from None
 
 
 class SceneSettings(Section):

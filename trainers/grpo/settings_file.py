@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,56 @@ PRESETS = Path(__file__).parent / "presets"
 """Folder of the settings files that come with the package."""
 
 
-def read_settings_file(path: Path) -> dict[str, Any]:
-    """Read settings from a YAML file.
+def read_settings(overrides: Sequence[str], path: Path | None, presets: Path = PRESETS) -> dict[str, Any]:
+    """Return the settings of a file or preset with what is overridden, nested.
+
+    Args:
+        overrides: ``name=value``, nested names with dots.
+        path: A YAML file, or the name of a preset; ``None`` for no file.
+        presets: Folder of the presets.
+
+    Raises:
+        UnknownNameError: There is no such file, and no such preset.
+        UsageError: The file is a folder, or an override is not ``name=value``.
+        DataError: The file holds no settings.
+    """
+    settings = {} if path is None else read_settings_file(path, presets)
+    for override in overrides:
+        settings = merged(settings, parse_override(override))
+    return settings
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with others laid over them."""
+    result = dict(below)
+    for name, value in above.items():
+        old = result.get(name)
+        result[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def read_settings_file(path: Path, presets: Path = PRESETS) -> dict[str, Any]:
+    """Read settings from a YAML file, or from the preset of that name.
+
+    Args:
+        path: The file, or the preset's name.
+        presets: Folder of the presets.
 
     Raises:
         UnknownNameError: There is no such file, and no such preset.
         UsageError: It is a folder.
         DataError: It is not UTF-8, not YAML, or holds no settings.
     """
+    preset = presets / f"{path}.yaml"
+    path = preset if preset.is_file() else path
     if path.is_dir():
         raise UsageError(f"configuration {str(path)!r} is a folder; give a file of settings in it, such as config.yaml")
     try:
         settings = _from_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        presets = did_you_mean(str(path), (preset.stem for preset in PRESETS.glob("*.yaml")))
+        known = did_you_mean(str(path), sorted(preset.stem for preset in presets.glob("*.yaml")))
         raise UnknownNameError(
-            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {presets}"
+            f"configuration {str(path)!r} cannot be read: {error.strerror}; or name a preset: {known}"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
@@ -69,3 +104,8 @@ def parse_override(override: str) -> dict[str, Any]:
     for part in reversed(name.split(".")):
         nested = {part: nested}
     return dict(nested)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Write settings as YAML."""
+    return str(yaml.safe_dump(dict(settings), sort_keys=False))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH
 from deepeyes_env.errors import UsageError
-from deepeyes_env.registry import unknown_name
-from deepeyes_env.trainers.grpo.sections import Section
-from deepeyes_env.trainers.grpo.settings_file import parse_override, read_settings_file
+from deepeyes_env.trainers.grpo.sections import Section, checked
+from deepeyes_env.trainers.grpo.settings_file import read_settings
 
 TINY = "tiny"
 """The name of the shipped tiny policy, in place of a model directory."""
@@ -90,19 +88,7 @@ def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> TRLC
         UsageError: A value is wrong, or an override has no ``=``.
         DataError: The file holds no settings.
     """
-    given: dict[str, Any] = read_settings_file(path) if path is not None else {}
-    for override in overrides:
-        for name, value in parse_override(override).items():
-            old = given.get(name)
-            given[name] = {**old, **value} if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    for name in given:
-        if name not in TRLConfig.model_fields:
-            raise unknown_name("setting", name, TRLConfig.model_fields)
-    try:
-        config = TRLConfig.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}") from None
+    config = checked(TRLConfig, read_settings(overrides, path))
     episodes = config.prompts * config.group_size
     if episodes % config.micro_batch:
         raise UsageError(
@@ -141,8 +127,3 @@ def grpo_arguments(config: TRLConfig, image_tokens: int, unsampled: Sequence[int
         "report_to": "none",
     }
     return made | config.grpo
-
-
-def as_yaml(settings: Mapping[str, Any]) -> str:
-    """Write settings as YAML."""
-    return str(yaml.safe_dump(dict(settings), sort_keys=False))

@@ -13,7 +13,8 @@ from deepeyes_env.envs.toolbox import get_toolbox
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.rewards import get_rubric
-from deepeyes_env.trainers.trl.config import TRLConfig, as_yaml, grpo_arguments
+from deepeyes_env.trainers.grpo.settings_file import settings_text
+from deepeyes_env.trainers.trl.config import TRLConfig, grpo_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Plan:
             f"at most {self.image_tokens} tokens each",
             f"# an episode: at most {longest} tokens beside the texts of its prompt, in a context of {self.context}",
         ]
-        return as_yaml(settings) + "\n".join(found)
+        return settings_text(settings) + "\n".join(found)
 
 
 def check(config: TRLConfig) -> Plan:

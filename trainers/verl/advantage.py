@@ -1,8 +1,8 @@
-"""Our advantage estimators in verl: ``deepeyes_grpo``, ``deepeyes_dr_grpo``, ``deepeyes_rloo``.
+"""Our advantage estimators in verl: ``deepeyes_`` and the names of ``OURS``.
 
 verl's ``grpo`` divides the rounding of the mean by a deviation of nearly 0 where all rewards of a group are equal
 (``deepeyes_env.trainers.algorithms.advantages``). Ours give exactly 0 there; and a rollout that failed, which has no
-token under the mask, does not count in its group.
+token under the mask, does not count in its group. A reward that verl puts on a token of an observation is not lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepeyes_env.trainers.algorithms import AdvantageInputs, get_advantage
 PREFIX = "deepeyes_"
 """Before the name of our estimator, which verl may have under the same one."""
 
-GROUPED = ("grpo", "dr_grpo", "rloo")
+OURS = ("grpo", "dr_grpo", "rloo", "reinforce_plus_plus")
 
 
 def grouped_advantage(
@@ -66,5 +66,5 @@ def register_in_verl(name: str) -> None:
     register_adv_est(f"{PREFIX}{name}")(estimator)
 
 
-for _name in GROUPED:
+for _name in OURS:
     register_in_verl(_name)

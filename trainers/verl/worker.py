@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
+from deepeyes_env.agents.families import ModelFamily
 from deepeyes_env.agents.transformers.chat import Chat
 from deepeyes_env.byte_cache import ByteCache
 from deepeyes_env.core import Trajectory
@@ -73,32 +75,19 @@ class Worker:
         assert family.view is not None
         tokenizer.chat_template = tokenizer.chat_template or getattr(processor, "chat_template", None)
         chat = Chat(tokenizer, _image_token(tokenizer, processor), family.view.factor)
-        asked = ViewBudget(settings.min_pixels, settings.max_pixels, family.view.factor)
         return cls(
             settings=settings,
             chat=chat,
             vision=_vision_tokens(tokenizer, processor),
             terms=term_names(settings.rubric, settings.toolbox),
             threads=ThreadPoolExecutor(settings.threads, thread_name_prefix="deepeyes"),
-            env_kwargs={
-                **registered_kwargs(settings.toolbox),
-                "rubric": settings.rubric,
-                "judge": _judge(settings),
-                "prompt": settings.prompt,
-                "prompt_template": settings.prompt_template or None,
-                "frame": family.frame,
-                "max_turns": settings.max_turns,
-                "max_images": settings.max_images,
-                "view": family.view_within(asked),
-                "store": ImageStore(settings.image_memory * 2**20),
-            },
+            env_kwargs=env_kwargs(settings, family),
             writer=_writer(settings.record),
         )
 
     def make_env(self, dataset: Dataset) -> VisualToolboxEnv:
-        """Make the environment of one rollout; a data set that recommends a view is shown in that."""
-        view = getattr(dataset, "view", None) or self.env_kwargs["view"]
-        return VisualToolboxEnv(**{**self.env_kwargs, "dataset": dataset, "view": view})
+        """Make the environment of one rollout."""
+        return make_env(self.env_kwargs, dataset)
 
     def picture(self, image: ImageRef) -> PILImage.Image:
         """Return an image as verl's servers and processors take it; rollouts that share its pixels share it too."""
@@ -113,6 +102,35 @@ class Worker:
         """Write an episode, if they are written."""
         if self.writer is not None:
             self.writer.write(trajectory)
+
+
+def env_kwargs(settings: LoopSettings, family: ModelFamily) -> dict[str, Any]:
+    """Return the arguments of every environment, without its data set.
+
+    Raises:
+        UnknownNameError: There is no such toolbox or judge.
+        UsageError: The judge lacks a setting.
+    """
+    assert family.view is not None
+    asked = ViewBudget(settings.min_pixels, settings.max_pixels, family.view.factor)
+    return {
+        **registered_kwargs(settings.toolbox),
+        "rubric": settings.rubric,
+        "judge": judge_of(settings),
+        "prompt": settings.prompt,
+        "prompt_template": settings.prompt_template or None,
+        "frame": family.frame,
+        "max_turns": settings.max_turns,
+        "max_images": settings.max_images,
+        "view": family.view_within(asked),
+        "store": ImageStore(settings.image_memory * 2**20),
+    }
+
+
+def make_env(kwargs: Mapping[str, Any], dataset: Dataset) -> VisualToolboxEnv:
+    """Make the environment of one rollout; a data set that recommends a view is shown in that."""
+    view = getattr(dataset, "view", None) or kwargs["view"]
+    return VisualToolboxEnv(**{**kwargs, "dataset": dataset, "view": view})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +149,13 @@ def shared_worker(settings: LoopSettings, tokenizer: Any, processor: Any, model_
     return Worker.of(settings, tokenizer, processor, model_type)
 
 
-def _judge(settings: LoopSettings) -> Judge:
+def judge_of(settings: LoopSettings) -> Judge:
+    """Return the judge of all episodes.
+
+    Raises:
+        UnknownNameError: There is no such judge.
+        UsageError: It lacks a setting, or takes none of those that are given.
+    """
     asked = {"model": settings.judge_model, "base_url": settings.judge_url}
     return make_judge(settings.judge, **{name: value for name, value in asked.items() if value})
 
