@@ -123,6 +123,9 @@ def check(config: VerlConfig) -> Plan:
     get_toolbox(settings.toolbox)
     if settings.rubric != "auto":
         get_rubric(settings.rubric)
+    for name in ("judge_url", "judge_model"):
+        if settings.judge in ASKS_A_MODEL and not getattr(settings, name):
+            raise UsageError(f"loop.judge={settings.judge} asks a model behind a server: give loop.{name}")
     _check_out(config.out)
     chat = load_chat(config.folder, family.view.factor)
     rows = tuple(_check_rows(name, config, family, chat) for name in dict.fromkeys((*config.train, *config.test)))
@@ -151,9 +154,6 @@ def _notes(config: VerlConfig, shape: ModelShape) -> Iterator[str]:
 
 def _check_judge(config: VerlConfig) -> str:
     settings = config.settings
-    for name in ("judge_url", "judge_model"):
-        if settings.judge in ASKS_A_MODEL and not getattr(settings, name):
-            raise UsageError(f"loop.judge={settings.judge} asks a model behind a server: give loop.{name}")
     judge = judge_of(settings)
     if settings.judge in ASKS_A_MODEL:
         judge = LLMJudge(settings.judge_model, settings.judge_url, retries=1)
