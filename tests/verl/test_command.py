@@ -25,7 +25,9 @@ def test_verl_takes_every_preset(name, algorithm):
     check_overrides(overrides(load_config([f"algorithm={algorithm}"], Path(name))))
 
 
-@pytest.mark.parametrize("change", ["verl.trainer.n_gpu=3", "verl.data.shuffel=true", "verl.actor_rollout_ref.rollot.n=3"])
+@pytest.mark.parametrize(
+    "change", ["verl.trainer.n_gpu=3", "verl.data.shuffel=true", "verl.actor_rollout_ref.rollot.n=3"]
+)
 def test_what_verl_does_not_know_is_told(change):
     with pytest.raises(UsageError, match="verl refuses its settings"):
         check_overrides(overrides(load_config([change], Path("7b"))))
