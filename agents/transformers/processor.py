@@ -68,11 +68,19 @@ def load_processor(folder: str | Path) -> ImageTextProcessor:
     template = tokenizer.chat_template or processor_template(path)
     if not template:
         raise UsageError(f"model folder {str(path)!r} has no chat template; add chat_template.jinja")
-    settings = path / "preprocessor_config.json"
-    written = read_model_file(settings) if settings.is_file() else {}
+    written = _image_settings(path)
     known = (
         *("patch_size", "merge_size", "temporal_patch_size", "min_pixels", "max_pixels", "size"),
         *("image_mean", "image_std"),
     )
     images = ImagePatches(**{name: written[name] for name in known if name in written})
     return ImageTextProcessor(images, tokenizer, chat_template=template)
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """Return how a directory says that images are cut; transformers 5 saves it inside ``processor_config.json``."""
+    alone, whole = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if alone.is_file():
+        return read_model_file(alone)
+    inside = read_model_file(whole).get("image_processor") if whole.is_file() else None
+    return inside if isinstance(inside, dict) else {}

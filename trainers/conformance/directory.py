@@ -120,7 +120,7 @@ class ModelDirectory:
         images = self.processor.image_processor
         return (
             f"config.json's vision_config makes a token of {self.factor} x {self.factor} pixels; "
-            f"patch_size {images.patch_size} x merge_size {images.merge_size} of preprocessor_config.json of "
+            f"patch_size {images.patch_size} x merge_size {images.merge_size} of the processor's settings of "
             f"{images.patch_size * images.merge_size}"
         )
 

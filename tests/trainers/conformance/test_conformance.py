@@ -166,6 +166,16 @@ def test_a_wrong_image_count(folder, change):
     assert next(iter(change)) in first.remedy
 
 
+def test_a_wrong_image_count_as_transformers_5_saves_it(folder):
+    alone = folder / "preprocessor_config.json"
+    images = json.loads(alone.read_text("utf-8"))
+    alone.unlink()
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": images}), encoding="utf-8")
+    assert check(folder).findings == ()
+    rewrite(folder / "processor_config.json", image_processor={**images, "merge_size": 4})
+    assert causes(check(folder)) == {"image count"}
+
+
 def test_an_image_that_a_tokenizer_truncates(folder):
     rewrite(folder / "tokenizer_config.json", truncation=True, max_length=130)
     report = check(folder)
