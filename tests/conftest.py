@@ -16,6 +16,9 @@ from tests import browser
 settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
 
+# By default Ray gives way to whatever else runs; here that is the other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deepeyes_env.errors import DeepEyesError
+from deepeyes_env.extras import needs_extra
 from deepeyes_env.files import replacing
 from deepeyes_env.trainers.verl.config import ESTIMATORS, VerlConfig
 from deepeyes_env.trainers.verl.sources import absolute
+
+with needs_extra("verl"):
+    import yaml
 
 MODULE = "verl.trainer.main_ppo"
 
