@@ -168,7 +168,8 @@ def as_written(value: Any) -> str:
         return str(value)
     if _PLAIN.fullmatch(value) and not _NOT_TEXT.match(value):
         return value
-    return "'" + re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", value) + "'"
+    # Hydra halves the backslashes before a quotation mark, and no others.
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + (r"\'" if found[2] else ""), value) + "'"
 
 
 def shell_text(config: VerlConfig) -> str:
