@@ -30,7 +30,10 @@ def read_json(text: str) -> Any:
         value = _STRICT.decode(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    harmless = len(text) < _MAX_DIGITS and text.count("[") + text.count("{") <= MAX_DEPTH
+    # Each level takes two signs at least.
+    harmless = len(text) <= 2 * MAX_DEPTH or (
+        len(text) < _MAX_DIGITS and text.count("[") + text.count("{") <= MAX_DEPTH
+    )
     if not harmless and not is_recordable(value):
         raise ValueError(f"{_TOO_DEEP}, or a number of thousands of digits")
     return value

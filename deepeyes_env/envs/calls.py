@@ -72,7 +72,13 @@ def completed(action: Any, turns: Sequence[Turn]) -> Any:
 
 
 def run_call(
-    call: ParsedCall, tools: Mapping[str, Tool], context: ToolContext, runner: ToolRunner, max_text: int = MAX_TEXT
+    call: ParsedCall,
+    tools: Mapping[str, Tool],
+    context: ToolContext,
+    runner: ToolRunner,
+    max_text: int = MAX_TEXT,
+    *,
+    recordable: bool = False,
 ) -> tuple[ToolResult, StopReason]:
     """Run one call; the images of its result are fitted to the view budget, its text is cut.
 
@@ -85,13 +91,14 @@ def run_call(
         context: The images of the episode.
         runner: Runs the tool.
         max_text: How many characters the tool's text may have.
+        recordable: Whether its arguments are known to be what JSON can hold.
 
     Returns:
         The result, and why the episode cannot go on; empty if it can.
     """
     if isinstance(call, MalformedCall):
         return ToolResult(ToolCall("", {}), "malformed", call.error), ""
-    if not is_recordable(call.arguments):  # A protocol of the user's own has let it pass.
+    if not recordable and not is_recordable(call.arguments):  # A protocol of the user's own has let it pass.
         error = f"the arguments of {quote(call.name)} are nested too deeply, or hold what JSON cannot"
         return ToolResult(ToolCall("", {}), "malformed", error), ""
     tool = tools.get(call.name) or _namesake(call.name, tools)

@@ -26,7 +26,7 @@ from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
-from deepeyes_env.protocols import ParsedCall
+from deepeyes_env.protocols import ParsedMessage
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import BaseRubric, RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -185,12 +185,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         if self._context is None:
             raise gym.error.ResetNeeded("no episode is under way; call reset() before step()")
-        text, parsed = read_action(completed(action, self._turns), self._bound.protocol)
+        if self._told.prefill:
+            action = completed(action, self._turns)
+        text, parsed = read_action(action, self._bound.protocol)
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
-        results, images, stop = self._run_all(parsed.calls, self._context)
+        results, images, stop = self._run_all(parsed, self._context)
         skipped = parsed.skipped + len(parsed.calls) - len(results)
         reply = Message(self._bound.reply(self._told, results, skipped), images, self._told.prefill)
         turn = Turn(text, results=results, skipped=skipped, observation=reply)
@@ -353,13 +355,16 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     # --- running -------------------------------------------------------------------------------------------------
 
     def _run_all(
-        self, calls: tuple[ParsedCall, ...], context: ToolContext
+        self, parsed: ParsedMessage, context: ToolContext
     ) -> tuple[tuple[ToolResult, ...], tuple[ImageRef, ...], StopReason]:
         results: list[ToolResult] = []
         images: list[ImageRef] = []
         stop: StopReason = ""
-        for call in calls:
-            result, broken = run_call(call, self._bound.tools, context, self._runner, MAX_TEXT // len(calls))
+        max_text = MAX_TEXT // len(parsed.calls)
+        for call in parsed.calls:
+            result, broken = run_call(
+                call, self._bound.tools, context, self._runner, max_text, recordable=parsed.recordable
+            )
             if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
                 stop = "image_budget"
                 error = f"the episode may show at most {self.limits.max_images} images, and they are used up"

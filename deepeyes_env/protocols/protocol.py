@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
@@ -40,11 +40,14 @@ class ParsedMessage:
         answer: The final answer, outside the thought; ``None`` if there is none. An answer wins over calls.
         calls: The calls to run, in order.
         skipped: How many further calls the message holds that the protocol does not run.
+        recordable: Whether the arguments of its calls are known to be ``strict_json.is_recordable``; else they are
+            looked through before they are run.
     """
 
     answer: str | None = None
     calls: tuple[ParsedCall, ...] = ()
     skipped: int = 0
+    recordable: bool = field(default=False, compare=False, repr=False)
 
 
 class Protocol(ABC):

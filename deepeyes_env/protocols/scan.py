@@ -7,7 +7,7 @@ closes none, and stop at a closing tag inside a JSON string.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # As much as can be JSON: strings whole, and between them neither a backslash nor the first character of a mark. The
 # quantifiers are possessive: nothing is tried twice. Were a backslash let through, strings with escaped quotes could be
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 _JSON_LIKE = re.compile(r'(?:[^"<`\\]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[^"<`\\]*+', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A tagged piece of text: ``text[start:end]`` with its tags, ``text[inner:outer]`` without."""
 
     start: int
@@ -64,7 +63,8 @@ def cut_out(text: str, spans: list[Span]) -> str:
     """Return the text without the spans."""
     if not spans:
         return text
-    pieces = [text[: spans[0].start]]
-    ends = [*(span.start for span in spans[1:]), len(text)]
-    pieces += [text[span.end : end] for span, end in zip(spans, ends, strict=True)]
-    return "".join(pieces)
+    pieces, end = [], 0
+    for span in spans:
+        pieces.append(text[end : span.start])
+        end = span.end
+    return "".join(pieces) + text[end:]

@@ -56,15 +56,18 @@ class TaggedProtocol(Protocol):
         An ``<answer>`` that is not closed, of a message that was cut off, counts where there is nothing else.
         """
         spans = find_json_spans(message, self.opening, self.closing)
-        said = after_thought(cut_out(message, [span for span in spans if self._is_outside(message, span)]))
-        answer = tagged_answer(said)
+        outside = spans
+        if spans and message.find(THINK.closing, spans[0].inner) >= 0:
+            outside = [span for span in spans if self._is_outside(message, span)]
+        said = after_thought(cut_out(message, outside))
+        answer = tagged_answer(said) if ANSWER.opening in said else None
         if answer is None and not spans and self.opening not in said:
             answer = unclosed_answer(said)
         if answer is not None:
             return ParsedMessage(answer=answer)
         kept = self.select(spans)
         calls = tuple(self._read(message, span) for span in kept)
-        return ParsedMessage(calls=calls, skipped=len(spans) - len(kept))
+        return ParsedMessage(calls=calls, skipped=len(spans) - len(kept), recordable=True)
 
     def select(self, calls: Sequence[T]) -> Sequence[T]:
         """Return the first or the last ``max_calls`` calls."""

@@ -92,7 +92,7 @@ class ToolContext:
         written: BBox = (x1, y1, x2, y2)
         if not is_finite_box(written):
             raise self._refused(name, box, "every coordinate must be a finite number")
-        if self._in_fractions(written):
+        if x2 <= 1 and self._in_fractions(written):
             raise self._refused(name, box, self._meant(written))
         left, top, right, bottom = clamp(
             to_native(written, self.frame, self.native_size, self.view_size), self.native_size

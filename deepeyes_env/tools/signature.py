@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import attrgetter
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 import docstring_parser
 import pydantic
@@ -42,8 +41,7 @@ _INJECTED: dict[Any, Callable[[ToolContext], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """Arguments ready for the call.
 
     Attributes:

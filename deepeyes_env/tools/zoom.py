@@ -54,8 +54,10 @@ class ZoomTool(Tool):
         """
         x1, y1, x2, y2 = map(int, box)
         used: PixelBox = (x1, y1, x2, y2)
-        context.check_sides(used, self.min_side)
-        if min(x2 - x1, y2 - y1) < self.enlarge_to:
+        shortest = min(x2 - x1, y2 - y1)
+        if shortest < self.min_side:
+            context.check_sides(used, self.min_side)
+        if shortest < self.enlarge_to:
             used = enlarge(used, self.enlarge_to, context.native_size)
         return ToolOutput(images=(ImageRef(crop(context.image, used)),), box=used)
 

@@ -36,7 +36,21 @@ def test_what_verl_does_not_know_is_told(change):
 def test_text_comes_through_as_it_was_written():
     from hydra import compose, initialize_config_module
 
-    told = ["it's", "a b", "c,d", "1e5", "null", "x=y", "{a}", "ümlaut", "", "back\\slash", "tail\\", "two\\\\", "it\\'s"]
+    told = [
+        "it's",
+        "a b",
+        "c,d",
+        "1e5",
+        "null",
+        "x=y",
+        "{a}",
+        "ümlaut",
+        "",
+        "back\\slash",
+        "tail\\",
+        "two\\\\",
+        "it\\'s",
+    ]
     config = load_config([f"verl.+mine={json.dumps(told)}"])
     with initialize_config_module("verl.trainer.config", version_base=None):
         assert list(compose("ppo_trainer", overrides(config)).mine) == told
