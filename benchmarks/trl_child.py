@@ -15,20 +15,17 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from PIL import Image
-from transformers import AutoTokenizer, BatchFeature, Qwen2_5_VLForConditionalGeneration, TrainerCallback
-from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, TrainerCallback
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.processing_utils import ProcessorMixin
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_schema
 
 from benchmarks.pace import Pace, Settings
 from deepeyes_env import ToolCall, Trajectory, VisualToolboxEnv
-from deepeyes_env.agents.transformers.pixels import patches
+from deepeyes_env.agents.transformers.processor import ImagePatches, ImageTextProcessor
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.trainers.grpo.metrics import rollout_metrics
@@ -47,34 +44,6 @@ OBSERVATION = 64
 """More tokens than a crop and the words around it are; TRL counts them in ``max_completion_length``."""
 
 QUESTIONS = 10_000
-
-
-class ImagePatches(Qwen2VLImageProcessorPil):
-    """The stock one with our cutting of images into patches, which takes a third of its time, as torchvision would."""
-
-    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
-        flat = [image for group in images for image in group] if isinstance(images[0], list) else images
-        pixels = [np.asarray(image) for image in flat]
-        side = self.patch_size * self.merge_size
-        if any(length % side for each in pixels for length in each.shape[:2]):
-            return super().__call__(images, **kwargs)  # TRL tries the template with a picture of 8 x 8
-        rows = [[1, each.shape[0] // self.patch_size, each.shape[1] // self.patch_size] for each in pixels]
-        cut = patches(pixels, self.patch_size, self.merge_size, frames=self.temporal_patch_size)
-        return BatchFeature({"pixel_values": cut, "image_grid_thw": torch.tensor(rows)})
-
-
-class Processor(Qwen2_5_VLProcessor):
-    """The stock one without its half for videos, which needs torchvision."""
-
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-    @property
-    def model_input_names(self) -> list[str]:
-        return [*self.tokenizer.model_input_names, *self.image_processor.model_input_names, "mm_token_type_ids"]
 
 
 class ZoomEnv:
@@ -194,7 +163,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(settings.model, padding_side="left")
     tokenizer.response_schema = qwen3_schema
     images = ImagePatches() if settings.tuned else Qwen2VLImageProcessorPil()
-    processor = Processor(images, tokenizer, CHAT_TEMPLATE)
+    processor = ImageTextProcessor(images, tokenizer, CHAT_TEMPLATE)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(settings.model, dtype=torch.float32)
     reward = Reward(tokenizer)
     turns = PacedCallback(pace, reward)
