@@ -92,7 +92,7 @@ class ToolContext:
         written: BBox = (x1, y1, x2, y2)
         if not is_finite_box(written):
             raise self._refused(name, box, "every coordinate must be a finite number")
-        if x2 <= 1 and self._in_fractions(written):
+        if x2 <= 1 and self._in_fractions(written):  # the first test spares nearly every zoom a call
             raise self._refused(name, box, self._meant(written))
         left, top, right, bottom = clamp(
             to_native(written, self.frame, self.native_size, self.view_size), self.native_size
@@ -116,24 +116,19 @@ class ToolContext:
         width, height = frame_size(self.frame, self.native_size, self.view_size)
         return f"the image is {width:g} x {height:g} {_UNITS[self.frame]}"
 
-    def check_sides(self, box: PixelBox, shortest: int) -> None:
-        """Refuse a box that is too small.
+    def too_small(self, box: PixelBox, shortest: int) -> ArgumentError:
+        """Return the refusal of a box that is too small, told in the policy's units.
 
         Args:
             box: The box, in native pixels.
             shortest: How long both of its sides must be at least, in native pixels.
-
-        Raises:
-            ArgumentError: It is smaller; told in the policy's units.
         """
         x1, y1, x2, y2 = box
-        if min(x2 - x1, y2 - y1) >= shortest:
-            return
         *_, width, height = from_native((0, 0, x2 - x1, y2 - y1), self.frame, self.native_size, self.view_size)
         *_, least_width, least_height = from_native(
             (0, 0, shortest, shortest), self.frame, self.native_size, self.view_size
         )
-        raise ArgumentError(
+        return ArgumentError(
             f"the box is {width:.4g} wide and {height:.4g} high, which is too small; it must be at least "
             f"{self._rounded_up(least_width)} wide and {self._rounded_up(least_height)} high; {self.extent}"
         )

@@ -56,7 +56,7 @@ class ZoomTool(Tool):
         used: PixelBox = (x1, y1, x2, y2)
         shortest = min(x2 - x1, y2 - y1)
         if shortest < self.min_side:
-            context.check_sides(used, self.min_side)
+            raise context.too_small(used, self.min_side)
         if shortest < self.enlarge_to:
             used = enlarge(used, self.enlarge_to, context.native_size)
         return ToolOutput(images=(ImageRef(crop(context.image, used)),), box=used)
