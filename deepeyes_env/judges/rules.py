@@ -65,9 +65,10 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         return False, False, NO_OPTION
     if len({choices.texts[i] or i for i in picked.indices}) > 1:
         return False, picked.certain, SEVERAL_OPTIONS
-    if picked.indices & choices.right < picked.indices and picked.indices & choices.right:
+    among = picked.indices & choices.right
+    if among and among != picked.indices:
         return False, True, SAME_TEXT
-    right = bool(picked.indices) and picked.indices <= choices.right
+    right = bool(among)
     return right, picked.certain, "the right option" if right else "another option"
 
 
