@@ -100,3 +100,13 @@ def no_ray():
 def stop_ray():
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         sys.modules["ray"].shutdown()
+
+
+@pytest.fixture
+def one_torch_thread():
+    """For a test of many small operations, which are slower in two threads than in one."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

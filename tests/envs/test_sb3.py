@@ -12,13 +12,7 @@ from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, Structu
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def make(variant="VisualToolbox-v2", size=36):
