@@ -33,6 +33,8 @@ ABOUT = "about"
 FAILURES = "failures.jsonl"
 PLAN = "plan.json"
 SCORES = "scores.jsonl"
+OUTCOMES = "outcomes.jsonl"
+ANSWERS = "answers.jsonl"
 EARLIER_SCORES = "scores.earlier.jsonl"
 REPORT = "report.json"
 REPORT_TEXT = "report.md"
@@ -44,7 +46,20 @@ DOOR = "open.html"
 RUN = OutputFolder(
     "run of episodes",
     (
-        *(SCORES, EARLIER_SCORES, REPORT, REPORT_TEXT, *PAGE_FILES, PLAN, *EPISODE_FILES, FAILURES, SETTINGS, DOOR),
+        *(
+            SCORES,
+            EARLIER_SCORES,
+            OUTCOMES,
+            ANSWERS,
+            REPORT,
+            REPORT_TEXT,
+            *PAGE_FILES,
+            PLAN,
+            *EPISODE_FILES,
+            FAILURES,
+            SETTINGS,
+            DOOR,
+        ),
         *(f"{PLOTS}/{name}.{kind}" for name in ("accuracy", "tool_use", "repeats") for kind in ("png", "pdf")),
     ),
 )

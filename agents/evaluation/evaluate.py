@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -82,7 +82,7 @@ def evaluate(
         FileExistsError: ``out`` holds a run, or something else; see ``if_exists``.
     """
     _check_tools(benchmark, env)
-    env_kwargs = recordable({**_known_frame(agent), **env_kwargs})
+    env_kwargs = recordable({**known_frame(agent), **env_kwargs})
     plan = Plan(len(dataset), tools, repeats, limit, seed)
     identity = {
         "benchmark": asdict(benchmark),
@@ -91,7 +91,7 @@ def evaluate(
         **{name: env_kwargs[name] for name in sorted(env_kwargs)},
         **(settings or {}),
     }
-    about = {**about_of(agent), "view": _told(resolve_view(env_kwargs.get("view", "auto"), dataset))}
+    about = {**about_of(agent), "view": written_view(resolve_view(env_kwargs.get("view", "auto"), dataset))}
     folder = runs.begin(Path(out), identity, plan, dataset, if_exists, about)
     todo = [episode for episode in plan if episode.number not in folder.finished]
     clock = timed(agent)
@@ -101,7 +101,7 @@ def evaluate(
         scorer = stack.enter_context(Scorer(folder.path, scoring))
         bar = progress_bar(f"{name_of(agent)} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
         tell = stack.enter_context(bar)
-        ended = stack.enter_context(closing(_play(env, clock, todo, num_envs, kwargs)))
+        ended = stack.enter_context(closing(play_episodes(env, clock, todo, num_envs, kwargs)))
         failed = 0
         for end in ended:
             failed += not _kept(end, clock, folder, writer, scorer)
@@ -131,11 +131,12 @@ def _check_tools(benchmark: Benchmark, env: str) -> None:
         )
 
 
-def _told(view: ViewBudget | None) -> str:
+def written_view(view: ViewBudget | None) -> str:
+    """Write at which size images are shown."""
     return "native pixels" if view is None else f"{view.min_pixels} to {view.max_pixels} pixels"
 
 
-def _known_frame(agent: Agent) -> dict[str, Frame]:
+def known_frame(agent: Agent) -> dict[str, Frame]:
     """Return the coordinates in which a policy writes boxes, where the agent or its name tells."""
     try:
         return {"frame": frame_of(name_of(agent), getattr(agent, "frame", None))}
@@ -143,9 +144,18 @@ def _known_frame(agent: Agent) -> dict[str, Frame]:
         return {}
 
 
-def _play(
-    env: str, agent: TimedAgent, todo: list[Episode], num_envs: int, kwargs: Mapping[str, Any]
+def play_episodes(
+    env: str, agent: Agent, todo: Sequence[Episode], num_envs: int, kwargs: Mapping[str, Any]
 ) -> Generator[Trajectory | Failure, None, None]:
+    """Play episodes and give each one as it ends: side by side, or each at its own pace with an ``AsyncAgent``.
+
+    Args:
+        env: Environment id.
+        agent: Who plays.
+        todo: What is played.
+        num_envs: How many episodes run at once with an agent that is not asynchronous.
+        kwargs: Arguments of the environments.
+    """
     if not todo:
         return
     if isinstance(agent, AsyncAgent):

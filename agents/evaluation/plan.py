@@ -26,6 +26,23 @@ WITHOUT_TOOLS = (
 apart from the thoughts."""
 
 
+def with_tools(sample: Sample) -> Sample:
+    """Return a sample as it is asked with tools, also where it is an ordinary question."""
+    return sample if sample.env_name is not None else replace(sample, env_name="", messages=())
+
+
+def without_tools(sample: Sample, system_prompt: str = WITHOUT_TOOLS) -> Sample:
+    """Return a sample as an ordinary question, with its own system prompt if it has one."""
+    metadata = {"system_prompt": system_prompt, **sample.metadata}
+    return replace(sample, env_name=None, metadata=metadata, messages=())
+
+
+def episode_seed(seed: int, *place: int) -> int:
+    """Return the seed of an episode from that of its run and its place in it: of 31 bits, which servers take."""
+    digest = hashlib.blake2b(" ".join(map(str, (seed, *place))).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
 class WithAndWithoutTools:
     """A data set twice over: sample ``i`` with tools has index ``2 i``; as an ordinary question, ``2 i + 1``.
 
@@ -46,10 +63,7 @@ class WithAndWithoutTools:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside {len(self)} samples")
         sample = self.dataset[index // 2]
-        if index % 2 == 0:
-            return sample if sample.env_name is not None else replace(sample, env_name="", messages=())
-        metadata = {"system_prompt": WITHOUT_TOOLS, **sample.metadata}
-        return replace(sample, env_name=None, metadata=metadata, messages=())
+        return with_tools(sample) if index % 2 == 0 else without_tools(sample)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
@@ -107,7 +121,8 @@ class Plan:
             for sample in range(self.asked):
                 for condition in self.conditions:
                     index = 2 * sample + CONDITIONS.index(condition)
-                    yield Episode(repeat * 2 * self.samples + index, self._seed(sample, repeat), index)
+                    # The same seed with and without tools, and for every policy.
+                    yield Episode(repeat * 2 * self.samples + index, episode_seed(self.seed, sample, repeat), index)
 
     def sample_of(self, episode: int) -> int:
         """Return the index of the sample that an episode asks."""
@@ -126,8 +141,3 @@ class Plan:
         tools: Tools = self.tools if self.tools == other.tools else "both"
         limit = None if self.limit is None or other.limit is None else max(self.limit, other.limit)
         return replace(self, tools=tools, repeats=max(self.repeats, other.repeats), limit=limit)
-
-    def _seed(self, sample: int, repeat: int) -> int:
-        """Return an episode's seed: the same with and without tools, and for every policy."""
-        digest = hashlib.blake2b(f"{self.seed} {sample} {repeat}".encode(), digest_size=4).digest()
-        return int.from_bytes(digest, "big") >> 1  # servers take seeds of 31 bits

@@ -123,6 +123,16 @@ def scored_trajectories(run: Run) -> Iterator[Trajectory]:
     return (with_score(each, scores.get(number_of(each))) for each in read_trajectories(run.folder))
 
 
+def written_tokens(trajectory: Trajectory) -> int:
+    """Return the tokens that a policy wrote in an episode; where its own are not known, an estimate from bytes."""
+    return sum(len(turn.tokens.ids) if turn.tokens else _LIMITS.count_tokens(turn.action) for turn in trajectory.turns)
+
+
+def context_tokens(trajectory: Trajectory) -> int:
+    """Return the tokens of a whole conversation, images included, about."""
+    return _LIMITS.tokens(trajectory)
+
+
 def _values(field: Any) -> tuple[str, ...]:
     """Return the categories that a field of a sample's metadata names: none, one, or each item of a list."""
     items = field if isinstance(field, list | tuple) else [field]
@@ -140,7 +150,6 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
     number, sample = number_of(trajectory), trajectory.sample
     score = scores.get(number, Score(number, error="not judged yet"))
     counted = all(turn.tokens is not None for turn in trajectory.turns)
-    written = [len(turn.tokens.ids) if turn.tokens else _LIMITS.count_tokens(turn.action) for turn in trajectory.turns]
     fields = run.benchmark.categories
     return Row(
         episode=number,
@@ -163,9 +172,9 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         zoomed=bool(trajectory.zoom_boxes),
         failed=tuple(result.status for result in trajectory.results if not result.ok),
         turns=len(trajectory.turns),
-        written=sum(written),
+        written=written_tokens(trajectory),
         counted=counted,
-        context=_LIMITS.tokens(trajectory),
+        context=context_tokens(trajectory),
         seconds=float(trajectory.metadata.get(SECONDS, 0.0)),
         stop=trajectory.stop_reason,
         finishes=tuple(turn.finish_reason for turn in trajectory.turns if turn.finish_reason),
