@@ -54,7 +54,7 @@ EXTRAS = {
     "ray": ["ray>=2.40"],  # RayVectorEnv
     "transformers": [
         "torch>=2.4",
-        "transformers>=5.5",  # local Qwen2.5-VL models
+        "transformers>=5.5",  # local models
     ],
     "train": [
         "matplotlib>=3.8",  # curves.png

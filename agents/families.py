@@ -7,16 +7,20 @@ endpoint only the name is known: then the family is read off the name, or named 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import FRAMES, Frame, Size, check_frame_name
 from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget, bound_aspect_ratio
 from deepeyes_env.registry import Registry, letters_and_digits
+
+if TYPE_CHECKING:
+    from deepeyes_env.agents.transformers.architecture import Architecture
 
 TILE = 448
 """Side in pixels of the tiles that InternVL cuts an image into."""
@@ -35,12 +39,14 @@ class ModelFamily:
         view: The sizes to which its image processor brings an image; with this as its view budget an environment shows
             images that the processor leaves as they are. ``None`` for a processor that cuts tiles.
         names: What occurs in the names of its models; case and punctuation do not matter.
+        architecture: Returns how a local model of the family is run (imports torch); ``None`` if none can be.
     """
 
     model_type: str
     frame: Frame
     view: ViewBudget | None = None
     names: tuple[str, ...] = ()
+    architecture: Callable[[], Architecture] | None = field(default=None, compare=False)
 
     def visual_tokens(self, size: Size) -> int:
         """Return how many tokens an image of ``(width, height)`` pixels is to the model, marks not counted.
@@ -80,18 +86,29 @@ def register_family(family: ModelFamily) -> ModelFamily:
     return FAMILIES.register(family.model_type, family)
 
 
+def _architecture(name: str) -> Architecture:
+    """Return one of those in ``transformers/architecture.py``, by the name of the function that makes it."""
+    made: Architecture = getattr(import_module("deepeyes_env.agents.transformers.architecture"), name)()
+    return made
+
+
 for _family in (
     # Qwen2-VL (arXiv 2409.12191, section 2.2) writes thousandths; Qwen2.5-VL (arXiv 2502.13923) pixels of what its
     # processor made of the image; Qwen3-VL and InternVL thousandths again. DeepEyes and DeepEyesV2 are Qwen2.5-VL.
-    ModelFamily("qwen2_vl", "norm1000", _QWEN2, ("qwen2vl",)),
-    ModelFamily("qwen2_5_vl", "view", _QWEN2, ("qwen25vl", "deepeyes")),
-    ModelFamily("qwen3_vl", "norm1000", _QWEN3, ("qwen3vl",)),
+    ModelFamily("qwen2_vl", "norm1000", _QWEN2, ("qwen2vl",), partial(_architecture, "qwen2_vl")),
+    ModelFamily("qwen2_5_vl", "view", _QWEN2, ("qwen25vl", "deepeyes"), partial(_architecture, "qwen2_5_vl")),
+    ModelFamily("qwen3_vl", "norm1000", _QWEN3, ("qwen3vl",), partial(_architecture, "qwen3_vl")),
     ModelFamily("qwen3_vl_moe", "norm1000", _QWEN3),
     ModelFamily("internvl", "norm1000", names=("internvl",)),
     ModelFamily("internvl_chat", "norm1000"),
 ):
     register_family(_family)
 FAMILIES.protect()
+
+
+def local_families() -> tuple[str, ...]:
+    """Return the ``model_type`` of each family whose models are run here: they generate, and can be trained."""
+    return tuple(family.model_type for family in FAMILIES.values() if family.architecture is not None)
 
 
 def family_of(model: str | Path, frame: Frame | None = None) -> ModelFamily:

@@ -32,38 +32,80 @@ def byte_tokenizer():
     return wrapped
 
 
-def random_model(tokenizer, seed=0, **text):
-    """A model with random weights; ``text`` changes the configuration of its language model."""
-    tied = text.pop("tie_word_embeddings", False)
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+PATCH = {"qwen2_vl": 14, "qwen2_5_vl": 14, "qwen3_vl": 16}
+"""Side of a patch in pixels; two by two of them are an image token."""
 
+
+def random_model(tokenizer, seed=0, family="qwen2_5_vl", gain=1.5, **text):
+    """A model with random weights; ``text`` changes the configuration of its language model."""
+    config_class, model_class, vision = FAMILIES[family]()
+    tied = text.pop("tie_word_embeddings", False)
     ids = {special: tokenizer.convert_tokens_to_ids(special) for special in SPECIALS}
-    half = text.get("hidden_size", 64) // text.get("num_attention_heads", 4) // 2
-    side = 3 * half // 8
-    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [half - 2 * side, side, side]}
-    config = Qwen2_5_VLConfig(
+    head = text.get("head_dim", text.get("hidden_size", 64) // text.get("num_attention_heads", 4))
+    side = 3 * head // 16
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [head // 2 - 2 * side, side, side]}
+    hidden = text.get("hidden_size", 64)
+    config = config_class(
         text_config={
-            "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": head,
             "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
             "rope_parameters": rope,
             "bos_token_id": None, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"], **text,
         },
-        vision_config={
-            "depth": 3, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2,
-            "out_hidden_size": text.get("hidden_size", 64),
-            "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 56,
-            "fullatt_block_indexes": [1],
-        },
+        vision_config=vision(hidden),
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=tied,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    model = model_class._from_config(config, attn_implementation="sdpa")
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim >= 2:
-                weight.normal_(0, 1.5 * weight[0].numel() ** -0.5)
+                weight.normal_(0, gain * weight[0].numel() ** -0.5)
             elif name.endswith("bias"):
                 weight.normal_(0, 0.1)
     return model.float().eval()
+
+
+def _qwen2_vl():
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    vision = {"depth": 3, "embed_dim": 64, "mlp_ratio": 2, "num_heads": 2, "patch_size": PATCH["qwen2_vl"]}
+    return (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        lambda hidden: {**vision, **MERGED, "hidden_size": hidden, "hidden_act": "quick_gelu"},
+    )
+
+
+def _qwen2_5_vl():
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    vision = {
+        "depth": 3, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "patch_size": PATCH["qwen2_5_vl"],
+        "window_size": 56, "fullatt_block_indexes": [1],
+    }  # fmt: skip
+    return (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        lambda hidden: {**vision, **MERGED, "out_hidden_size": hidden},
+    )
+
+
+def _qwen3_vl():
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    vision = {
+        "depth": 3, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "patch_size": PATCH["qwen3_vl"],
+        "num_position_embeddings": 49, "deepstack_visual_indexes": [0, 1],
+    }  # fmt: skip
+    return (
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        lambda hidden: {**vision, **MERGED, "out_hidden_size": hidden},
+    )
+
+
+MERGED = {"spatial_merge_size": 2, "temporal_patch_size": 2}
+FAMILIES = {"qwen2_vl": _qwen2_vl, "qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl}

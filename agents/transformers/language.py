@@ -1,4 +1,4 @@
-"""The language model of Qwen2.5-VL, with what is the same in all layers computed once.
+"""The language models of Qwen2-VL, Qwen2.5-VL and Qwen3-VL, with what is the same in all layers computed once.
 
 transformers picks the rotations of each axis anew in every layer and norms in seven steps; with small models, and with
 one token a row, such steps cost more than the matrices. After its keys and values the last layer computes hidden
@@ -8,6 +8,7 @@ ours, and the tests hold it to transformers' forward.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,19 +19,28 @@ from torch.utils.checkpoint import checkpoint
 from deepeyes_env.agents.transformers.attention import Attention
 
 
-def forward(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attention: Attention) -> torch.Tensor:
+def forward(
+    text: Any,
+    embedded: torch.Tensor,
+    positions: torch.Tensor,
+    attention: Attention,
+    axes: tuple[int, ...],
+    deep: Sequence[torch.Tensor] = (),
+) -> torch.Tensor:
     """Run the language model.
 
     Args:
-        text: ``Qwen2_5_VLTextModel``.
+        text: ``Qwen2VLTextModel``, ``Qwen2_5_VLTextModel`` or ``Qwen3VLTextModel``.
         embedded: ``(*positions, hidden size)``: embeddings of tokens and image tokens.
         positions: ``(3, *positions)`` rotary positions.
         attention: Which tokens attend to which, and at which of them hidden states are output.
+        axes: The axis along which each pair of channels turns.
+        deep: ``(*positions, hidden size)`` each: what is added after the first layer, after the second, and so on.
 
     Returns:
         ``(*selected positions, hidden size)``: hidden states of the last layer, normed.
     """
-    cos, sin = _rotations(text, positions)
+    cos, sin = _rotations(text, positions, axes)
     hidden = embedded
     for number, layer in enumerate(text.layers):
         final = number + 1 == len(text.layers)
@@ -38,26 +48,27 @@ def forward(text: Any, embedded: torch.Tensor, positions: torch.Tensor, attentio
             hidden = checkpoint(_layer, layer, number, hidden, cos, sin, attention, final, use_reentrant=False)
         else:
             hidden = _layer(layer, number, hidden, cos, sin, attention, final)
+        if number < len(deep):
+            hidden = hidden + (attention.select_outputs(deep[number]) if final else deep[number])
     return _normed(text.norm, hidden)
 
 
-def _rotations(text: Any, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotations(text: Any, positions: torch.Tensor, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return cosines and sines ``(*positions, 1, head size)``; of the sines, the first half is negated.
 
     A rotation takes ``x`` to ``x * cos + (-second half of x, first half of x) * sin``. Each pair of channels turns with
     the position along one axis: time, height or width (M-RoPE, arXiv 2409.12191).
     """
-    axes = _axes(tuple(text.config.rope_parameters["mrope_section"]), positions.device)
-    angles = positions.index_select(0, axes).movedim(0, -1)[..., None, :].float() * text.rotary_emb.inv_freq
+    chosen = positions.index_select(0, _axes(axes, positions.device))
+    angles = chosen.movedim(0, -1)[..., None, :].float() * text.rotary_emb.inv_freq
     scale = text.rotary_emb.attention_scaling
     cos, sin = angles.cos() * scale, angles.sin() * scale
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 @lru_cache(maxsize=8)
-def _axes(sections: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Return the axis along which each pair of channels turns."""
-    return torch.repeat_interleave(torch.tensor(sections, device=device))
+def _axes(axes: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(axes, device=device)
 
 
 def _layer(
@@ -72,12 +83,19 @@ def _layer(
     heads = layer.self_attn
     normed = _normed(layer.input_layernorm, hidden)
     key, value = (project(normed).unflatten(-1, (-1, heads.head_dim)) for project in (heads.k_proj, heads.v_proj))
-    key = _rotated(key, cos, sin)
+    key = _rotated(_of_heads(heads, "k_norm", key), cos, sin)
     if final:
         hidden, normed, cos, sin = (attention.select_outputs(tokens) for tokens in (hidden, normed, cos, sin))
-    query = _rotated(heads.q_proj(normed).unflatten(-1, (-1, heads.head_dim)), cos, sin)
+    query = heads.q_proj(normed).unflatten(-1, (-1, heads.head_dim))
+    query = _rotated(_of_heads(heads, "q_norm", query), cos, sin)
     hidden = hidden + heads.o_proj(attention.attend(query, key, value, number, final))
     return hidden + layer.mlp(_normed(layer.post_attention_layernorm, hidden))
+
+
+def _of_heads(heads: Any, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Norm each head of queries or keys, where the model does so (Qwen3)."""
+    norm = getattr(heads, name, None)
+    return x if norm is None else _normed(norm, x)
 
 
 def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

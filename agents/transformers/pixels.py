@@ -1,8 +1,9 @@
-"""From images to the patches that Qwen2.5-VL's vision tower takes."""
+"""From images to the patches that a vision tower takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -10,13 +11,23 @@ import torch
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.codec import Image
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of the channels in [0, 1]: those of CLIP, which Qwen2-VL's image processor uses."""
+Channels: TypeAlias = tuple[float, ...]
+"""A number for each of red, green and blue."""
+
+MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
+STD: Channels = (0.26862954, 0.26130258, 0.27577711)
+"""Of the channels in [0, 1]: those of CLIP, which the image processor of Qwen2-VL and Qwen2.5-VL uses."""
 
 
 def patches(
-    images: Sequence[Image], patch: int, merge: int, device: torch.device | str = "cpu", *, frames: int = 1
+    images: Sequence[Image],
+    patch: int,
+    merge: int,
+    device: torch.device | str = "cpu",
+    *,
+    frames: int = 1,
+    mean: Channels = MEAN,
+    std: Channels = STD,
 ) -> torch.Tensor:
     """Cut images into normalised patches, as ``Qwen2VLImageProcessor`` does without its resizing.
 
@@ -28,6 +39,8 @@ def patches(
         merge: Side, in patches, of what becomes one image token; patches of one token lie next to each other.
         device: Where to put the patches.
         frames: How often each patch is repeated; the processor repeats a still image as two equal frames.
+        mean: What is subtracted from the channels in [0, 1].
+        std: What they are divided by then.
 
     Returns:
         ``(sum of H / patch * W / patch, 3 * frames * patch * patch)`` ``float32``.
@@ -43,7 +56,7 @@ def patches(
                 f"an image of {width} x {height} pixels was shown to a model that needs multiples of {patch * merge}; "
                 f"give the environment a view budget: view=ViewBudget(min_pixels, max_pixels, factor={patch * merge})"
             )
-        rows.append(_cut(torch.from_numpy(np.stack(group)).to(device), patch, merge, frames))
+        rows.append(_cut(torch.from_numpy(np.stack(group)).to(device), patch, merge, frames, mean, std))
     return torch.cat(rows)
 
 
@@ -58,12 +71,12 @@ def _of_equal_shape(images: Sequence[Image]) -> list[list[Image]]:
     return runs
 
 
-def _cut(pixels: torch.Tensor, patch: int, merge: int, frames: int) -> torch.Tensor:
+def _cut(pixels: torch.Tensor, patch: int, merge: int, frames: int, mean: Channels, std: Channels) -> torch.Tensor:
     number, height, width, _ = pixels.shape
     down, across = height // (patch * merge), width // (patch * merge)
     cells = pixels.reshape(number, down, merge, patch, across, merge, patch, 3)
     # Bytes are moved rather than floats, and channels normalised where the pixels of one lie next to each other.
     cells = cells.permute(0, 1, 4, 2, 5, 7, 3, 6)  # image, cell row, cell column, row, column, channel, y, x
-    mean, std = (pixels.new_tensor(each, dtype=torch.float32)[:, None] for each in (MEAN, STD))
-    normal = cells.reshape(-1, 3, patch * patch).float().div_(255).sub_(mean).div_(std)
+    middle, spread = (pixels.new_tensor(each, dtype=torch.float32)[:, None] for each in (mean, std))
+    normal = cells.reshape(-1, 3, patch * patch).float().div_(255).sub_(middle).div_(spread)
     return normal[:, :, None].expand(-1, -1, frames, -1).reshape(len(normal), -1)

@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepeyes_env.agents.families import read_model_file
+from deepeyes_env.agents.families import local_families, read_model_file
+from deepeyes_env.agents.transformers.architecture import architecture_of
 from deepeyes_env.agents.transformers.attention import Attention
 from deepeyes_env.agents.transformers.chat import Chat, load_tokenizer
 from deepeyes_env.agents.transformers.language import forward
 from deepeyes_env.agents.transformers.pixels import patches
 from deepeyes_env.agents.transformers.positions import rotary_positions
 from deepeyes_env.agents.transformers.sequence import TokenSequence
-from deepeyes_env.agents.transformers.vision import encode_images
 from deepeyes_env.checksums import verify_checksums
 from deepeyes_env.core import FinishReason, PolicyTokens
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.ref import ImageRef
-
-MODEL_TYPES = ("qwen2_5_vl",)
-"""What ``config.json`` may name as ``model_type``."""
 
 PROCESSOR_FILES = (
     "preprocessor_config.json",
@@ -41,13 +38,14 @@ _FORBIDDEN = -1e9
 
 
 class VisionPolicy:
-    """A Qwen2.5-VL-style model with its tokenizer and chat template.
+    """A model of a family that is run here (``agents.families``), with its tokenizer and chat template.
 
     Logits of special tokens and of the image token are masked wherever logits are computed, so that sampling and
     training use one and the same distribution: a policy cannot write ``<|image_pad|>``.
 
     Attributes:
-        model: ``Qwen2_5_VLForConditionalGeneration``, weights in ``float32``.
+        model: transformers' model, weights in ``float32``.
+        architecture: How models of its family are run.
         tokenizer: Its tokenizer.
         chat: Conversations as token ids.
         device: Where the weights are.
@@ -59,12 +57,15 @@ class VisionPolicy:
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype = torch.float32) -> None:
         vision = model.config.vision_config
         self.model = model
+        self.architecture = architecture_of(model.config.model_type)
         self.tokenizer = tokenizer
         self.dtype = dtype
         self.device: torch.device = model.device
         self.image_token: int = model.config.image_token_id
         self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
         self.factor: int = self._patch * self._merge
+        sections = model.config.text_config.rope_parameters["mrope_section"]
+        self._axes = tuple(self.architecture.rotary_axes(sections))
         self.chat = Chat(tokenizer, self.image_token, self.factor)
         self.context: int = model.config.text_config.max_position_embeddings
         self.stops = frozenset({self.chat.end_of_turn, *_stop_ids(model)})
@@ -83,13 +84,11 @@ class VisionPolicy:
                 not there.
             DataError: A file of it is damaged.
         """
-        from transformers import Qwen2_5_VLForConditionalGeneration
-
-        check_directory(Path(path))
+        architecture = architecture_of(check_directory(Path(path)))
         verify_checksums(Path(path))
         check_device(device, "device")
         try:
-            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            model: Any = architecture.model_class.from_pretrained(
                 path, dtype=torch.float32, use_safetensors=True, **_OURS
             )
             tokenizer = load_tokenizer(Path(path))
@@ -126,7 +125,7 @@ class VisionPolicy:
         return (width // self.factor, height // self.factor)
 
     def image_features(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
-        """Run the vision tower over images; returns ``(tokens, hidden size)`` for each.
+        """Run the vision tower over images; returns ``(tokens, 1 + deep levels, hidden size)`` for each.
 
         Raises:
             UsageError: The sides of an image are not multiples of ``factor``.
@@ -134,9 +133,10 @@ class VisionPolicy:
         if not images:
             return []
         grids = [self.grid(image) for image in images]
-        cut = patches([image.pixels() for image in images], self._patch, self._merge, self.device)
+        pixels, made = [image.pixels() for image in images], self.architecture
+        cut = patches(pixels, self._patch, self._merge, self.device, mean=made.mean, std=made.std)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            features = encode_images(self.model.model.visual, cut, grids)
+            features = made.encode_images(self.model.model.visual, cut, grids)
         return list(features.split([columns * rows for columns, rows in grids]))
 
     def positions(self, tokens: TokenSequence, start: int = 0) -> tuple[np.ndarray, int]:
@@ -176,11 +176,14 @@ class VisionPolicy:
         """
         text = self.model.model.language_model
         embedded = text.embed_tokens(ids).to(text.norm.weight.dtype)
+        deep: list[torch.Tensor] = []
         if features:
             where = (ids == self.image_token).unsqueeze(-1)
-            embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
+            shown, *below = torch.cat(list(features)).to(embedded.dtype).unbind(1)
+            deep = [torch.zeros_like(embedded).masked_scatter(where, level) for level in below]
+            embedded = embedded.masked_scatter(where, shown)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return forward(text, embedded, positions, attention)
+            return forward(text, embedded, positions, attention, self._axes, deep)
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""
@@ -213,12 +216,12 @@ def check_device(device: str, name: str) -> torch.device:
     return found
 
 
-def check_directory(path: Path, kinds: Collection[str] = MODEL_TYPES) -> None:
-    """Check that a folder holds a model of a kind that can be run.
+def check_directory(path: Path, kinds: Collection[str] | None = None) -> str:
+    """Check that a folder holds a model of a kind that can be run; returns its ``model_type``.
 
     Args:
         path: The folder.
-        kinds: What its ``config.json`` may name as ``model_type``.
+        kinds: What its ``config.json`` may name as ``model_type``; by default the families that are run here.
 
     Raises:
         UsageError: It does not; the message names what is missing.
@@ -227,12 +230,14 @@ def check_directory(path: Path, kinds: Collection[str] = MODEL_TYPES) -> None:
     if not path.is_dir():
         hub = len(path.parts) == 2 and not path.is_absolute()
         fetch = f"; if it is a name on the Hugging Face Hub: hf download {path} --local-dir {path}" if hub else ""
-        raise UsageError(f"model {str(path)!r} is no folder; give the folder of a downloaded Qwen2.5-VL model{fetch}")
+        raise UsageError(f"model {str(path)!r} is no folder; give the folder of a downloaded model{fetch}")
     if not (path / "config.json").is_file():
-        raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a Qwen2.5-VL model")
+        raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a downloaded model")
     kind = read_model_file(path / "config.json").get("model_type")
-    if kind not in kinds:
-        raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(kinds)}")
+    known = local_families() if kinds is None else kinds
+    if not isinstance(kind, str) or kind not in known:
+        raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(known)}")
+    return kind
 
 
 def _special_ids(model: Any, tokenizer: Any) -> set[int]:

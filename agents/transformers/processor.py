@@ -1,4 +1,4 @@
-"""Qwen2.5-VL's processor without torchvision: what turns a conversation's text and images into a model's inputs."""
+"""Qwen's processor without torchvision: what turns a conversation's text and images into a model's inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class ImagePatches(Qwen2VLImageProcessorPil):
         if not all(self._fits(each, side) for each in pixels):
             return super().__call__(flat, *args, **kwargs)
         rows = [[1, each.shape[0] // self.patch_size, each.shape[1] // self.patch_size] for each in pixels]
-        cut = patches(pixels, self.patch_size, self.merge_size, frames=self.temporal_patch_size)
+        frames, mean, std = self.temporal_patch_size, tuple(self.image_mean), tuple(self.image_std)
+        cut = patches(pixels, self.patch_size, self.merge_size, frames=frames, mean=mean, std=std)
         return BatchFeature({"pixel_values": cut, "image_grid_thw": torch.tensor(rows)})
 
     def _fits(self, pixels: np.ndarray, side: int) -> bool:
@@ -56,7 +57,9 @@ class ImageTextProcessor(Qwen2_5_VLProcessor):
 
 
 def load_processor(folder: str | Path) -> ImageTextProcessor:
-    """Return the processing class of a model directory of the Qwen2.5-VL kind, ready for ``with_tool_calls``.
+    """Return the processing class of a model directory of a family that is run here, ready for ``with_tool_calls``.
+
+    Of images, the processors of all these families make the same tokens.
 
     Raises:
         UsageError: There is no such model directory, it holds another kind of model, or has no chat template.

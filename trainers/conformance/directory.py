@@ -81,7 +81,7 @@ class ModelDirectory:
 
     @classmethod
     def load(cls, folder: str | Path) -> ModelDirectory:
-        """Read a directory of the Qwen2.5-VL kind.
+        """Read the directory of a model of a family that is run here.
 
         Raises:
             UsageError: There is no such directory, it lacks a file, or holds a model of another kind.

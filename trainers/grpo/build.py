@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
+from deepeyes_env.agents.families import family_of
 from deepeyes_env.agents.transformers.policy import VisionPolicy, check_device
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.images.store import ImageStore
@@ -54,6 +55,7 @@ def make_env(config: Config, questions: Questions) -> BatchedVectorEnv:
         "prompt": config.env.prompt,
         "prompt_template": config.env.prompt_template,
         "max_turns": config.env.max_turns,
+        "frame": family_of(model_folder(config)).frame,
         "store": ImageStore(config.env.image_memory * 2**20),
         **({"view": questions.view} if questions.view else {}),
     }

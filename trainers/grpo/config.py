@@ -37,7 +37,7 @@ class Config(Section):
     """A training run.
 
     Attributes:
-        model: ``tiny``, or the folder of a Qwen2.5-VL-style model.
+        model: ``tiny``, or the folder of a Qwen2-VL, Qwen2.5-VL or dense Qwen3-VL.
         data: ``visual_search`` for the built-in task, or a data file.
         out: Folder of the run.
         steps: How many steps.

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from deepeyes_env.agents.transformers.architecture import architecture_of
 from deepeyes_env.agents.transformers.kv import ROOM
 from deepeyes_env.trainers.grpo.scores import chunk_tokens
 
@@ -26,7 +29,13 @@ Parts = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes of a Qwen2.5-VL-style model; ``vision_`` those of its vision tower."""
+    """The sizes of a model; ``vision_`` those of its vision tower.
+
+    Attributes:
+        layer: Weights of a layer of the language model.
+        vision: Weights of the vision tower.
+        levels: Features of an image token: the one in the text, and those that are added after the first layers.
+    """
 
     hidden: int
     layers: int
@@ -42,11 +51,18 @@ class ModelShape:
     vision_heads: int
     patch_values: int
     merged: int
+    layer: int
+    vision: int
+    levels: int = 1
 
     @classmethod
     def of(cls, config: Any) -> ModelShape:
         """Return the shape that transformers' configuration of a model describes."""
         text, vision = config.text_config, config.vision_config
+        with torch.device("meta"):
+            model = architecture_of(config.model_type).model_class(config)
+        # In Qwen2-VL's configuration ``hidden_size`` is the language model's.
+        width = getattr(vision, "embed_dim", vision.hidden_size)
         return cls(
             hidden=text.hidden_size,
             layers=text.num_hidden_layers,
@@ -56,12 +72,15 @@ class ModelShape:
             intermediate=text.intermediate_size,
             vocabulary=text.vocab_size,
             tied=bool(config.tie_word_embeddings),
-            vision_hidden=vision.hidden_size,
+            vision_hidden=width,
             vision_layers=vision.depth,
-            vision_intermediate=vision.intermediate_size,
+            vision_intermediate=getattr(vision, "intermediate_size", None) or int(width * vision.mlp_ratio),
             vision_heads=vision.num_heads,
             patch_values=3 * vision.patch_size**2,
             merged=vision.spatial_merge_size**2,
+            layer=_numbers(model.model.language_model.layers[0]),
+            vision=_numbers(model.model.visual),
+            levels=1 + len(getattr(vision, "deepstack_visual_indexes", ())),
         )
 
     @property
@@ -78,20 +97,6 @@ class ModelShape:
     def embeddings(self) -> int:
         """Weights of the embeddings, and of the head where it has its own."""
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def layer(self) -> int:
-        """Weights of a layer of the language model."""
-        h, q, k = self.hidden, self.queries, self.keys
-        return h * q + q + 2 * (h * k + k) + q * h + 3 * h * self.intermediate + 2 * h
-
-    @property
-    def vision(self) -> int:
-        """Weights of the vision tower."""
-        h, m, wide = self.vision_hidden, self.vision_intermediate, self.vision_hidden * self.merged
-        block = 2 * h + 3 * h * h + 3 * h + h * h + h + 3 * h * m + 2 * m + h
-        merger = h + wide * wide + wide + wide * self.hidden + self.hidden
-        return 2 * self.patch_values * h + self.vision_layers * block + merger
 
     @property
     def weights(self) -> int:
@@ -225,7 +230,9 @@ def _prefilled(shape: ModelShape, rows: int, new: int, past: int, patches: int, 
     before = _cache(shape, rows, past, c)  # the rows as they were, until the new ones are complete
     # Where there was a cache, the new one is there in all layers from the start.
     cache = before + _cache(shape, rows, columns, c)
-    features = 4 * patches * shape.hidden // shape.merged
+    features = (
+        shape.levels * 4 * patches * shape.hidden // shape.merged + (shape.levels - 1) * 4 * tokens * shape.hidden
+    )
     mask = tokens * columns
     states = tokens * shape.hidden * (4 + c)
     scores = mask * (1 + c) + (2 * rows * columns * shape.queries * c if grouped else 0)
@@ -336,7 +343,7 @@ def _images_saved(shape: ModelShape, load: Load, precision: Precision) -> tuple[
     """Return what the vision tower saves for its backward pass, and what is added on the way back through a block."""
     patches = load.packs * (load.prompt_patches + load.pack_size * load.completion_patches)
     c, h = precision.size, shape.vision_hidden
-    features = 2 * 4 * patches * shape.hidden // shape.merged
+    features = shape.levels * 2 * 4 * patches * shape.hidden // shape.merged
     if precision.frozen_vision or precision.lora_rank:
         return features, patches * (4 * shape.patch_values + h * (20 + 10 * c))
     ends = patches * (4 * shape.patch_values + 4 * h * (3 + 2 / shape.vision_heads) + 2 * c * h)
@@ -344,6 +351,10 @@ def _images_saved(shape: ModelShape, load: Load, precision: Precision) -> tuple[
     if precision.checkpointing:
         return int(ends) + features + 4 * patches * h * shape.vision_layers, block - 4 * patches * h
     return int(ends) + features + shape.vision_layers * block, 0
+
+
+def _numbers(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
 
 
 # --- sums --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from deepeyes_env.data import Dataset, load
 from deepeyes_env.data.dataset import VISUAL_SEARCH
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget
 from deepeyes_env.trainers.grpo.config import Config, model_folder
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec
 
@@ -116,12 +116,14 @@ def file_view(config: Config) -> ViewBudget:
 def scenes(config: Config, split: Any, seed: int, length: int) -> VisualSearch:
     """Return the built-in task with the settings of a run."""
     settings = config.scenes
+    family = family_of(model_folder(config)).view
+    pixels, factor = settings.view_pixels, family.factor if family else DEFAULT_FACTOR
     return VisualSearch(
         split=split,
         length=length,
         seed=seed,
         size=settings.size,
-        view=ViewBudget(settings.view_pixels, settings.view_pixels),
+        view=ViewBudget(pixels, pixels, factor),
         tasks=settings.tasks,  # type: ignore[arg-type]
         objects=settings.objects,
         shapes=settings.shapes,

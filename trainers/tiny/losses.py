@@ -116,7 +116,7 @@ class _EncodedExamples:
         tokens, where = torch.from_numpy(ids), torch.from_numpy(positions)
         shown = torch.cat([features[id(image)] for image in images_of(examples)])
         embedded = policy.model.model.language_model.embed_tokens(tokens)
-        embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown)
+        embedded = embedded.masked_scatter((tokens == policy.image_token)[..., None], shown[:, 0])
         attention = MaskedAttention(causal_mask(torch.from_numpy(filled)))
         hidden = policy.hidden(tokens, where, attention, [shown])
         return cls(tokens, torch.from_numpy(mask), where, embedded, hidden)
@@ -147,7 +147,7 @@ class PictureLoss(torch.nn.Module):
 
     def forward(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """Return the loss of some pictures."""
-        states = torch.cat(self._policy.image_features([picture.image for picture in pictures]))
+        states = torch.cat(self._policy.image_features([picture.image for picture in pictures]))[:, 0]
         embeddings = self._policy.model.model.language_model.embed_tokens.weight
         colours, patterns, numbers = (self._scale * embeddings[words].T for words in self._words)
         out = self._head(states)

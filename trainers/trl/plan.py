@@ -16,6 +16,9 @@ from deepeyes_env.rewards import get_rubric
 from deepeyes_env.trainers.grpo.settings_file import settings_text
 from deepeyes_env.trainers.trl.config import TRLConfig, grpo_arguments
 
+KINDS = ("qwen2_5_vl",)
+"""What ``config.json`` of a model may name as ``model_type``: what was trained with TRL in a test."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -56,7 +59,7 @@ def check(config: TRLConfig) -> Plan:
         UnknownNameError: No toolbox or rubric has that name.
         DataError: The data or the model's settings cannot be read.
     """
-    check_directory(config.folder)
+    check_directory(config.folder, KINDS)
     get_toolbox(config.toolbox)
     if config.rubric != "auto":
         get_rubric(config.rubric)

@@ -1,4 +1,4 @@
-"""A small model with random weights."""
+"""Small models with random weights."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def policy():
     torch.set_num_threads(1)
     tokenizer = byte_tokenizer()
     return VisionPolicy(random_model(tokenizer), tokenizer)
+
+
+@pytest.fixture(scope="session", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def any_policy(request, policy):
+    """One of each family that is run here."""
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
+    from tests.small_model import byte_tokenizer, random_model
+
+    if policy.model.config.model_type == request.param:
+        return policy
+    tokenizer = byte_tokenizer()
+    return VisionPolicy(random_model(tokenizer, family=request.param), tokenizer)

@@ -36,6 +36,7 @@ class Case:
         lora_rank: Rank of adapters.
         frozen_vision: The vision tower is not trained.
         separate: Each group is a micro-batch of its own.
+        family: Its family.
     """
 
     hidden: int
@@ -48,6 +49,7 @@ class Case:
     lora_rank: int = 0
     frozen_vision: bool = False
     separate: bool = False
+    family: str = "qwen2_5_vl"
 
 
 GROUPS, GROUP_SIZE, TURNS = 2, 3, 2
@@ -61,7 +63,8 @@ class MeasuredStep:
         self.case = case
         text = {"hidden_size": case.hidden, "intermediate_size": 2 * case.hidden, "vocab_size": case.vocabulary}
         tokenizer = byte_tokenizer()
-        self.policy = VisionPolicy(random_model(tokenizer, num_hidden_layers=case.layers, **text), tokenizer)
+        model = random_model(tokenizer, family=case.family, num_hidden_layers=case.layers, **text)
+        self.policy = VisionPolicy(model, tokenizer)
         self.policy.stops = frozenset()  # every message is as long as it may be
         self.part = TrainedPart(
             self.policy, WeightsSettings(lora_rank=case.lora_rank, freeze_vision=case.frozen_vision), 0
@@ -144,7 +147,8 @@ class MeasuredStep:
 
     def _context(self, rng, words, seed):
         side = self.case.side
-        image = ImageRef.of(np.random.default_rng(seed).integers(0, 256, (side * 28, side * 28, 3), np.uint8))
+        pixels = side * self.policy.factor
+        image = ImageRef.of(np.random.default_rng(seed).integers(0, 256, (pixels, pixels, 3), np.uint8))
         shown = [self.policy.image_token] * side**2
         return TokenSequence.context(
             np.array([*rng.integers(10, 60, words), *shown, *rng.integers(10, 60, 2)]), [image]

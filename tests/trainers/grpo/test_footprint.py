@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from deepeyes_env.trainers.grpo import footprint  # noqa: E402
 from deepeyes_env.trainers.grpo.footprint import ModelShape, Precision  # noqa: E402
-from tests.small_model import byte_tokenizer, random_model  # noqa: E402
+from tests.small_model import PATCH, byte_tokenizer, random_model  # noqa: E402
 from tests.trainers.grpo.measured_steps import Case, MeasuredStep  # noqa: E402
 
 CASES = [
@@ -21,6 +21,7 @@ CASES = [
     Case(64, 3, 100, 4, 30, vocabulary=5000, checkpointing=True),
     Case(128, 3, 60, 4, 20, frozen_vision=True),
 ]
+OTHERS = [Case(64, 3, 60, 4, 20, family=family, checkpointing=True) for family in ("qwen2_vl", "qwen3_vl")]
 LARGER = [
     Case(64, 4, 200, 4, 60, checkpointing=True),
     Case(128, 4, 100, 4, 40),
@@ -51,7 +52,7 @@ def test_the_plan_is_what_a_step_holds(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", LARGER, ids=str)
+@pytest.mark.parametrize("case", [*LARGER, *OTHERS], ids=str)
 def test_the_plan_is_what_a_step_of_a_larger_model_holds(case):
     check(case)
 
@@ -98,8 +99,9 @@ def test_the_plan_is_the_memory_that_a_process_takes(case):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_weights_are_counted_exactly(tied):
-    model = random_model(byte_tokenizer(), tie_word_embeddings=tied, num_hidden_layers=3)
+@pytest.mark.parametrize("family", PATCH)
+def test_weights_are_counted_exactly(tied, family):
+    model = random_model(byte_tokenizer(), family=family, tie_word_embeddings=tied, num_hidden_layers=3)
     shape = ModelShape.of(model.config)
     assert shape.weights == sum(weight.numel() for weight in model.parameters())
     assert shape.vision == sum(weight.numel() for weight in model.model.visual.parameters())
