@@ -26,6 +26,9 @@ MAX_SEED = 2**62 - 1
 LETTERS = string.ascii_uppercase
 """The letters of the first 26 options; the next ones have two: AA, AB ..."""
 
+_ALL_LETTERS: tuple[str, ...] = (*LETTERS, *(first + second for first in LETTERS for second in LETTERS))
+_INDICES = {letter: index for index, letter in enumerate(_ALL_LETTERS)}
+
 
 def check_seed(seed: int) -> None:
     """Check the seed of a run.
@@ -50,18 +53,14 @@ def option_letter(index: int) -> str:
     Raises:
         UsageError: There is no letter for that index.
     """
-    if not 0 <= index < len(LETTERS) * (len(LETTERS) + 1):
-        raise UsageError(f"option {index}: there are letters for {len(LETTERS) * (len(LETTERS) + 1)} options")
-    first, second = divmod(index, len(LETTERS))
-    return (LETTERS[first - 1] if first else "") + LETTERS[second]
+    if not 0 <= index < len(_ALL_LETTERS):
+        raise UsageError(f"option {index}: there are letters for {len(_ALL_LETTERS)} options")
+    return _ALL_LETTERS[index]
 
 
 def option_index(letter: str) -> int | None:
     """Return the index of the option with a letter, in either case; ``None`` for what is no letter of an option."""
-    if len(letter) not in (1, 2) or not (letter.isascii() and letter.isalpha()):
-        return None
-    places = [LETTERS.index(character) for character in letter.upper()]
-    return places[0] if len(places) == 1 else (places[0] + 1) * len(LETTERS) + places[1]
+    return _INDICES.get(letter.upper()) if letter.isascii() else None
 
 
 def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
@@ -160,6 +159,8 @@ class Sample:
 
 
 def _image_ref(image: ImageLike, sample_id: str) -> ImageRef:
+    if isinstance(image, ImageRef):
+        return image
     path = str(image) if isinstance(image, str | Path) else ""
     where = f"{path} " if path and path[:5].lower() != "data:" else ""
     return ImageRef.of(image, name=f"{where}of sample {quoted(sample_id)}")

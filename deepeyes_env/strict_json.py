@@ -27,7 +27,7 @@ def read_json(text: str) -> Any:
         ValueError: The text is not JSON, or is nested more than ``MAX_DEPTH`` levels deep.
     """
     try:
-        value = _STRICT.decode(text)
+        value = _decoded(text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     # Each level takes two signs at least.
@@ -37,6 +37,15 @@ def read_json(text: str) -> Any:
     if not harmless and not is_recordable(value):
         raise ValueError(f"{_TOO_DEEP}, or a number of thousands of digits")
     return value
+
+
+def _decoded(text: str) -> Any:
+    """Do what the decoder's own ``decode`` does, which looks for blanks around a value before it reads it."""
+    try:
+        value, end = _STRICT.raw_decode(text)
+    except json.JSONDecodeError:
+        end = -1
+    return value if end == len(text) else _STRICT.decode(text)
 
 
 def as_json(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class BoundToolbox:
             instructions = fill(template.instructions, told)
         return cls(toolbox, tools, schemas, json.dumps(schemas), template, system, instructions)
 
-    @property
+    @cached_property
     def protocol(self) -> Protocol:
         """The toolbox's protocol."""
         return self.toolbox.protocol

@@ -64,7 +64,7 @@ class ToolRunner:
 
         A tool that was left behind is closed by its own thread, should it ever return.
         """
-        if any(each is tool for each in self._left):
+        if self._left and any(each is tool for each in self._left):
             self._left = [each for each in self._left if each is not tool]
             return False
         if type(tool).close is not Tool.close:

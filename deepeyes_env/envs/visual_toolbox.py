@@ -325,7 +325,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     def _end(self, stop: StopReason) -> None:
         terminated = stop in ("answer", "format_error")
-        trajectory = replace(self.trajectory, terminated=terminated, truncated=not terminated, stop_reason=stop)
+        ending: dict[str, Any] = {"terminated": terminated, "truncated": not terminated, "stop_reason": stop}
+        trajectory = replace(self._begun(), turns=tuple(self._turns), **ending)
         scorer = self._scorer(self._bound.toolbox)
         self._ended = trajectory if scorer is None else scorer.score(trajectory, self._judge or RuleJudge())
         self._close_tools()
@@ -395,4 +396,4 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
 
 def _observe(message: Message) -> Observation:
-    return {"text": message.text, "images": tuple(image.pixels() for image in message.images)}
+    return {"text": message.text, "images": tuple(map(ImageRef.pixels, message.images))}

@@ -63,6 +63,8 @@ def frame_size(frame: Frame, native: Size, view: Size) -> tuple[float, float]:
 
 def to_native(box: BBox, frame: Frame, native: Size, view: Size) -> BBox:
     """Convert a box from ``frame`` to pixels of the stored image; no rounding, no clamping."""
+    if frame == "native":
+        return box
     width, height = frame_size(frame, native, view)
     if (width, height) == native:
         return box

@@ -108,6 +108,9 @@ def shown_size(size: Size, budget: ViewBudget | None) -> Size:
     """
     if budget is not None:
         return budget.fit(size)
+    width, height = size
+    if MIN_SIDE <= width <= MAX_ASPECT_RATIO * height and MIN_SIDE <= height <= MAX_ASPECT_RATIO * width:
+        return size
     width, height = bound_aspect_ratio(size)
     scale = max(1.0, MIN_SIDE / min(width, height))
     return (max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(height * scale)))

@@ -13,7 +13,7 @@ from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
 from deepeyes_env.judges.markup import plain
 from deepeyes_env.judges.mentions import listed_words, mentions
 from deepeyes_env.judges.quantities import read_quantity
-from deepeyes_env.judges.text import key, polarity, tidy, without_lead
+from deepeyes_env.judges.text import folded, key, polarity, tidy, without_lead
 from deepeyes_env.judges.yes_no import content_words, says
 
 _LONE_LETTER = re.compile(r"[(\[{]?([a-z]{1,2})[)\]}.:]{0,2}")
@@ -99,7 +99,7 @@ def pick(prediction: str, choices: Choices, question: str) -> Pick | None:
     if len(prediction) >= MAX_ANSWER_LENGTH:
         return None
     raw = tidy(prediction)
-    text = key(prediction)
+    text = folded(raw)
     for form in dict.fromkeys((text, without_lead(text))):
         found = _read(form, raw, choices.texts, question)
         if found is not None:

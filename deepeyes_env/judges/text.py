@@ -55,7 +55,11 @@ def _strip_trailing(text: str) -> str:
 
 def key(text: str) -> str:
     """Return the form in which two texts that say the same are equal: ``tidy``, lower case, without articles."""
-    tidied = tidy(text)
+    return folded(tidy(text))
+
+
+def folded(tidied: str) -> str:
+    """Return the ``key`` of a text that is tidy already."""
     tidied = tidied.casefold() if tidied.isupper() else tidied
     return _ARTICLE.sub("", _WORD_HYPHEN.sub(" ", tidied) if "-" in tidied else tidied).casefold()
 
