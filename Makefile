@@ -80,7 +80,7 @@ $(VERL)/.test: setup.py tests/verl/constraints.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/verl/constraints.txt torch
 	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/verl/constraints.txt \
-		--editable '.[train,data,verl]' hypothesis pytest pytest-timeout
+		--editable '.[train,data,verl,openai]' hypothesis pytest pytest-timeout
 	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0 dashscope==1.14.1
 	rm -rf $(VERL)/lib/python3*/site-packages/tests
 	touch $@

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from deepeyes_env.agents.transformers.splitter import MessageSplitter
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.envs.toolbox import Toolbox, get_toolbox, toolbox_of
 from deepeyes_env.errors import JudgeError
@@ -15,7 +16,6 @@ from deepeyes_env.rewards import BaseRubric, RoutedRubric, Rubric, RubricLike, g
 from deepeyes_env.trainers.grpo.metrics import rollout_metrics
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.trl.environment import ToolboxEnvironment
-from deepeyes_env.trainers.trl.messages import MessageSplitter
 
 FAILED = "episodes/failed"
 """Metric: share of rollouts whose environment or judge failed; they have no reward, and no part in the advantages."""

@@ -16,9 +16,9 @@ import numpy as np
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Message, Sample, StopReason, ToolCall, ToolResult, Trajectory, Turn
 from deepeyes_env.envs.toolbox import get_toolbox
 from deepeyes_env.images.ref import ImageRef
-from deepeyes_env.judges import RuleJudge
+from deepeyes_env.judges import Judge, RuleJudge
 from deepeyes_env.protocols import Protocol
-from deepeyes_env.rewards import get_rubric
+from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trainers.verl.report import ACCURACY
 from deepeyes_env.trainers.verl.sources import open_source
@@ -59,10 +59,24 @@ def compute_score(
     """
     extra = dict(extra_info or {})
     box = get_toolbox(toolbox)
-    sample = _sample(data_source, ground_truth, extra)
+    sample = sample_of(data_source, ground_truth, extra)
     played = trajectory_of(sample, _BETWEEN.split(solution_str), box.protocol, list(extra.get("tool_rewards") or ()))
-    formula = box.rubric if rubric == "auto" else rubric
-    scored = played if formula is None else get_rubric(formula).score(played, RuleJudge())
+    return score(played, box.rubric if rubric == "auto" else rubric)
+
+
+def score(played: Trajectory, rubric: RubricLike | None, judge: Judge | None = None) -> dict[str, float]:
+    """Return ``score`` and what it is made of, by the names of the agent loop.
+
+    Args:
+        played: An episode, as ``trajectory_of`` puts it together.
+        rubric: Reward formula.
+        judge: Says whether the answer is right; by default the rubric's own.
+
+    Raises:
+        UnknownNameError: There is no such rubric.
+        JudgeError: The judge could not be reached or understood.
+    """
+    scored = played if rubric is None else get_rubric(rubric, judge).score(played, judge or RuleJudge())
     shares = {f"{names.REWARD_TERM}{name}": term.weighted for name, term in scored.reward_terms.items()}
     return {
         "score": scored.reward,
@@ -102,7 +116,7 @@ def _result(call: ToolCall, worth: float) -> ToolResult:
     return ToolResult(call, "ok", images=(_UNSEEN,)) if worth > 0 else ToolResult(call, "failed")
 
 
-def _sample(data_source: str, ground_truth: str, extra: Mapping[str, Any]) -> Sample:
+def sample_of(data_source: str, ground_truth: str, extra: Mapping[str, Any]) -> Sample:
     """Return the sample of a row: ours, where the row says which one it is; else what the row tells of it."""
     where = extra.get("deepeyes")
     if where:

@@ -1,4 +1,4 @@
-"""From a completion of several turns back to the policy's messages: TRL keeps them as one row of tokens."""
+"""From a response of several turns back to the policy's messages: TRL and verl keep them as one row of tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MARK = "MESSAGE-OF-THE-ASSISTANT"
 
 
 class MessageSplitter:
-    """Splits completions at the chat template's own marks, which a policy does not sample.
+    """Splits responses at the chat template's own marks, which a policy does not sample.
 
     Args:
         tokenizer: A tokenizer with a chat template.
@@ -36,8 +36,7 @@ class MessageSplitter:
     def split(self, ids: Sequence[int]) -> list[list[int]]:
         """Return the tokens of each message of the policy, with the one that ends it where it wrote it.
 
-        A completion begins with a message. One that was cut ends where the next user message opens: TRL does not end
-        it.
+        A response begins with a message. One that was cut ends where the next user message opens: TRL does not end it.
         """
         whole = list(ids)
         starts = [0, *(place + len(self._opening) for place in _places(whole, self._opening))]
