@@ -25,6 +25,17 @@ EXTRAS = {
         "typer>=0.12",  # the `deepeyes` command
         "rich>=13",  # its tables and progress bars
     ],
+    "curate": [
+        "imagehash>=4.3.2",  # near-duplicate images: perceptual hashes
+        "math-verify>=0.8",
+        "matplotlib>=3.8",  # plots of its report
+        "numpy>=2",  # bitwise_count
+        "openai>=3",  # served models
+        "pyarrow>=15",  # data in parquet files
+        "pybase64>=1.4",
+        "rich>=13",
+        "typer>=0.12",
+    ],
     "data": [
         "openpyxl>=3.1",  # VLMEvalKit's result sheets
         "pyarrow>=15",  # DeepEyes-format parquet, streamed

@@ -29,6 +29,7 @@ COMMANDS = {
     "view": "deepeyes_env.agents.cli.view:view",
     "eval": "deepeyes_env.agents.cli.eval:evaluate",
     "compare": "deepeyes_env.agents.cli.compare:compare",
+    "curate": "deepeyes_env.agents.cli.curate:curate",
     "export": "deepeyes_env.agents.cli.export:export",
     "photos": "deepeyes_env.cli.photos:photos",
     "judge": "deepeyes_env.cli.judge:judge",

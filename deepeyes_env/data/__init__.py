@@ -6,6 +6,7 @@ from deepeyes_env.data.parquet import ParquetDataset, write_parquet
 from deepeyes_env.data.rows import SkippedRow
 from deepeyes_env.data.vlmevalkit import TSVDataset, write_tsv
 from deepeyes_env.data.vstar import VStarDataset, write_vstar
+from deepeyes_env.data.write import write
 
 __all__ = [
     "Dataset",
@@ -15,6 +16,7 @@ __all__ = [
     "TSVDataset",
     "VStarDataset",
     "load",
+    "write",
     "write_jsonl",
     "write_parquet",
     "write_tsv",
