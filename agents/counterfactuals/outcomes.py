@@ -10,9 +10,10 @@ from pathlib import Path
 from deepeyes_env.agents.counterfactuals.plan import Asked
 from deepeyes_env.agents.evaluation.rows import context_tokens, written_tokens
 from deepeyes_env.agents.evaluation.score_file import Score
+from deepeyes_env.agents.evaluation.votes import vote
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.agents.run_folder import OUTCOMES
-from deepeyes_env.core import RewardTerm, Trajectory, is_right
+from deepeyes_env.core import RewardTerm, Sample, Trajectory, is_right
 from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError
 from deepeyes_env.json_lines import read_lines
@@ -34,6 +35,8 @@ class Outcome:
         score: How right the answer is, from 0 to 1; ``None`` if there is no verdict.
         answer: The answer that was judged; ``None`` if the episode has none.
         reason: What the judge said about it.
+        vote: The answer in a form in which equal ones are equal, as JSON; empty where it names none.
+        iou: IoU of the best zoom box with the ground truth; ``None`` without either.
         terms: The terms of the rubric.
         calls: Number of tool calls.
         written: Tokens that the policy wrote.
@@ -52,6 +55,8 @@ class Outcome:
     score: float | None = None
     answer: str | None = None
     reason: str = ""
+    vote: str = ""
+    iou: float | None = None
     terms: Mapping[str, RewardTerm] = field(default_factory=dict)
     calls: int = 0
     written: int = 0
@@ -82,6 +87,8 @@ class Outcome:
             score=score.value if score and not score.error else None,
             answer=score.prediction if score else None,
             reason=score.reason if score else "",
+            vote=_vote_of(score.prediction, played.sample) if score and played else "",
+            iou=played.best_iou if played else None,
             terms=score.terms if score else {},
             calls=len(played.results) if played else 0,
             written=written_tokens(played) if played else 0,
@@ -92,6 +99,11 @@ class Outcome:
     def as_line(self) -> str:
         """Return it as a line of JSON."""
         return json.dumps(asdict(self))
+
+
+def _vote_of(prediction: str | None, sample: Sample) -> str:
+    voted = vote(prediction, sample)
+    return "" if voted is None else json.dumps(voted, default=str)
 
 
 def read_outcomes(folder: str | Path) -> Iterator[Outcome]:

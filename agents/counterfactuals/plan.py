@@ -88,8 +88,8 @@ class ConditionPlan:
 
     def __iter__(self) -> Iterator[Asked]:
         """Give what is asked; the episodes of one sample follow one another, so that its image is decoded once."""
-        for repeat in range(self.k):
-            for sample in self.indices:
+        for sample in self.indices:
+            for repeat in range(self.k):
                 for condition in self.conditions:
                     yield Asked(sample, condition, repeat)
 

@@ -16,16 +16,30 @@ from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.output_folder import OutputFolder, is_vacant
 
 SETTINGS = "curation.json"
-ANSWERS = "answers"
-"""Folder of the episodes that the stages asked for, one folder a model."""
+ANSWERS, SECOND = "answers", "second"
+"""Folders of the episodes that the stages asked for: of the model, and of a second one."""
+
+PAGES = "pages"
+"""Folder of the pages of episodes, one for each condition."""
 
 DISAGREEMENTS = "disagreements.html"
 PERSON = "person.json"
 """What a person said of disagreements."""
 
+FOLDERS = (ANSWERS, SECOND, PAGES)
+
 CURATION = OutputFolder(
     "curation",
-    (SETTINGS, f"{LABELS}/*.jsonl", REPORT, REPORT_TEXT, f"{PLOTS}/*", DISAGREEMENTS, PERSON, f"{ANSWERS}/*"),
+    (
+        SETTINGS,
+        f"{LABELS}/*.jsonl",
+        REPORT,
+        REPORT_TEXT,
+        f"{PLOTS}/*",
+        DISAGREEMENTS,
+        PERSON,
+        *(f"{each}/*" for each in FOLDERS),
+    ),
 )
 
 

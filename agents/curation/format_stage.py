@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ def _fingerprint(group: int, form: Form) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()[:16]
 
 
-def format_lines(folder: Path) -> Iterator[Labelled]:
-    """Give what this stage said of each question that it could label."""
-    return (each for each in read_labels(label_path(folder, "format")) if each.labels)
+def format_lines(folder: Path, *, forms_only: bool = False) -> Iterator[Labelled]:
+    """Give what this stage said of each question that it could label.
+
+    Args:
+        folder: Folder of the curation.
+        forms_only: Leave out what only this stage needs, so that many can be held.
+    """
+    for each in read_labels(label_path(folder, "format")):
+        if each.labels:
+            yield (
+                replace(each, found={name: each.found[name] for name in _FORM if name in each.found})
+                if forms_only
+                else each
+            )
+
+
+def unreadable(folder: Path) -> Iterator[Labelled]:
+    """Give what this stage said of each question that it could not label."""
+    return (each for each in read_labels(label_path(folder, "format")) if not each.labels)
+
+
+_FORM = ("question", "answer", "boxes")

@@ -111,7 +111,7 @@ class KeptSamples:
     def __init__(self, curation: Curation, rows: Sequence[int], table: LabelTable) -> None:
         self._curation, self._rows, self._table = curation, rows, table
         wanted = set(rows)
-        self._forms = {each.row: _form_only(each) for each in format_lines(curation.folder) if each.row in wanted}
+        self._forms = {each.row: each for each in format_lines(curation.folder, forms_only=True) if each.row in wanted}
 
     def __iter__(self) -> Iterator[Sample]:
         ids: set[str] = set()
@@ -127,11 +127,6 @@ class KeptSamples:
 def as_asked(curation: Curation, sample: Sample, form: Labelled | None) -> Sample:
     """Return a question as the stages ask it and as it is written."""
     return formatted(sample, form) if curation.is_open and form is not None else sample
-
-
-def _form_only(labelled: Labelled) -> Labelled:
-    found = {name: labelled.found[name] for name in ("question", "answer") if name in labelled.found}
-    return replace(labelled, found=found, labels={"open": labelled.labels["open"]})
 
 
 def _holds(condition: Condition, table: LabelTable, row: int) -> bool:
