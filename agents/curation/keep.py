@@ -208,6 +208,7 @@ class _Parser:
         self._depth = 0
 
     def parse(self) -> Condition:
+        """Return the condition that the text is."""
         if len(self._tokens) == 1:
             raise UsageError(f"the condition is empty; give one such as '0 < {min(self._known, default='label')} < 1'")
         condition = self._join("or")

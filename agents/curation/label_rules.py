@@ -11,7 +11,7 @@ from fractions import Fraction
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
-from deepeyes_env.judges.quantities import read_quantity
+from deepeyes_env.judges.quantities import number_word, read_quantity
 from deepeyes_env.judges.text import key, polarity
 
 _YES_NO = re.compile(r"(?:is|are|was|were|does|do|did|has|have|can) (?:there|it|this|the|that|these|those|any)\b", re.I)
@@ -40,11 +40,15 @@ def _form(sample: Sample) -> str:
     number = read_quantity(answer) is not None
     if _YES_NO.match(question) and " or " not in question and not polarity(answer):
         return "yes or no is asked, and the answer is neither"
-    if _COUNT.match(question) and not number and polarity(answer) != "no":
+    if _COUNT.match(question) and not any(map(_is_count, answer.split())):
         return "a count is asked, and the answer is no number"
     if _COLOUR.match(question) and (number or polarity(answer)):
         return "a colour is asked, and the answer is none"
     return ""
+
+
+def _is_count(word: str) -> bool:
+    return word in ("no", "none") or word[0].isdigit() or bool(number_word(word))
 
 
 def _boxes(sample: Sample) -> str:
