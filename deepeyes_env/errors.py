@@ -14,6 +14,7 @@
     │   ├── ArgumentError       because of the arguments of the call
     │   ├── ToolTimeoutError    it did not return in time
     │   └── ToolExitError       it tried to end the process
+    ├── RayLostError            Ray's own process on this machine has ended
     └── JudgeError              a judge could not be reached or understood
         ├── ScoringError          for some trajectories of a batch (``deepeyes_env.rewards.rubric`` raises it)
         └── UnreadableReplyError  a judging model's reply is no judgement
@@ -94,6 +95,10 @@ class ToolTimeoutError(ToolError):
 
 class ToolExitError(ToolError):
     """A tool tried to end the process, as ``sys.exit`` does: the episode is given up, and the process goes on."""
+
+
+class RayLostError(DeepEyesError, RuntimeError):
+    """Ray's own process on this machine has ended: no actor can be asked or replaced."""
 
 
 class JudgeError(DeepEyesError, RuntimeError):

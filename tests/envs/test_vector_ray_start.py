@@ -2,15 +2,17 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from deepeyes_env.envs.vector import RayVectorEnv
-from deepeyes_env.errors import MissingExtraError
+from deepeyes_env.errors import MissingExtraError, RayLostError
 from deepeyes_env.extras import install_command
-from tests.envs.vector_helpers import VIEW, alive, samples, wait_until_dead
+from tests.envs.vector_helpers import VIEW, alive, play, raylet_of, samples, wait_until_dead
 
 
 @pytest.mark.ray
@@ -23,6 +25,24 @@ def test_it_starts_ray_with_an_actor_for_each_cpu_and_ends_both():
     envs.close()
     wait_until_dead(pids)
     assert not sys.modules["ray"].is_initialized()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("no_ray")
+def test_the_end_of_ray_s_own_process_is_told_and_ends_nothing_else(caplog):
+    envs = RayVectorEnv("VisualToolbox-v2", 2, dataset=samples(), view=VIEW, actor_options={"num_cpus": 0})
+    observation, _ = envs.reset(seed=0)
+    image = observation["images"][0][0]
+    before = image.copy()
+    os.kill(raylet_of(os.getpid()), signal.SIGKILL)
+    with pytest.raises(RayLostError, match="raylet"):
+        play(envs, 100)
+    assert caplog.text.count("(raylet) has ended") == 1
+    with pytest.raises(RayLostError):
+        envs.reset(seed=1)
+    envs.close()
+    assert not sys.modules["ray"].is_initialized()
+    assert np.array_equal(image, before)
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):

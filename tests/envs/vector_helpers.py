@@ -2,8 +2,11 @@
 
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from deepeyes_env import Rubric, Sample, Term, ViewBudget
 from deepeyes_env.images.codec import encode
@@ -11,6 +14,16 @@ from tests.conftest import pattern, zoom_text
 
 VIEW = ViewBudget(max_pixels=112 * 112)
 ANSWER = "<think>Surely.</think><answer>A</answer>"
+
+
+def raylet_of(pid):
+    """The process of Ray that another one has started; where there is no /proc, the test is skipped."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+            if name == "raylet" and int(rest.split()[1]) == pid:
+                return int(status.parent.name)
+    pytest.skip("no /proc to find Ray's processes in")
 
 
 def make_sample(i, **changes):

@@ -14,7 +14,7 @@ from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.precision import cast_matrices, generation_copy, refresh
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
-from deepeyes_env.errors import UsageError
+from deepeyes_env.errors import RayLostError, UsageError
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.adapters import TrainedPart
@@ -149,6 +149,7 @@ class Trainer:
         Raises:
             NonFiniteError: A loss was not a finite number; the batch is in ``failed_step_N``.
             CheckpointError: A checkpoint could not be written; earlier ones are untouched.
+            RayLostError: Ray's own process on this machine has ended; a checkpoint holds where that was.
             TrainingError: No episode of several steps in a row could be played, or no held-out one before the first; or
                 dynamic sampling found nothing to learn from.
         """
@@ -176,6 +177,9 @@ class Trainer:
                 if self._learning:
                     raise
                 interrupted = True
+            except RayLostError:
+                self._save()
+                raise
             self._save()
         return TrainingResult(self.progress.step, before, after, interrupted)
 

@@ -15,6 +15,7 @@ from deepeyes_env.envs.toolbox import Toolbox, registered_kwargs
 from deepeyes_env.envs.vector.actor import RayActor, actor_errors, get_ray, send, wait_for
 from deepeyes_env.envs.vector.base import BatchedVectorEnv, check_groups
 from deepeyes_env.envs.vector.messages import Command, Outcome, Reset, Step
+from deepeyes_env.envs.vector.ray_agent import RayAgent
 from deepeyes_env.envs.vector.transport import restore, unpack
 from deepeyes_env.envs.vector.worker import WorkerConfig
 from deepeyes_env.errors import UsageError
@@ -67,6 +68,7 @@ class RayVectorEnv(BatchedVectorEnv):
         MissingExtraError: Ray is not installed.
         UsageError: ``num_envs`` is no positive multiple of ``group_size``; there is no actor, or more than groups.
         TypeError: A keyword argument cannot be sent to the actors.
+        RayLostError: Ray's own process on this machine has ended; so do ``reset``, ``step``, ``send`` and ``recv``.
         Exception: Whatever the environments' configuration raises.
     """
 
@@ -95,13 +97,15 @@ class RayVectorEnv(BatchedVectorEnv):
         )
         self._actors: list[RayActor] = []
         self._started_ray = _start_ray()
+        self._agent = RayAgent(self._started_ray)
         try:
             if num_actors is None:
                 free = int(get_ray().available_resources().get("CPU", 1)) - spare_cpus
                 num_actors = max(1, min(num_groups, free))
             sent = send(config)
             self._actors = [RayActor(share, sent, options) for share in _shares(num_groups, num_actors, group_size)]
-            descriptions = [actor.wait() for actor in self._actors]
+            with self._agent:
+                descriptions = [actor.wait() for actor in self._actors]
         except BaseException:
             self.close_extras()
             raise
@@ -118,7 +122,8 @@ class RayVectorEnv(BatchedVectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments, end the actors, and stop Ray if this vector environment started it."""
         ray = get_ray()
-        if ray.is_initialized():
+        self._agent.close()
+        if ray.is_initialized() and not self._agent.lost:
             closing = [actor.submit("close", ()) for actor in self._actors]
             if closing:
                 ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
@@ -166,11 +171,12 @@ class RayVectorEnv(BatchedVectorEnv):
             arguments: Its arguments for each actor.
             resets: Environments whose running episode need not be replayed.
         """
-        asked = [(actor, actor.submit(method, given)) for actor, given in arguments.items()]
-        answers: dict[int, Any] = {}
-        for actor, answer in asked:
-            answers.update(self._answer(actor, answer, method, arguments[actor], resets))
-        return answers
+        with self._agent:
+            asked = [(actor, actor.submit(method, given)) for actor, given in arguments.items()]
+            answers: dict[int, Any] = {}
+            for actor, answer in asked:
+                answers.update(self._answer(actor, answer, method, arguments[actor], resets))
+            return answers
 
     def _answer(
         self, actor: RayActor, answer: Any, method: str, given: tuple[Any, ...], resets: frozenset[int]
@@ -183,6 +189,7 @@ class RayVectorEnv(BatchedVectorEnv):
             except actor_errors() as error:
                 if self._closing:
                     raise
+                self._agent.check(error)
                 logger.warning("the actor of environments %s died (%s); replacing it", actor.env_ids, error)
                 died = self._most_deaths(given[0]) if runs else died + 1
                 if died <= MAX_REPLACEMENTS:
@@ -230,6 +237,7 @@ class RayVectorEnv(BatchedVectorEnv):
             except actor_errors() as error:
                 if self._closing:
                     raise
+                self._agent.check(error)
                 if not lived and len(outcomes) >= MAX_REPLACEMENTS:
                     raise _dies(actor, "run", error) from error
                 logger.error("environment %d failed: its actor dies of what it does (%s)", i, error)

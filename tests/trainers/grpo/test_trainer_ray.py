@@ -19,6 +19,7 @@ from deepeyes_env.registry import load_plugins  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
+from tests.envs.vector_helpers import raylet_of  # noqa: E402
 from tests.trainers.grpo.small_runs import SMALL, config  # noqa: E402
 
 pytestmark = pytest.mark.ray
@@ -78,6 +79,26 @@ def processes_of(mark):
         except OSError:
             continue  # another user's, or it has ended
     return found
+
+
+@pytest.mark.slow
+def test_the_end_of_ray_s_own_process_leaves_a_checkpoint(tmp_path):
+    settings = (*SMALL, *RAY, "steps=1000000", f"out={tmp_path}/run")
+    command = [sys.executable, "-m", "deepeyes_env.cli", "train", *settings]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **streams) as process:
+        while not any(row["step"] >= 1 for row in read_metrics(tmp_path / "run" / "metrics.jsonl")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        os.kill(raylet_of(process.pid), signal.SIGKILL)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "(raylet) has ended" in said
+    assert "Traceback" not in said
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == [f"step_{steps[-1]:06d}"]
+    resumed = run(config(tmp_path / "run", *RAY, f"steps={steps[-1] + 1}"), resume=True, live=False)
+    assert resumed.steps == steps[-1] + 1
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_no_processes(tmp_path):
