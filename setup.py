@@ -103,6 +103,7 @@ EXTRAS["release"] = [
 EXTRAS["test"] = [
     *EXTRAS["all"],
     *EXTRAS["release"],
+    "array-api-compat>=1.11",  # Gymnasium's NumpyToTorch
     "hypothesis>=6.100",  # property tests
     "mypy>=1.10",  # type checker
     "playwright>=1.45",  # drives the installed Chromium in page tests

@@ -7,6 +7,7 @@ with a model behind them implement the same ``Agent`` protocol.
 from deepeyes_env.agents.agent import Action, Agent, AgentError, AsyncAgent, Reply
 from deepeyes_env.agents.families import FAMILIES, ModelFamily, register_family
 from deepeyes_env.agents.play import Episode, Failure, play
+from deepeyes_env.agents.play_async import env_maker, play_async
 from deepeyes_env.agents.random_agent import RandomAgent
 from deepeyes_env.agents.registry import AGENTS, make_agent, register_agent
 from deepeyes_env.agents.runner import Rollout, rollout
@@ -29,8 +30,10 @@ __all__ = [
     "Reply",
     "Rollout",
     "ScriptedAgent",
+    "env_maker",
     "make_agent",
     "play",
+    "play_async",
     "register_agent",
     "register_family",
     "rollout",

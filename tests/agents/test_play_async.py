@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -18,6 +20,13 @@ from tests.conftest import pattern
 from tests.servers.faulty import FaultyServer, random_faults
 
 ENV = "VisualToolbox-v2"
+
+
+def test_the_package_has_the_functions_and_not_their_modules():
+    command = "import deepeyes_env.agents.play_async; from deepeyes_env.agents import play, play_async"
+    assert agents.play_async is play_async
+    assert callable(agents.play)
+    subprocess.run([sys.executable, "-c", f"{command}; assert callable(play) and callable(play_async)"], check=True)
 
 
 class Waiting:

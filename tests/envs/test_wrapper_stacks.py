@@ -64,7 +64,6 @@ def test_info_names_the_terms_of_any_rubric(sample):
 
 def test_numbers_alone_become_tensors(sample):
     pytest.importorskip("torch")
-    pytest.importorskip("array_api_compat")
     from gymnasium.wrappers import NumpyToTorch
 
     numbers = PlainInfo(FixedSizeObservation(make(sample), 32), text=False)
