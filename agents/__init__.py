@@ -9,6 +9,7 @@ from deepeyes_env.agents.families import FAMILIES, ModelFamily, register_family
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.play_async import env_maker, play_async
 from deepeyes_env.agents.random_agent import RandomAgent
+from deepeyes_env.agents.reader import ReaderAgent
 from deepeyes_env.agents.registry import AGENTS, make_agent, register_agent
 from deepeyes_env.agents.runner import Rollout, rollout
 from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent, ScriptedAgent
@@ -27,6 +28,7 @@ __all__ = [
     "NoisyAgent",
     "OracleAgent",
     "RandomAgent",
+    "ReaderAgent",
     "Reply",
     "Rollout",
     "ScriptedAgent",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from deepeyes_env.agents.agent import Agent, AgentError, Reply, as_reply, name_of, with_context_log_of
 from deepeyes_env.core import Trajectory
+from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
 
@@ -26,11 +28,19 @@ class Episode:
         number: Names it within the run.
         seed: Seed of its environment: decides the sample and the order of its options.
         index: Index of the sample to play instead of the one that the seed would draw.
+        start: State to go on from, instead of the beginning of a sample.
     """
 
     number: int
     seed: int
     index: int | None = None
+    start: Snapshot | None = field(default=None, repr=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the environment is reset with."""
+        told = {"index": self.index, "snapshot": self.start}
+        return {name: value for name, value in told.items() if value is not None}
 
     def labelled(self, trajectory: Trajectory, metadata: Mapping[str, Any]) -> Trajectory:
         """Return a trajectory of this episode with its number, its seed and some metadata of the run."""
@@ -150,7 +160,8 @@ class _RunningEpisodes:
 
     def _reset(self, begun: Mapping[int, Episode]) -> Mapping[str, Any]:
         episodes = [begun.get(i) for i in range(self._env.num_envs)]
-        options: dict[str, Any] = {"index": [episode.index if episode else None for episode in episodes]}
+        each = [episode.options if episode else {} for episode in episodes]
+        options: dict[str, Any] = {name: [every.get(name) for every in each] for name in {*chain(*each)}}
         if self._ever_reset:  # the first reset is one of all, whether or not there are episodes for all
             options["reset_mask"] = np.array([episode is not None for episode in episodes])
         self._ever_reset = True

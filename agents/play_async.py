@@ -183,8 +183,7 @@ class _AsyncRunner:
         so_far: Trajectory | None = None
         reply: Reply | None = None
         try:
-            options = {} if episode.index is None else {"index": episode.index}
-            _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=options))
+            _, info = await self._in_env(partial(env.reset, seed=episode.seed, options=episode.options))
             so_far = episode.labelled(info["trajectory"], self._metadata)
             while True:
                 said = as_reply(await self._agent.reply(so_far), self._agent)

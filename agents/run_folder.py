@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -35,6 +35,10 @@ PLAN = "plan.json"
 SCORES = "scores.jsonl"
 OUTCOMES = "outcomes.jsonl"
 ANSWERS = "answers.jsonl"
+EFFECTS = "effects.jsonl"
+CREDIT = "credit"
+"""Folder, inside that of a run, of the episodes that tell what its calls were worth."""
+
 EARLIER_SCORES = "scores.earlier.jsonl"
 REPORT = "report.json"
 REPORT_TEXT = "report.md"
@@ -182,7 +186,7 @@ class RunFolder:
         """Append a failed episode to ``failures.jsonl``; a resumed run plays it again and begins that file anew."""
         played = failure.trajectory
         record = {
-            **asdict(failure.episode),
+            **{name: getattr(failure.episode, name) for name in ("number", "seed", "index")},
             "error": failure.error,
             "sample": played.sample.id if played else None,
             "actions": [turn.action for turn in played.turns] if played else [],

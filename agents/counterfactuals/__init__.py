@@ -6,6 +6,7 @@ print(outcome.sample, outcome.condition, outcome.repeat, outcome.right, outcome.
 """
 
 from deepeyes_env.agents.counterfactuals.cost import Cost, cost_of
+from deepeyes_env.agents.counterfactuals.credit import play_credit
 from deepeyes_env.agents.counterfactuals.engine import run_conditions
 from deepeyes_env.agents.counterfactuals.outcomes import Outcome, last_outcomes, read_outcomes
 from deepeyes_env.agents.counterfactuals.plan import Asked, ConditionPlan
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "cost_of",
     "last_outcomes",
+    "play_credit",
     "read_outcomes",
     "run_conditions",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -40,10 +40,10 @@ class Cost:
 
 
 class AsksEpisodes(Protocol):
-    """What can say how an episode is played."""
+    """What can say how episodes are played."""
 
-    def episode(self, asked: Asked) -> Episode:
-        """Return an episode to be played."""
+    def episodes(self, asked: Sequence[Asked], /) -> Iterator[Episode]:
+        """Give episodes to be played."""
         ...
 
 
@@ -53,7 +53,7 @@ def cost_of(
     """Return what a run will cost.
 
     Args:
-        plan: Says how an episode is played.
+        plan: Says how episodes are played.
         todo: What is to be played.
         earlier: What is on disk.
         make_env: Makes an environment, for conditions that nothing on disk tells of.
@@ -74,16 +74,19 @@ def cost_of(
 
 def _opened(plan: AsksEpisodes, todo: Iterable[Asked], make_env: MakeEnv) -> Mapping[str, float]:
     """Return how many tokens an episode opens with under each condition."""
+    looked: Counter[str] = Counter()
+    picked: list[Asked] = []
+    for asked in todo:
+        if looked[asked.condition] < OPENED:
+            looked[asked.condition] += 1
+            picked.append(asked)
     tokens: defaultdict[str, list[int]] = defaultdict(list)
     env = make_env()
-    for asked in todo:
-        if len(tokens[asked.condition]) >= OPENED:
-            continue
-        episode = plan.episode(asked)
+    for asked, episode in zip(picked, plan.episodes(picked), strict=True):
         try:
-            _, info = env.reset(seed=episode.seed, options={"index": episode.index})
+            _, info = env.reset(seed=episode.seed, options=episode.options)
         except (DeepEyesError, OSError):  # it will be an outcome with an error
             continue
         tokens[asked.condition].append(context_tokens(info["trajectory"]))
     env.close()
-    return {name: fmean(values) for name, values in tokens.items() if values}
+    return {name: fmean(values) for name, values in tokens.items()}

@@ -21,7 +21,7 @@ from deepeyes_env.agents.evaluation.scoring import Scoring, judge
 from deepeyes_env.agents.play import Episode, Failure
 from deepeyes_env.agents.play_async import env_maker
 from deepeyes_env.agents.progress import progress_bar
-from deepeyes_env.agents.run_folder import ANSWERS, OUTCOMES, IfExists, RunFolder, numbers_in
+from deepeyes_env.agents.run_folder import ANSWERS, OUTCOMES, IfExists, RunFolder, number_of, numbers_in
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.envs.limits import resolve_view
@@ -95,7 +95,7 @@ def run_conditions(
         **(settings or {}),
     }
     about = {**about_of(agent), "view": written_view(resolve_view(env_kwargs.get("view", "auto"), dataset))}
-    folder = RunFolder.prepare(out, identity, if_exists, _judged, about)
+    folder = RunFolder.prepare(out, identity, if_exists, judged_in, about)
     kwargs = {"dataset": InConditions(dataset), **env_kwargs}
     title = f"{name_of(agent)} under {', '.join(conditions)}"
     return run_plan(
@@ -128,8 +128,8 @@ class Plan(Protocol):
         """Return what the episode of a number asks."""
         ...
 
-    def episode(self, asked: Asked) -> Episode:
-        """Return an episode to be played."""
+    def episodes(self, asked: Sequence[Asked], /) -> Iterator[Episode]:
+        """Give episodes to be played, in the order given."""
         ...
 
 
@@ -170,17 +170,15 @@ def run_plan(
         if plan.number(asked) in folder.finished:
             yield earlier[plan.number(asked)]
     del earlier
-    todo = [plan.episode(asked) for asked in lacking]
     with ExitStack() as stack:
         answers = stack.enter_context(closing(AnswerFile(folder.path / ANSWERS)))
         recorder = _Recorder(folder.path, stack, keep=keep)
-        tell = stack.enter_context(progress_bar(title, len(plan), len(plan) - len(todo), shown=progress))
-        played = stack.enter_context(
-            closing(play_episodes(env, remembering(agent, answers), todo, num_envs, {**kwargs, "rubric": None}))
-        )
-        judged = stack.enter_context(
-            closing(_in_threads(lambda end: _outcome(plan, end, scoring), played, scoring.workers))
-        )
+        tell = stack.enter_context(progress_bar(title, len(plan), len(plan) - len(lacking), shown=progress))
+        player, at_once = remembering(agent, answers), min(num_envs, len(lacking))
+        episodes = play_episodes(env, player, plan.episodes(lacking), at_once, {**kwargs, "rubric": None})
+        played = stack.enter_context(closing(episodes))
+        ended = _in_threads(lambda end: _outcome(plan, end, scoring), played, scoring.workers)
+        judged = stack.enter_context(closing(ended))
         right = count = failed = 0
         for outcome, end in judged:
             recorder.write(outcome, end)
@@ -190,16 +188,16 @@ def run_plan(
             yield outcome
 
 
-def _judged(folder: Path) -> frozenset[int]:
+def judged_in(folder: Path) -> frozenset[int]:
+    """Return the numbers of the episodes in a folder that have a verdict."""
     return frozenset(number for number, outcome in last_outcomes(folder).items() if not outcome.error)
 
 
 def _outcome(plan: Plan, end: Trajectory | Failure, scoring: Scoring) -> tuple[Outcome, Trajectory | Failure]:
-    number = end.episode.number if isinstance(end, Failure) else int(end.metadata["episode"])
-    asked = plan.asked(number)
-    episode = end.episode if isinstance(end, Failure) else plan.episode(asked)
-    score = None if isinstance(end, Failure) else judge(end, scoring.judge, scoring.rubric)
-    return Outcome.of(asked, episode, end, score), end
+    if isinstance(end, Failure):
+        return Outcome.of(plan.asked(end.episode.number), end), end
+    score = judge(end, scoring.judge, scoring.rubric)
+    return Outcome.of(plan.asked(number_of(end)), end, score), end
 
 
 def _in_threads(function: Callable[[T], R], values: Iterable[T], workers: int) -> Generator[R, None, None]:

@@ -11,8 +11,8 @@ from deepeyes_env.agents.counterfactuals.plan import Asked
 from deepeyes_env.agents.evaluation.rows import context_tokens, written_tokens
 from deepeyes_env.agents.evaluation.score_file import Score
 from deepeyes_env.agents.evaluation.votes import vote
-from deepeyes_env.agents.play import Episode, Failure
-from deepeyes_env.agents.run_folder import OUTCOMES
+from deepeyes_env.agents.play import Failure
+from deepeyes_env.agents.run_folder import OUTCOMES, number_of
 from deepeyes_env.core import RewardTerm, Sample, Trajectory, is_right
 from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError
@@ -69,19 +69,18 @@ class Outcome:
         return None if self.score is None else is_right(self.score)
 
     @classmethod
-    def of(cls, asked: Asked, episode: Episode, end: Trajectory | Failure, score: Score | None = None) -> Outcome:
+    def of(cls, asked: Asked, end: Trajectory | Failure, score: Score | None = None) -> Outcome:
         """Return what came of an episode.
 
         Args:
             asked: What it asked.
-            episode: The episode.
             end: How it ended.
             score: What the judge said; ``None`` for a failure.
         """
         played = end.trajectory if isinstance(end, Failure) else end
         return cls(
-            episode.number,
-            episode.seed,
+            end.episode.number if isinstance(end, Failure) else number_of(end),
+            end.episode.seed if isinstance(end, Failure) else int(end.metadata["seed"]),
             **asdict(asked),
             sample_id=played.sample.id if played else "",
             score=score.value if score and not score.error else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -103,10 +103,11 @@ class ConditionPlan:
         repeat, sample = divmod(rest, self.samples)
         return Asked(sample, CONDITIONS[place], repeat)
 
-    def episode(self, asked: Asked) -> Episode:
-        """Return an episode to be played with ``samples.InConditions``."""
-        index = asked.sample * len(CONDITIONS) + _place(asked.condition)
-        return Episode(self.number(asked), episode_seed(self.seed, asked.sample, asked.repeat), index)
+    def episodes(self, asked: Iterable[Asked]) -> Iterator[Episode]:
+        """Give episodes to be played with ``samples.InConditions``."""
+        for each in asked:
+            index = each.sample * len(CONDITIONS) + _place(each.condition)
+            yield Episode(self.number(each), episode_seed(self.seed, each.sample, each.repeat), index)
 
 
 def _place(condition: str) -> int:

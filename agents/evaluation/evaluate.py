@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -101,7 +101,7 @@ def evaluate(
         scorer = stack.enter_context(Scorer(folder.path, scoring))
         bar = progress_bar(f"{name_of(agent)} on {benchmark.title}", len(plan), len(plan) - len(todo), shown=progress)
         tell = stack.enter_context(bar)
-        ended = stack.enter_context(closing(play_episodes(env, clock, todo, num_envs, kwargs)))
+        ended = stack.enter_context(closing(play_episodes(env, clock, todo, min(num_envs, len(todo)), kwargs)))
         failed = 0
         for end in ended:
             failed += not _kept(end, clock, folder, writer, scorer)
@@ -145,7 +145,7 @@ def known_frame(agent: Agent) -> dict[str, Frame]:
 
 
 def play_episodes(
-    env: str, agent: Agent, todo: Sequence[Episode], num_envs: int, kwargs: Mapping[str, Any]
+    env: str, agent: Agent, todo: Iterable[Episode], num_envs: int, kwargs: Mapping[str, Any]
 ) -> Generator[Trajectory | Failure, None, None]:
     """Play episodes and give each one as it ends: side by side, or each at its own pace with an ``AsyncAgent``.
 
@@ -153,16 +153,16 @@ def play_episodes(
         env: Environment id.
         agent: Who plays.
         todo: What is played.
-        num_envs: How many episodes run at once with an agent that is not asynchronous.
+        num_envs: How many episodes run at once with an agent that is not asynchronous; 0 where there are none to play.
         kwargs: Arguments of the environments.
     """
-    if not todo:
+    if num_envs < 1:
         return
     if isinstance(agent, AsyncAgent):
         with closing(play_async(env_maker(env, **kwargs), agent, todo, {"env": env})) as ended:
             yield from ended
         return
-    vector: Any = gym.make_vec(env, num_envs=min(num_envs, len(todo)), autoreset_mode=AutoresetMode.DISABLED, **kwargs)
+    vector: Any = gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **kwargs)
     with closing(vector):
         yield from play(vector, agent, todo, {"env": env})
 

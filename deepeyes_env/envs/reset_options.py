@@ -9,29 +9,37 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.core import Sample
+from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.registry import unknown_name
 
-RESET_OPTIONS = ("index", "sample")
+RESET_OPTIONS = ("index", "sample", "snapshot")
 
 
-def check_reset_options(options: Mapping[str, Any], num_samples: int) -> tuple[int | None, Sample | None]:
-    """Return the index and the sample that options of ``VisualToolboxEnv.reset`` ask for; at most one is not ``None``.
+def check_reset_options(
+    options: Mapping[str, Any], num_samples: int
+) -> tuple[int | None, Sample | None, Snapshot | None]:
+    """Return what options of ``VisualToolboxEnv.reset`` begin with: index, sample or snapshot; two are ``None``.
 
     Raises:
         UnknownNameError: An unknown option.
-        UsageError: Both an index and a sample are given.
-        UsageTypeError: The index is no integer, or the sample no ``Sample``.
+        UsageError: More than one of them is given; or the episode of the snapshot has ended.
+        UsageTypeError: The index is no integer, the sample no ``Sample``, or the snapshot no ``Snapshot``.
         IndexError: The index is outside the data set.
     """
     if unknown := set(options) - set(RESET_OPTIONS):
         raise unknown_name("option of reset", sorted(unknown)[0], RESET_OPTIONS)
-    index, sample = options.get("index"), options.get("sample")
-    if index is not None and sample is not None:
-        raise UsageError(f"reset: options have both index {index!r} and a sample; give one of them")
+    index, sample, snapshot = (options.get(name) for name in RESET_OPTIONS)
+    given = [name for name in RESET_OPTIONS if options.get(name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"reset: options have both {' and '.join(given)} (index {index!r}); give one of them")
     if sample is not None and not isinstance(sample, Sample):
         raise UsageTypeError(f"reset: options['sample'] must be a Sample, not {type(sample).__name__}")
-    return None if index is None else _checked_index(index, num_samples), sample
+    if snapshot is not None and not isinstance(snapshot, Snapshot):
+        raise UsageTypeError(f"reset: options['snapshot'] must be a Snapshot, not {type(snapshot).__name__}")
+    if snapshot is not None and snapshot.trajectory is not None and snapshot.trajectory.done:
+        raise UsageError("reset: the snapshot's episode has ended; give one of a state from which it goes on")
+    return None if index is None else _checked_index(index, num_samples), sample, snapshot
 
 
 def _checked_index(index: Any, num_samples: int) -> int:

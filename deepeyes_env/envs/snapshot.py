@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepeyes_env.core import Sample, Trajectory
+import numpy as np
+
+from deepeyes_env.core import Sample, Trajectory, Turn
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 
@@ -28,6 +30,7 @@ class Snapshot:
         rng: State of the environment's random number generator.
         fingerprint: Tells whether another data set has the same sample at that index (``fingerprint_of``).
         trajectory: The trajectory itself; lost in pickling.
+        turns: Turns that stand whatever the actions lead to when they are replayed; empty for those that they lead to.
     """
 
     index: int | None
@@ -37,6 +40,54 @@ class Snapshot:
     rng: dict[str, Any]
     fingerprint: str
     trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
+    turns: tuple[Turn, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def of_state(cls, trajectory: Trajectory, index: int | None, rng: np.random.Generator) -> Snapshot:
+        """Return the snapshot of an environment's state.
+
+        Args:
+            trajectory: The episode so far.
+            index: Index of its sample in the data set; ``None`` if it came through ``options``.
+            rng: The environment's random number generator.
+        """
+        sample, state = trajectory.sample, dict(rng.bit_generator.state)
+        actions = tuple(turn.action for turn in trajectory.turns)
+        own = sample if index is None else None
+        return cls(index, own, sample.options, actions, state, fingerprint_of(sample), trajectory)
+
+    @classmethod
+    def of_record(cls, trajectory: Trajectory) -> Snapshot:
+        """Return a snapshot of a recorded episode, to go on from it: its turns stand, also where they were changed.
+
+        What the policy reads when it goes on are the turns of ``trajectory``: a caller that replaces an observation in
+        them, or leaves a call out, has it go on from there. Tools that keep state run the actions of these turns again,
+        and what comes of it is not shown. The environment must have the settings that the episode was played with.
+
+        Args:
+            trajectory: The episode, up to where it goes on; one that has ended is taken as if it had not.
+        """
+        going = replace(
+            trajectory, reward=0.0, reward_terms={}, correct=None, terminated=False, truncated=False, stop_reason=""
+        )
+        sample, actions = trajectory.sample, tuple(turn.action for turn in trajectory.turns)
+        return cls(None, sample, sample.options, actions, {}, fingerprint_of(sample), going, trajectory.turns)
+
+    def check_opening(self, opening: Trajectory) -> None:
+        """Check that a recorded episode begins in an environment as it did when it was recorded.
+
+        Raises:
+            UsageError: It does not: the environment has other settings.
+        """
+        then, now = (
+            (each.system_prompt, each.prompt.text, [image.size for image in each.prompt.images])
+            for each in (self.trajectory or opening, opening)
+        )
+        if self.turns and then != now:
+            raise UsageError(
+                f"restore: the recorded episode of sample {opening.sample.id!r} opened with another prompt or view; "
+                "restore it into an environment with the settings of its run (toolbox, view, prompt)"
+            )
 
     def sample_in(self, dataset: Dataset) -> Sample:
         """Return the snapshot's sample, its options in no particular order.
@@ -58,7 +109,10 @@ class Snapshot:
         return sample
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Snapshot, (self.index, self.sample, self.options, self.actions, self.rng, self.fingerprint))
+        return (
+            Snapshot,
+            (self.index, self.sample, self.options, self.actions, self.rng, self.fingerprint, None, self.turns),
+        )
 
 
 def fingerprint_of(sample: Sample) -> str:

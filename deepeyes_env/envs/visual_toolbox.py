@@ -17,7 +17,7 @@ from deepeyes_env.envs.prompt import BoundToolbox, Opening
 from deepeyes_env.envs.prompt_files import PromptTemplateLike, get_prompt_template
 from deepeyes_env.envs.reset_options import check_reset_options
 from deepeyes_env.envs.row_prompt import PromptSource, check_prompt_source
-from deepeyes_env.envs.snapshot import Snapshot, fingerprint_of
+from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.errors import UsageError
@@ -145,32 +145,29 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: Decides the sample and the order of its options, now and in all later episodes.
-            options: ``{"index": i}`` for the i-th sample of the data set, or ``{"sample": Sample(...)}``.
+            options: ``{"index": i}`` for the i-th sample of the data set, ``{"sample": Sample(...)}``, or
+                ``{"snapshot": Snapshot(...)}`` to go on from a state (``restore``).
 
         Raises:
             UnknownNameError: An unknown option.
-            UsageError: Both an index and a sample are given.
-            TypeError: The index is no integer, or the sample no ``Sample``.
+            UsageError: More than one of them is given.
+            TypeError: The index is no integer, the sample no ``Sample``, or the snapshot no ``Snapshot``.
             IndexError: The index is outside the data set.
             DataError, ImageError: The sample cannot be read; names it.
         """
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(len(self.dataset)))
-        index, sample = check_reset_options(options or {}, len(self.dataset))
+        index, sample, snapshot = check_reset_options(options or {}, len(self.dataset))
+        if snapshot is not None:
+            return self.restore(snapshot), self._begin_info()
         self._index = None
         if sample is None:
             self._index = drawn if index is None else index
             sample = self.dataset[self._index]
         bound = self._bind(sample.env_name)
         trajectory = self._begin(bound.with_options_in_order(sample, self.prompt, self.np_random))
-        info = {
-            "system_prompt": trajectory.system_prompt,
-            "tools": self._bound.fresh_schemas(),
-            "sample_id": trajectory.sample.id,
-            "trajectory": trajectory,
-        }
         observation = _observe(trajectory.prompt)
-        return {**observation, "images": self._views(observation["images"])}, info
+        return {**observation, "images": self._views(observation["images"])}, self._begin_info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take the policy's next message and reply to it.
@@ -236,16 +233,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     def snapshot(self) -> Snapshot:
         """Return the current state, to branch from with ``restore``."""
-        trajectory = self.trajectory
-        return Snapshot(
-            index=self._index,
-            sample=trajectory.sample if self._index is None else None,
-            options=trajectory.sample.options,
-            actions=tuple(turn.action for turn in trajectory.turns),
-            rng=dict(self.np_random.bit_generator.state),
-            fingerprint=fingerprint_of(trajectory.sample),
-            trajectory=trajectory,
-        )
+        return Snapshot.of_state(self.trajectory, self._index, self.np_random)
 
     def restore(self, state: Snapshot) -> Observation:
         """Go back to a state of this or an equally configured environment; returns its last observation.
@@ -253,11 +241,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         The environment need not have been reset before; ``step`` then goes on from that state.
 
         Raises:
-            UsageError: The data set has another sample at the snapshot's index.
+            UsageError: The data set has another sample at the snapshot's index, or a recorded episode opens otherwise.
         """
         sample = state.sample_in(self.dataset)
         self._index = state.index
-        self._begin(replace(sample, options=state.options))
+        state.check_opening(self._begin(replace(sample, options=state.options)))
         if state.trajectory is not None and not self._bound.stateful:
             self._turns = list(state.trajectory.turns)
             self._images_shown = state.trajectory.image_count
@@ -267,7 +255,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         else:
             for action in state.actions:
                 self.step(action)
-        self.np_random.bit_generator.state = state.rng
+            if state.turns:
+                self._turns = list(state.turns)
+                self._images_shown = self.trajectory.image_count
+        if state.rng:
+            self.np_random.bit_generator.state = state.rng
         last = self._turns[-1].observation if self._turns else self._begun().prompt
         return _observe(last or Message(""))
 
@@ -312,6 +304,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._images_shown = len(views)
         self._opening = self._told.trajectory(sample, views, bound.toolbox, self.frame)
         return self._opening
+
+    def _begin_info(self) -> dict[str, Any]:
+        so_far = self.trajectory
+        told = {"system_prompt": so_far.system_prompt, "tools": self._bound.fresh_schemas()}
+        return {**told, "sample_id": so_far.sample.id, "trajectory": so_far}
 
     def _begun(self) -> Trajectory:
         if self._opening is None:

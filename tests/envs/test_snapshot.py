@@ -4,8 +4,11 @@ import pickle
 from dataclasses import replace
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 
+from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.errors import UsageError
 from tests.conftest import zoom_text
 
@@ -27,3 +30,61 @@ def test_a_new_environment_goes_on_from_a_snapshot_and_refuses_one_of_other_data
     for other in ([replace(sample, question="Which shape is it?")], [replace(sample, id="other")]):
         with pytest.raises(UsageError, match="data set that the snapshot was made with"):
             make(*other).unwrapped.restore(state)
+
+
+def going_on(sample, text="Nothing is to be seen there."):
+    """An episode after one zoom, whose result somebody has changed."""
+    env = make(sample)
+    env.reset(seed=5)
+    env.step(zoom_text([0, 0, 100, 100]))
+    played = env.unwrapped.trajectory
+    observation = replace(played.turns[0].observation, text=text, images=())
+    return replace(played, turns=(replace(played.turns[0], observation=observation),))
+
+
+@pytest.mark.parametrize("trip", [lambda state: state, lambda state: pickle.loads(pickle.dumps(state))])
+def test_a_recorded_episode_goes_on_from_its_turns_also_where_they_were_changed(sample, trip):
+    recorded = going_on(sample)
+    env = make(sample)
+    observation, info = env.reset(seed=9, options={"snapshot": trip(Snapshot.of_record(recorded))})
+    assert observation == {"text": "Nothing is to be seen there.", "images": ()}
+    assert info["trajectory"].turns == recorded.turns
+    *_, info = env.step("<answer>red</answer>")
+    assert info["trajectory"].turns[:1] == recorded.turns
+    assert info["trajectory"].sample.options == recorded.sample.options
+    assert info["trajectory"].image_count == 1
+
+
+def test_an_episode_that_has_ended_goes_on_as_if_it_had_not(sample):
+    env = make(sample)
+    env.reset(seed=5)
+    env.step(zoom_text([0, 0, 100, 100]))
+    env.step("<answer>red</answer>")
+    ended = env.unwrapped.trajectory
+    with pytest.raises(UsageError, match="has ended"):
+        env.reset(options={"snapshot": env.unwrapped.snapshot()})
+    _, info = env.reset(options={"snapshot": Snapshot.of_record(replace(ended, turns=ended.turns[:1]))})
+    assert not info["trajectory"].done
+    assert info["trajectory"].reward_terms == {}
+
+
+def test_a_vector_environment_begins_at_snapshots_too(sample):
+    recorded = going_on(sample)
+    envs = gym.make_vec("VisualToolbox-v2", num_envs=2, dataset=[sample], autoreset_mode=AutoresetMode.DISABLED)
+    _, infos = envs.reset(seed=[1, 2], options={"snapshot": [None, Snapshot.of_record(recorded)], "index": [0, None]})
+    assert [len(each.turns) for each in infos["trajectory"]] == [0, 1]
+    *_, infos = envs.step(["<answer>red</answer>"] * 2)
+    assert [len(each.turns) for each in infos["trajectory"]] == [1, 2]
+    envs.reset(seed=[1, 2], options={"snapshot": Snapshot.of_record(recorded)})
+    with pytest.raises(UsageError, match="both index and snapshot"):
+        envs.reset(options={"snapshot": Snapshot.of_record(recorded), "index": 0})
+    envs.close()
+
+
+def test_an_environment_of_other_settings_refuses_a_recorded_episode(sample):
+    env = gym.make("VisualToolbox-v2", dataset=[sample], view=None)
+    recorded = going_on(replace(sample, images=(np.zeros((500, 700, 3), np.uint8),)))
+    with pytest.raises(UsageError, match="settings of its run"):
+        env.reset(options={"snapshot": Snapshot.of_record(recorded)})
+    with pytest.raises(TypeError, match="must be a Snapshot"):
+        env.reset(options={"snapshot": recorded})

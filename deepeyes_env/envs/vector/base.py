@@ -330,7 +330,7 @@ class BatchedVectorEnv(VectorEnv[BatchedObservation, Sequence[Any], NDArray[Any]
         if isinstance(command, Reset):
             self._running.pop(i, None)
             if "trajectory" in outcome.info:
-                self._running[i] = Running(outcome.info["trajectory"])
+                self._running[i] = Running.of(outcome.info["trajectory"])
             outcome = replace(outcome, info={**outcome.info, "seed": command.seed})
         elif "turn" in outcome.info:
             self._running[i].turns.append(outcome.info["turn"])

@@ -93,6 +93,11 @@ class Running:
     opening: Trajectory
     turns: list[Turn] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, begun: Trajectory) -> Running:
+        """Return an episode that has just begun, or goes on from a snapshot."""
+        return cls(begun, list(begun.turns))
+
     def trajectory(self, **changes: Any) -> Trajectory:
         """Return the trajectory so far, with some fields changed."""
         return replace(self.opening, turns=tuple(self.turns), **changes)

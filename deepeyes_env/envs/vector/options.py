@@ -32,12 +32,12 @@ def per_env_options(options: Mapping[str, Any], num_envs: int, num_samples: int)
     """Return the options of each environment's own ``reset``.
 
     Args:
-        options: ``index`` and ``sample``, one for all environments or a sequence with one for each.
+        options: ``index``, ``sample`` or ``snapshot``, one for all environments or a sequence with one for each.
         num_envs: Number of environments.
         num_samples: Number of samples in the data set.
 
     Raises:
-        UsageError: An option is unknown, there is not one for each environment, or one has an index and a sample.
+        UsageError: An option is unknown, there is not one for each environment, or one has several.
         UsageTypeError: An index is no integer, or a sample no ``Sample``.
         IndexError: An index is outside the data set.
     """
