@@ -15,28 +15,39 @@ from deepeyes_env.terminal import console, say
 if TYPE_CHECKING:
     from deepeyes_env.agents.curation import Asking, Curation, Keep
 
+KEPT_BYTES = 2**28
+"""How many bytes of pixels and of encoded images are kept: those of a question are asked for one after another."""
+
 
 @takes(CurateOptions)
 def curate(ctx: typer.Context, options: CurateOptions) -> None:
     """Label the questions of a data set by what a model makes of them; keep those for which a condition holds."""
     from deepeyes_env.agents import curation
+    from deepeyes_env.images.store import shared_store
 
     keep, stages = options.condition(), options.chosen_stages()
     only = curation.parse_keep(options.only) if options.only else None
     settings = None if options.data is None else {"open": options.open}
     begun = curation.begin_curation(options.out, options.data, settings)
     try:
-        if options.decisions is not None:
-            count = curation.take_decisions(begun.folder, options.decisions, len(begun.dataset))
-            say(f"{count} decisions of a person; the stage label reads them")
-        if stages:
-            _run(begun, stages, options, only)
-            _show(curation.write_report(begun), begun)
-        if keep is not None:
-            _write(begun, keep, options)
+        with shared_store().limited(KEPT_BYTES):
+            _do(begun, stages, keep, only, options)
     except KeyboardInterrupt:
         say(f"stopped; the same command goes on with what {options.out} lacks", err=True)
         raise typer.Exit(130) from None
+
+
+def _do(begun: Curation, stages: tuple[str, ...], keep: Keep | None, only: Keep | None, options: CurateOptions) -> None:
+    from deepeyes_env.agents import curation
+
+    if options.decisions is not None:
+        count = curation.take_decisions(begun.folder, options.decisions, len(begun.dataset))
+        say(f"{count} decisions of a person; the stage label reads them")
+    if stages:
+        _run(begun, stages, options, only)
+        _show(curation.write_report(begun), begun)
+    if keep is not None:
+        _write(begun, keep, options)
 
 
 def _run(begun: Curation, stages: tuple[str, ...], options: CurateOptions, only: Keep | None) -> None:
@@ -67,7 +78,7 @@ def _asking(begun: Curation, options: CurateOptions, *, second: bool = False) ->
         kwargs["frame"] = frame_for(policy.model, options.frame, needed=needed)
         kwargs |= view_for(policy.model, begun.dataset, kwargs.get("view"))
     return Asking(
-        make_policy(policy, kwargs.get("frame")),
+        make_policy(policy, kwargs.get("frame"), url_bytes=KEPT_BYTES),
         _scoring(begun, options),
         folder=SECOND if second else ANSWERS,
         k=options.k,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from deepeyes_env.agents.cli.eval_options import EvalOptions
@@ -11,21 +12,22 @@ from deepeyes_env.images import ViewBudget
 from deepeyes_env.judges.llm_endpoint import LOCAL
 
 
-def make_policy(options: EvalOptions, frame: Any) -> Any:
+def make_policy(options: EvalOptions, frame: Any, **served: Any) -> Any:
     """Return the agent that is evaluated; servers have been found to serve their model.
 
     Args:
         options: The command's options.
         frame: Coordinate frame that a model writes boxes in; a scripted agent writes the environment's.
+        **served: Further arguments of the agent of a served model.
     """
     if options.agent:
         from deepeyes_env.agents import make_agent
 
         return make_agent(options.agent, seed=options.seed, max_turns=options.max_turns)
-    return _local_model(options, frame) if options.is_local else _served_model(options)
+    return _local_model(options, frame) if options.is_local else _served_model(options, served)
 
 
-def _served_model(options: EvalOptions) -> Any:
+def _served_model(options: EvalOptions, served: Mapping[str, Any]) -> Any:
     from deepeyes_env.agents.openai import OpenAIAgent
 
     player = OpenAIAgent(
@@ -38,6 +40,7 @@ def _served_model(options: EvalOptions) -> Any:
         timeout=options.timeout,
         retries=options.retries,
         concurrency=options.concurrency,
+        **served,
     )
     player.check()
     return player

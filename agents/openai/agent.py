@@ -56,6 +56,7 @@ class OpenAIAgent:
             knows no ``return_token_ids`` ignores or refuses it.
         image_format: How pixels are encoded: ``"jpeg"`` or ``"png"``.
         quality: JPEG quality.
+        url_bytes: How many bytes of encoded images to keep at most, for requests that send them again.
         tool_images: Where images of tool messages go: into the message (``"tool"``), into a user message that follows
             (``"user"``), or ``"auto"``: the first until a server refuses that.
         timeout: Seconds that a request may take.
@@ -82,6 +83,7 @@ class OpenAIAgent:
         tokens: bool = False,
         image_format: ImageFormat = "jpeg",
         quality: int = 90,
+        url_bytes: int = 2 * 2**30,
         tool_images: Place | Literal["auto"] = "auto",
         timeout: float = 300.0,
         retries: int = 6,
@@ -103,7 +105,7 @@ class OpenAIAgent:
         self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
         sent: Mapping[str, Any] = {**self._settings, **(extra or {})}
         self._extra = dict(extra or {})
-        self._urls = DataUrls(image_format, quality)
+        self._urls = DataUrls(image_format, quality, url_bytes)
         self._servers = Servers(
             [base_url] if isinstance(base_url, str) else base_url,
             api_key_of(api_key),

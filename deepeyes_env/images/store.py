@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,18 @@ class ImageStore:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @contextmanager
+    def limited(self, max_bytes: int) -> Iterator[None]:
+        """Keep no more than so many bytes of pixels within a block; what was kept before and in it is let go of."""
+        before = (self.max_bytes, self.max_idle_recipe_bytes)
+        self.max_bytes, self.max_idle_recipe_bytes = max_bytes, min(before[1], max_bytes)
+        self._clear()
+        try:
+            yield
+        finally:
+            self.max_bytes, self.max_idle_recipe_bytes = before
+            self._clear()
 
     def pixels(self, ref: ImageRef) -> Image:
         """Return the pixels of an image in native size: ``(H, W, 3)`` ``uint8``, read-only.

@@ -303,3 +303,15 @@ def test_a_fork_in_mid_decode_leaves_the_child_able_to_work():
 def test_a_negative_budget_is_refused():
     with pytest.raises(ValueError, match="max_bytes=-1"):
         ImageStore(max_bytes=-1)
+
+
+def test_a_store_may_keep_less_for_a_while():
+    store = ImageStore(max_bytes=90_000)
+    with store.limited(30_000):
+        for ref in refs(3):
+            store.pixels(ref)
+        assert (store.max_bytes, store.nbytes) == (30_000, 30_000)
+    assert (store.max_bytes, store.nbytes) == (90_000, 0)
+    for ref in refs(3):
+        store.pixels(ref)
+    assert store.nbytes == 90_000

@@ -1,0 +1,91 @@
+"""A curation streams: what it holds in memory does not grow with the data."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+pytest.importorskip("pyarrow", reason="needs the extra data")
+
+import pyarrow
+import pyarrow.parquet
+
+from deepeyes_env import Sample
+from deepeyes_env.agents.curation import LabelTable
+from deepeyes_env.data.parquet_schema import arrow_schema, row_of_sample
+
+ROOT = Path(__file__).parents[3]
+GIB = 2**30
+SIZE = (3840, 2160)
+IMAGES = 8
+
+CHILD = """
+import sys
+from deepeyes_env.cli.app import app
+try:
+    app(sys.argv[1:])
+finally:
+    sys.stdout.write(open("/proc/self/status").read())
+"""
+
+
+def bitmaps(folder):
+    """Photographs of 4K as BMP: as many bytes encoded as decoded, and few in a compressed column."""
+    x, y = np.meshgrid(*(np.arange(side, dtype=np.uint16) for side in SIZE))
+    for number in range(IMAGES):
+        pixels = np.stack([x // (8 + number), y // 9, (x + y) // 20], axis=-1).astype(np.uint8)
+        path = folder / f"{number}.bmp"
+        PILImage.fromarray(pixels).save(path)
+        yield path.read_bytes()
+
+
+def write_large_parquet(path, decoded_bytes):
+    """Write questions about a few images, repeated; returns how many."""
+    images = list(bitmaps(path.parent))
+    count = -(-decoded_bytes // len(images[0]))
+    schema = arrow_schema()
+    with pyarrow.parquet.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=False, write_batch_size=1
+    ) as file:
+        for start in range(0, count, IMAGES):
+            samples = [
+                Sample(
+                    f"s{i}", f"How many boats has the {i}th picture?", "3", images[i % IMAGES], boxes=((9, 9, 99, 99),)
+                )
+                for i in range(start, min(count, start + IMAGES))
+            ]
+            rows = [row_of_sample(sample, start + i) for i, sample in enumerate(samples)]
+            file.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+    return count
+
+
+def peak_of(*arguments):
+    """Run ``deepeyes`` in a process of its own; returns the most memory that it had, in bytes."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHILD, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return int(re.search(r"VmHWM:\s+(\d+) kB", ended.stdout)[1]) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.timeout(3600)
+def test_20_gb_are_labelled_in_less_than_a_gibibyte(tmp_path):
+    path, out = tmp_path / "large.parquet", tmp_path / "out"
+    count = write_large_parquet(path, 20 * 10**9)
+    assert path.stat().st_size < 300 * 10**6
+    assert peak_of("curate", path, "--out", out, "--stages", "format,label") < GIB
+    asked = ("--agent", "blind", "--k", "1", "--concurrency", "4", "--no-episodes")
+    assert peak_of("curate", path, "--out", out, "--stages", "difficulty", *asked) < GIB
+    table = LabelTable(out, count)
+    assert not table.reasons("format")
+    assert not table.reasons("difficulty")
+    kept = tmp_path / "kept.jsonl"
+    assert peak_of("curate", "--out", out, "--keep", "open and near_image", "--write", kept) < GIB
+    assert len(kept.read_text().splitlines()) == count - IMAGES
