@@ -53,6 +53,15 @@ def forward(
     return _normed(text.norm, hidden)
 
 
+def first_queries_and_keys(
+    text: Any, embedded: torch.Tensor, positions: torch.Tensor, axes: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the queries and keys of the first layer, ``(*positions, heads, head size)``, rotated."""
+    cos, sin = _rotations(text, positions, axes)
+    heads, normed = text.layers[0].self_attn, _normed(text.layers[0].input_layernorm, embedded)
+    return _query(heads, normed, cos, sin), _key(heads, normed, cos, sin)
+
+
 def _rotations(text: Any, positions: torch.Tensor, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return cosines and sines ``(*positions, 1, head size)``; of the sines, the first half is negated.
 
@@ -82,14 +91,22 @@ def _layer(
 ) -> torch.Tensor:
     heads = layer.self_attn
     normed = _normed(layer.input_layernorm, hidden)
-    key, value = (project(normed).unflatten(-1, (-1, heads.head_dim)) for project in (heads.k_proj, heads.v_proj))
-    key = _rotated(_of_heads(heads, "k_norm", key), cos, sin)
+    key, value = _key(heads, normed, cos, sin), heads.v_proj(normed).unflatten(-1, (-1, heads.head_dim))
     if final:
         hidden, normed, cos, sin = (attention.select_outputs(tokens) for tokens in (hidden, normed, cos, sin))
-    query = heads.q_proj(normed).unflatten(-1, (-1, heads.head_dim))
-    query = _rotated(_of_heads(heads, "q_norm", query), cos, sin)
+    query = _query(heads, normed, cos, sin)
     hidden = hidden + heads.o_proj(attention.attend(query, key, value, number, final))
     return hidden + layer.mlp(_normed(layer.post_attention_layernorm, hidden))
+
+
+def _query(heads: Any, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    query = heads.q_proj(normed).unflatten(-1, (-1, heads.head_dim))
+    return _rotated(_of_heads(heads, "q_norm", query), cos, sin)
+
+
+def _key(heads: Any, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    key = heads.k_proj(normed).unflatten(-1, (-1, heads.head_dim))
+    return _rotated(_of_heads(heads, "k_norm", key), cos, sin)
 
 
 def _of_heads(heads: Any, name: str, x: torch.Tensor) -> torch.Tensor:

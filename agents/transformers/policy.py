@@ -52,6 +52,7 @@ class VisionPolicy:
         dtype: What is computed in: weights stay in ``float32``, matrices are multiplied in this.
         stops: Ids of the tokens that end a message.
         context: Length of the model's context in tokens.
+        axes: The axis (time, row, column) along which each pair of channels turns.
     """
 
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -65,7 +66,7 @@ class VisionPolicy:
         self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
         self.factor: int = self._patch * self._merge
         sections = model.config.text_config.rope_parameters["mrope_section"]
-        self._axes = tuple(self.architecture.rotary_axes(sections))
+        self.axes: tuple[int, ...] = tuple(self.architecture.rotary_axes(sections))
         self.chat = Chat(tokenizer, self.image_token, self.factor)
         self.context: int = model.config.text_config.max_position_embeddings
         self.stops = frozenset({self.chat.end_of_turn, *_stop_ids(model)})
@@ -183,7 +184,7 @@ class VisionPolicy:
             deep = [torch.zeros_like(embedded).masked_scatter(where, level) for level in below]
             embedded = embedded.masked_scatter(where, shown)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return forward(text, embedded, positions, attention, self._axes, deep)
+            return forward(text, embedded, positions, attention, self.axes, deep)
 
     def logits(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """Return ``(..., vocabulary)`` ``float32`` logits at a temperature, with banned tokens out of reach."""

@@ -15,9 +15,9 @@ from tests.packaging.building import ROOT, copy_of_the_checkout, layer, run
 
 USE = """\
 from deepeyes_env.agents.runner import rollout
-from deepeyes_env.trainers.tiny.scenes import CELL
+from deepeyes_env.trainers.tiny.scenes import SEED
 
-size: str = CELL
+size: str = SEED
 reveal_type(rollout)
 """
 """An honest use of two modules, one from each linked folder, and a mistake in it."""

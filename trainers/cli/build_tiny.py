@@ -10,16 +10,24 @@ from rich.progress import Progress, TaskID
 
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.registry import unknown_name
 from deepeyes_env.terminal import console, say
 
 
 def build_tiny(
     out: Annotated[Path, typer.Option(help="Model directory to write; one built before is replaced.")] = Path("tiny"),
+    family: Annotated[
+        str, typer.Option(help="Its family: qwen2_5_vl, as the one that ships, or qwen3_vl.")
+    ] = "qwen2_5_vl",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of scenes, initial weights and examples.")] = 0,
 ) -> None:
-    """Build the tiny policy that ships with the package, in a few minutes on two cores."""
+    """Build a tiny policy like the one that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):
         from deepeyes_env.trainers.tiny.build import build
+        from deepeyes_env.trainers.tiny.task import TASKS, TINY
+    if family not in TASKS:
+        raise unknown_name("family of a tiny policy", family, TASKS)
+    task = TASKS[family]
     with Progress(console=console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
 
@@ -28,5 +36,7 @@ def build_tiny(
                 bars[stage] = progress.add_task(stage, total=steps)
             progress.update(bars[stage], completed=step)
 
-        seconds = build(out, seed, report=report)
-    say(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny model={out}")
+        seconds = build(out, seed, report=report, task=task)
+    width, height = task.size
+    scenes = "" if task == TINY else f" scenes.size=[{width},{height}] scenes.view_pixels={task.side**2}"
+    say(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny model={out}{scenes}")

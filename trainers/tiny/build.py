@@ -26,9 +26,10 @@ from deepeyes_env.files import check_folder, replacing_folder
 from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.tiny.examples import Example, ExampleWriter
 from deepeyes_env.trainers.tiny.losses import ImitationLoss, PictureLoss, gradient_step
-from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model
+from deepeyes_env.trainers.tiny.model import build_model, processor_settings
 from deepeyes_env.trainers.tiny.phrases import phrases
 from deepeyes_env.trainers.tiny.scenes import Picture, TrainingScene, draw_training_scenes
+from deepeyes_env.trainers.tiny.task import TASKS, TINY, TinyTask
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
 
 TINY_POLICY = OutputFolder(
@@ -77,7 +78,13 @@ class Curriculum:
     debias: Stage = Stage(160, 1e-3, 32)
 
 
-def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report: Report | None = None) -> float:
+def build(
+    out: Path,
+    seed: int = 0,
+    curriculum: Curriculum | None = None,
+    report: Report | None = None,
+    task: TinyTask = TINY,
+) -> float:
     """Build the policy and write it as a model directory, weights in ``float16``.
 
     Two builds with the same seed on one machine, with the same versions of torch and transformers and the same number
@@ -88,6 +95,7 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
         seed: Decides scenes, initial weights and the order of examples.
         curriculum: How long each stage is.
         report: Progress callback.
+        task: The family, with its scenes.
 
     Returns:
         The seconds that it took.
@@ -104,9 +112,9 @@ def build(out: Path, seed: int = 0, curriculum: Curriculum | None = None, report
     cores = os.cpu_count() or 1
     torch.set_num_threads(min(2, cores))
     report("scenes", 0, 1)
-    scenes = draw_training_scenes(SCENES, seed, processes=min(4, cores))
-    tokenizer = build_tokenizer(phrases().fragments())
-    policy = VisionPolicy(build_model(tokenizer, seed), tokenizer)
+    scenes = draw_training_scenes(SCENES, seed, processes=min(4, cores), task=task)
+    tokenizer = build_tokenizer(phrases(task).fragments())
+    policy = VisionPolicy(build_model(tokenizer, seed, task), tokenizer)
     learn(policy, scenes, curriculum, np.random.default_rng(seed), report)
     write(policy, out)
     return time.perf_counter() - began
@@ -145,7 +153,8 @@ def learn(
         attention = policy.model.model.language_model.layers[0].self_attn
         with torch.no_grad():
             attention.k_proj.weight.copy_(attention.q_proj.weight)
-        writer = ExampleWriter(policy.chat, phrases(), rng)
+        task = TASKS[policy.model.config.model_type]
+        writer = ExampleWriter(policy.chat, phrases(task), rng)
         learn_examples(policy, scenes, curriculum.examples, writer, rng, report)
         debias_zooms(policy, scenes, curriculum.debias, writer, rng, report)
 
@@ -221,12 +230,13 @@ def write(policy: VisionPolicy, out: Path) -> None:
         FileExistsError: The directory holds what ``write`` did not write.
     """
     TINY_POLICY.check(out)
+    settings = processor_settings(TASKS[policy.model.config.model_type])
     policy.model.half()
     try:
         with replacing_folder(out) as beside:
             TINY_POLICY.claim(beside)
             policy.save(beside)
-            (beside / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2) + "\n", encoding="utf-8")
+            (beside / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     finally:
         policy.model.float()
 

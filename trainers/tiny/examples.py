@@ -84,7 +84,7 @@ class ExampleWriter:
                 self._add_context(draft, self._chat.prompt(conversation), scene.view)
             else:
                 self._add_context(draft, self._chat.observation(Message(locate(square.colour)), self._chat.end_of_turn))
-            self._add_target(draft, box_of(square.colour, square.box))
+            self._add_target(draft, box_of(square.colour, square.box, self._phrases.task))
         return self._example(draft)
 
     def reading(self, scene: TrainingScene) -> Example:
@@ -104,7 +104,7 @@ class ExampleWriter:
         options = [TEXTURES[number] for number in self._rng.permutation(len(TEXTURES))]
         self._add_context(draft, self._chat.prompt(self._phrases.asked(square.colour, options, picture.image)), picture)
         if zoomed is not None:
-            self._add_target(draft, zoom(square.colour, zoomed.box))
+            self._add_target(draft, zoom(square.colour, zoomed.box, self._phrases.task))
             reply = Message(self._phrases.reply, (zoomed.image,))
             self._add_context(draft, self._chat.observation(reply, self._chat.end_of_turn), zoomed)
         self._add_target(draft, answer(square.colour, square.pattern))

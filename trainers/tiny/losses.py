@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_multimodal_rotary_pos_emb
 
 from deepeyes_env.agents.transformers.attention import MaskedAttention
 from deepeyes_env.agents.transformers.kv import causal_mask
+from deepeyes_env.agents.transformers.language import first_queries_and_keys
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import buckets
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.trainers.tiny.examples import Example, images_of
-from deepeyes_env.trainers.tiny.phrases import SIDE
 from deepeyes_env.trainers.tiny.scenes import Picture
+from deepeyes_env.trainers.tiny.task import TASKS, TinyTask
 
 WEIGHTS = {"pattern": 3.0, "number": 1.0, "colour": 0.5, "other": 0.3}
 """Loss weights of tokens by kind; the few that must be read from the image weigh most."""
@@ -40,10 +40,11 @@ class ImitationLoss:
 
     def __init__(self, policy: VisionPolicy) -> None:
         self._policy = policy
+        numbers = TASKS[policy.model.config.model_type].numbers
         vocabulary = policy.tokenizer.get_vocab()
         spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
         self._weights = torch.full((len(vocabulary),), WEIGHTS["other"])
-        for kind, words in (("number", map(str, range(SIDE + 1))), ("colour", COLOURS), ("pattern", TEXTURES)):
+        for kind, words in (("number", numbers), ("colour", COLOURS), ("pattern", TEXTURES)):
             self._weights[[vocabulary[spelled(word)] for word in words]] = WEIGHTS[kind]
 
     def __call__(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,18 +70,13 @@ class ImitationLoss:
     def _pointing(self, read: _EncodedExamples, examples: Sequence[Example]) -> torch.Tensor:
         """Return minus the log of the attention that falls on what is named, in the first layer."""
         text = self._policy.model.model.language_model
-        layer, attention = text.layers[0], text.layers[0].self_attn
-        states = layer.input_layernorm(read.embedded)
-        shape = (*states.shape[:2], -1, attention.head_dim)
-        query, key = (project(states).view(shape).transpose(1, 2) for project in (attention.q_proj, attention.k_proj))
-        cos, sin = text.rotary_emb(read.embedded, read.positions)
-        section = self._policy.model.config.text_config.rope_parameters["mrope_section"]
-        query, key = apply_multimodal_rotary_pos_emb(query, key, cos, sin, section)
+        states = first_queries_and_keys(text, read.embedded, read.positions, self._policy.axes)
+        query, key = (each.transpose(1, 2) for each in states)
         named = [(row, pointer) for row, example in enumerate(examples) for pointer in example.pointers]
         rows = torch.tensor([row for row, _ in named])
         places = torch.tensor([pointer.place for _, pointer in named])
         asked = query[rows, :POINTING_HEADS, places][:, :, None]
-        scores = (asked @ key[rows, :POINTING_HEADS].transpose(-1, -2))[:, :, 0] * attention.scaling
+        scores = (asked @ key[rows, :POINTING_HEADS].transpose(-1, -2))[:, :, 0] * text.layers[0].self_attn.scaling
         later = torch.arange(scores.shape[-1]) > places[:, None]
         logs = torch.log_softmax(scores.masked_fill(later[:, None], _OUT_OF_SIGHT), -1)
         wanted = torch.zeros(logs.shape, dtype=torch.bool)
@@ -134,12 +130,13 @@ class PictureLoss(torch.nn.Module):
 
     def __init__(self, policy: VisionPolicy) -> None:
         super().__init__()
+        self._task = TASKS[policy.model.config.model_type]
         vocabulary = policy.tokenizer.get_vocab()
         spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
         self._policy = policy
         self._words = [
             torch.tensor([vocabulary[spelled(word)] for word in words])
-            for words in (COLOURS, TEXTURES, map(str, range(SIDE + 1)))
+            for words in (COLOURS, TEXTURES, self._task.numbers)
         ]
         self._hidden = policy.model.config.text_config.hidden_size
         self._head = torch.nn.Linear(self._hidden, 1 + 4 * self._hidden)
@@ -151,7 +148,7 @@ class PictureLoss(torch.nn.Module):
         embeddings = self._policy.model.model.language_model.embed_tokens.weight
         colours, patterns, numbers = (self._scale * embeddings[words].T for words in self._words)
         out = self._head(states)
-        colour, pattern, box = _targets(pictures)
+        colour, pattern, box = _targets(pictures, self._task)
         there, marked = colour >= 0, pattern >= 0
         guesses = torch.cat([states @ colours, out[:, :1]], -1)
         of_colour = F.cross_entropy(guesses, torch.where(there, colour, len(COLOURS)))
@@ -167,8 +164,8 @@ class PictureLoss(torch.nn.Module):
         return [*model.visual.parameters(), model.language_model.embed_tokens.weight, *own]
 
 
-def _targets(pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return colour and pattern ``(cells,)``, -1 for none, and box ``(cells, 4)`` of all cells of some pictures."""
+def _targets(pictures: Sequence[Picture], task: TinyTask) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return colour and pattern ``(cells,)``, -1 for none, and box ``(cells, 4)`` in steps, of all cells."""
     names = list(COLOURS)
     colours = [
         np.array([*(names.index(square.colour) for square in picture.squares), -1])[picture.cells.square]
@@ -176,7 +173,11 @@ def _targets(pictures: Sequence[Picture]) -> tuple[torch.Tensor, torch.Tensor, t
     ]
     patterns = np.concatenate([picture.cells.pattern for picture in pictures])
     boxes = np.concatenate([picture.cells.box for picture in pictures])
-    return torch.from_numpy(np.concatenate(colours)), torch.from_numpy(patterns), torch.from_numpy(boxes).round().long()
+    return (
+        torch.from_numpy(np.concatenate(colours)),
+        torch.from_numpy(patterns),
+        torch.from_numpy(boxes * (task.steps / task.side)).round().long(),
+    )
 
 
 def gradient_step(optimizer: Any, loss: torch.Tensor, lr: float) -> None:

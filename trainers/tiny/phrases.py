@@ -15,9 +15,7 @@ from deepeyes_env.data.visual_search.patterns import pattern_search
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.protocols import THINK, TOOL_CALL, TOOL_RESPONSE, V2
-
-SIDE = 112
-"""Largest number in a box: the side of the view in pixels."""
+from deepeyes_env.trainers.tiny.task import TINY, TinyTask
 
 TOO_SMALL = "The mark is too small, zoom in."
 CAN_SEE = "I can see the mark on the "
@@ -34,10 +32,12 @@ class Phrases:
     Attributes:
         opening: An episode before its first turn; its prompt is the pattern for all others.
         reply: What the environment answers to a zoom, with a placeholder for the crop.
+        task: The scenes, and how boxes are written.
     """
 
     opening: Trajectory
     reply: str
+    task: TinyTask
 
     def asked(self, colour: str, options: Sequence[str], view: ImageRef) -> Trajectory:
         """Return an episode that begins with the question about the square of a colour."""
@@ -60,19 +60,20 @@ class Phrases:
         said = [self.opening.system_prompt, instructions, self.reply.split(TOOL_RESPONSE.closing)[1]]
         frame = ["Which pattern is on the ", " square?", " square.", " square", "\n(A) ", "\n(B) ", "\n(C) ", "\n(D) "]
         mine = [TOO_SMALL, CAN_SEE, *CALL, ", ", LOCATE, "user\n", "assistant\n", "system\n"]
-        return [*said, *frame, *mine, *COLOURS, *TEXTURES, *map(str, range(10, SIDE + 1))]
+        return [*said, *frame, *mine, *COLOURS, *TEXTURES, *(number for number in self.task.numbers if len(number) > 1)]
 
 
 @cache
-def phrases() -> Phrases:
+def phrases(task: TinyTask = TINY) -> Phrases:
     """Play a zoom in the environment and keep the texts of its observations."""
-    env = gym.make("VisualToolbox-v2", dataset=pattern_search(length=1, easy=0))
+    dataset = pattern_search(length=1, easy=0, size=task.size, view=task.view)
+    env = gym.make("VisualToolbox-v2", dataset=dataset, frame=task.frame)
     _, info = env.reset(seed=0)
     opening: Trajectory = info["trajectory"]
-    _, _, _, _, info = env.step(zoom("red", (10, 10, 60, 60)))
+    _, _, _, _, info = env.step(zoom("red", (10, 10, 60, 60), task))
     reply = info["turn"].observation
     assert reply.images, f"the environment refused a zoom: {reply.text}"
-    return Phrases(opening, reply.text)
+    return Phrases(opening, reply.text, task)
 
 
 def locate(colour: str) -> str:
@@ -80,15 +81,14 @@ def locate(colour: str) -> str:
     return f"{LOCATE}{colour} square."
 
 
-def box_of(colour: str, box: Box) -> str:
-    """Return the arguments of a zoom: what is there, and where in pixels of the view."""
-    numbers = ", ".join(str(min(SIDE, max(0, round(value)))) for value in box)
-    return f"{CALL[0]}{colour} square{CALL[1]}{numbers}{CALL[2]}"
+def box_of(colour: str, box: Box, task: TinyTask = TINY) -> str:
+    """Return the arguments of a zoom: what is there, and where; ``box`` is in pixels of the view."""
+    return f"{CALL[0]}{colour} square{CALL[1]}{', '.join(task.written(box))}{CALL[2]}"
 
 
-def zoom(colour: str, box: Box) -> str:
+def zoom(colour: str, box: Box, task: TinyTask = TINY) -> str:
     """Return the message that zooms in."""
-    return THINK.around(TOO_SMALL) + TOOL_CALL.around(box_of(colour, box))
+    return THINK.around(TOO_SMALL) + TOOL_CALL.around(box_of(colour, box, task))
 
 
 def answer(colour: str, pattern: str) -> str:

@@ -12,30 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.data.visual_search.marks import TEXTURES
-from deepeyes_env.data.visual_search.patterns import SIZE, VIEW, pattern_search
+from deepeyes_env.data.visual_search.patterns import pattern_search
 from deepeyes_env.data.visual_search.scene import Scene
 from deepeyes_env.images import ops
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.trainers.tiny.task import TINY, TinyTask
+
+SCALE = TINY.size[0] // TINY.side
+"""How many times as large as its view a scene is."""
 
 SEED = 9_000
 """First seed of the scenes that the policy is built from; runs of training use others."""
 
-CELL = 28
-"""Side in pixels of what becomes one image token."""
-
-SCALE = SIZE[0] // 112
 READABLE = 2.6
 """Fine stripes can be read when a crop shows them at least this much larger than the view."""
 
 _LEAST_COLOUR, _LEAST_MARK = 40, 50
-"""Square pixels of an object, and of its mark, that a cell must show."""
+"""Square pixels of an object, and of its mark, that a cell of ``TINY`` must show."""
 
 _PLATE = 0.27
 """Half the diameter of a mark, as a share of its object's side."""
 
 GOOD, BAD = (2, 10), (12, 32)
-"""How far off the middle of an object crops are, in pixels of the view: least and largest standard deviation."""
+"""How far off the middle of an object crops are, in pixels of ``TINY``'s view: least and largest standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,14 @@ class Picture:
         box: The part of the scene that it shows, in pixels of the view.
         squares: The objects of the scene.
         target: Number of the object that a crop is meant to show.
+        task: What the view is like.
     """
 
     image: ImageRef
     box: BBox
     squares: tuple[Square, ...]
     target: int = 0
+    task: TinyTask = TINY
 
     @cached_property
     def cells(self) -> Cells:
@@ -109,19 +111,22 @@ class TrainingScene:
     easy: bool
 
 
-def draw_training_scenes(counts: dict[int, int], seed: int, processes: int) -> list[list[TrainingScene]]:
+def draw_training_scenes(
+    counts: dict[int, int], seed: int, processes: int, task: TinyTask = TINY
+) -> list[list[TrainingScene]]:
     """Draw scenes with crops in several processes.
 
     Args:
         counts: How many scenes to draw, by number of objects in them.
         seed: Decides the scenes and the crops.
         processes: How many processes draw.
+        task: What the scenes are like.
 
     Returns:
         The scenes of each number of objects.
     """
     jobs = [
-        (objects, number // processes, SEED + 1000 * seed + 10 * objects + part)
+        (objects, number // processes, SEED + 1000 * seed + 10 * objects + part, task)
         for objects, number in counts.items()
         for part in range(processes)
     ]
@@ -133,12 +138,14 @@ def draw_training_scenes(counts: dict[int, int], seed: int, processes: int) -> l
     ]
 
 
-def _draw(objects: int, number: int, seed: int) -> list[TrainingScene]:
+def _draw(objects: int, number: int, seed: int, task: TinyTask) -> list[TrainingScene]:
     rng = np.random.default_rng(seed)
-    return list(training_scenes(objects, number, seed, rng))
+    return list(training_scenes(objects, number, seed, rng, task))
 
 
-def training_scenes(objects: int, number: int, seed: int, rng: np.random.Generator) -> Iterator[TrainingScene]:
+def training_scenes(
+    objects: int, number: int, seed: int, rng: np.random.Generator, task: TinyTask = TINY
+) -> Iterator[TrainingScene]:
     """Draw scenes with crops around their objects.
 
     Args:
@@ -146,16 +153,21 @@ def training_scenes(objects: int, number: int, seed: int, rng: np.random.Generat
         number: How many scenes.
         seed: Decides the scenes.
         rng: Decides the crops.
+        task: What the scenes are like.
     """
-    for sample in pattern_search(length=number, seed=seed, objects=(objects, objects), easy=0.5):
+    drawn = pattern_search(
+        length=number, seed=seed, objects=(objects, objects), easy=0.5, size=task.size, view=task.view
+    )
+    whole = (0, 0, task.side, task.side)
+    for sample in drawn:
         scene = sample.images[0].source
         assert isinstance(scene, Scene)
         pixels = sample.images[0].pixels()
         squares = tuple(Square(item.colour, item.mark.value, item.mark.fine, _scaled(item.box)) for item in scene.items)
-        view = Picture(_picture(ops.fit(pixels, VIEW.fit(SIZE))), (0, 0, 112, 112), squares)
+        view = Picture(_picture(ops.fit(pixels, task.view.fit(task.size))), whole, squares, task=task)
         targets = range(len(squares))
-        good = [_crop(pixels, squares, target, GOOD, rng) for target in targets for _ in range(2)]
-        bad = [_crop(pixels, squares, target, BAD, rng) for target in targets]
+        good = [_crop(pixels, squares, target, GOOD, rng, task) for target in targets for _ in range(2)]
+        bad = [_crop(pixels, squares, target, BAD, rng, task) for target in targets]
         yield TrainingScene(view, tuple(good), tuple(bad), bool(sample.metadata["easy"]))
 
 
@@ -165,19 +177,21 @@ def _crop(
     target: int,
     spread: tuple[float, float],
     rng: np.random.Generator,
+    task: TinyTask,
 ) -> Picture:
     """Cut out a box somewhere around an object, as a zoom does."""
     x1, y1, x2, y2 = squares[target].box
-    sigma, side = rng.uniform(*spread), rng.uniform(16, 46)
+    larger = task.side / TINY.side
+    sigma, side = rng.uniform(*spread) * larger, rng.uniform(16, 46) * larger
     width, height = side * rng.uniform(0.8, 1.25), side * rng.uniform(0.8, 1.25)
-    x = np.clip((x1 + x2) / 2 + rng.normal() * sigma, width / 2, 112 - width / 2)
-    y = np.clip((y1 + y2) / 2 + rng.normal() * sigma, height / 2, 112 - height / 2)
+    x = np.clip((x1 + x2) / 2 + rng.normal() * sigma, width / 2, task.side - width / 2)
+    y = np.clip((y1 + y2) / 2 + rng.normal() * sigma, height / 2, task.side - height / 2)
     left, top, right, bottom = (
         round(float(value)) for value in (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     )
     cut = ops.crop(pixels, (left * SCALE, top * SCALE, right * SCALE, bottom * SCALE))
-    shown = ops.fit(cut, VIEW.fit((cut.shape[1], cut.shape[0])))
-    return Picture(_picture(shown), (left, top, right, bottom), squares, target)
+    shown = ops.fit(cut, task.view.fit((cut.shape[1], cut.shape[0])))
+    return Picture(_picture(shown), (left, top, right, bottom), squares, target, task)
 
 
 def _picture(pixels: NDArray[np.uint8]) -> ImageRef:
@@ -191,29 +205,31 @@ def _scaled(box: BBox) -> BBox:
 
 def _cells(picture: Picture) -> Cells:
     width, height = picture.image.size
-    columns, rows = width // CELL, height // CELL
+    task = picture.task
+    columns, rows, area = width // task.cell, height // task.cell, (task.side / TINY.side) ** 2
     square, pattern = np.full((rows, columns), -1), np.full((rows, columns), -1)
-    box, most = np.zeros((rows, columns, 4), np.float32), np.full((rows, columns), float(_LEAST_COLOUR))
+    box, most = np.zeros((rows, columns, 4), np.float32), np.full((rows, columns), _LEAST_COLOUR * area)
     left, top, right, bottom = picture.box
     across, down = width / (right - left), height / (bottom - top)
     for number, each in enumerate(picture.squares):
         x1, y1, x2, y2 = each.box
         shown = ((x1 - left) * across, (y1 - top) * down, (x2 - left) * across, (y2 - top) * down)
-        covered = _covered(shown, rows, columns)
+        covered = _covered(shown, rows, columns, task.cell)
         radius = _PLATE * (shown[2] - shown[0])
         x, y = (shown[0] + shown[2]) / 2, (shown[1] + shown[3]) / 2
-        marked = _covered((x - radius, y - radius, x + radius, y + radius), rows, columns) > _LEAST_MARK
+        plate = (x - radius, y - radius, x + radius, y + radius)
+        marked = _covered(plate, rows, columns, task.cell) > _LEAST_MARK * area
         here = covered > most
-        most[here], square[here], box[here] = covered[here], number, np.clip(shown, 0, 112)
+        most[here], square[here], box[here] = covered[here], number, np.clip(shown, 0, task.side)
         readable = not each.fine or across > READABLE
         pattern[here] = np.where(marked[here] & readable, TEXTURES.index(each.pattern), -1)
     return Cells(square.ravel(), pattern.ravel(), box.reshape(-1, 4))
 
 
-def _covered(box: BBox, rows: int, columns: int) -> NDArray[np.float64]:
+def _covered(box: BBox, rows: int, columns: int, cell: int) -> NDArray[np.float64]:
     """Return how many square pixels of each cell a box covers, ``(rows, columns)``."""
-    x, y = np.arange(columns) * CELL, np.arange(rows) * CELL
-    wide = np.clip(np.minimum(box[2], x + CELL) - np.maximum(box[0], x), 0, None)
-    high = np.clip(np.minimum(box[3], y + CELL) - np.maximum(box[1], y), 0, None)
+    x, y = np.arange(columns) * cell, np.arange(rows) * cell
+    wide = np.clip(np.minimum(box[2], x + cell) - np.maximum(box[0], x), 0, None)
+    high = np.clip(np.minimum(box[3], y + cell) - np.maximum(box[1], y), 0, None)
     covered: NDArray[np.float64] = high[:, None] * wide[None, :]
     return covered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepeyes_env.data.visual_search.dataset import Split, VisualSearch
+from deepeyes_env.images.frames import Size
 from deepeyes_env.images.views import ViewBudget
 
 VIEW = ViewBudget(112 * 112, 112 * 112)
@@ -16,6 +17,8 @@ def pattern_search(
     seed: int = 0,
     objects: tuple[int, int] = (2, 3),
     easy: float = 0.3,
+    size: Size = SIZE,
+    view: ViewBudget = VIEW,
 ) -> VisualSearch:
     """Return scenes of squares with patterns; in the hard ones the patterns cannot be read without a zoom.
 
@@ -25,13 +28,15 @@ def pattern_search(
         seed: Another seed, other scenes. The shipped policy was built from seeds of 9,000 and above.
         objects: Least and largest number of squares.
         easy: Share of scenes that can be read without a zoom.
+        size: ``(width, height)`` of a scene in pixels.
+        view: View budget; a detail is hidden where the view has a quarter of the scene's width and height.
     """
     return VisualSearch(
         split=split,
         length=length,
         seed=seed,
-        size=SIZE,
-        view=VIEW,
+        size=size,
+        view=view,
         tasks=("attribute",),
         objects=objects,
         shapes=("square",),

@@ -23,9 +23,10 @@ from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trainers.tiny.build import Curriculum, Stage, learn, write  # noqa: E402
 from deepeyes_env.trainers.tiny.examples import ExampleWriter  # noqa: E402
-from deepeyes_env.trainers.tiny.model import PROCESSOR, build_model  # noqa: E402
+from deepeyes_env.trainers.tiny.model import build_model, processor_settings  # noqa: E402
 from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
-from deepeyes_env.trainers.tiny.scenes import SEED, VIEW, training_scenes  # noqa: E402
+from deepeyes_env.trainers.tiny.scenes import SCALE, SEED, training_scenes  # noqa: E402
+from deepeyes_env.trainers.tiny.task import TASKS, TINY  # noqa: E402
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer  # noqa: E402
 
 
@@ -34,9 +35,14 @@ def policy():
     return VisionPolicy.load(BASE)
 
 
+@pytest.fixture(scope="module", params=list(TASKS))
+def task(request):
+    return TASKS[request.param]
+
+
 @pytest.fixture(scope="module")
-def drawn():
-    return list(training_scenes(3, 6, SEED, np.random.default_rng(0)))
+def drawn(task):
+    return list(training_scenes(3, 6, SEED, np.random.default_rng(0), task))
 
 
 def test_the_shipped_policy_is_small():
@@ -45,7 +51,7 @@ def test_the_shipped_policy_is_small():
 
 def test_it_brings_what_servers_want_to_know_about_images():
     settings = json.loads((BASE / "preprocessor_config.json").read_text(encoding="utf-8"))
-    assert settings == json.loads(json.dumps(PROCESSOR))
+    assert settings == json.loads(json.dumps(processor_settings()))
 
 
 def test_what_is_built_brings_them_too(policy, tmp_path):
@@ -93,17 +99,22 @@ def test_the_default_scenes_are_the_tiny_task():
     assert scenes(Config(), "train", 5, 10) == pattern_search(length=10, seed=5)
 
 
-def test_crops_are_those_of_the_environment(drawn):
+def test_crops_are_those_of_the_environment(task, drawn):
+    """Of a box that the policy can write; one of thousandths is rounded to its steps."""
     import gymnasium as gym
 
-    sample = pattern_search(length=1, seed=SEED, objects=(3, 3), easy=0.5)[0]
+    sample = pattern_search(length=1, seed=SEED, objects=(3, 3), easy=0.5, size=task.size, view=task.view)[0]
     crop = drawn[0].good[0]
-    env = gym.make("VisualToolbox-v2", dataset=[sample], view=VIEW)
+    env = gym.make("VisualToolbox-v2", dataset=[sample], view=task.view, frame=task.frame)
     env.reset(seed=0)
-    observation, *_ = env.step(zoom("red", crop.box))
-    assert np.array_equal(observation["images"][0], crop.image.pixels())
-    view = ops.fit(sample.images[0].pixels(), VIEW.fit((448, 448)))
+    observation, *_ = env.step(zoom("red", crop.box, task))
+    (result,) = env.unwrapped.trajectory.results
+    assert np.allclose(np.array(result.box) / SCALE, crop.box, atol=0.51 * task.side / task.steps)
+    if task == TINY:
+        assert np.array_equal(observation["images"][0], crop.image.pixels())
+    view = ops.fit(sample.images[0].pixels(), task.view.fit(task.size))
     assert np.array_equal(drawn[0].view.image.pixels(), view)
+    assert {side % task.cell for picture in (crop, drawn[0].view) for side in picture.image.size} == {0}
 
 
 def test_cells_know_what_they_show(drawn):
@@ -115,8 +126,11 @@ def test_cells_know_what_they_show(drawn):
             assert np.allclose(cells.box[cells.square == number], square.box)
 
 
-def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(policy, drawn):
-    writer = ExampleWriter(policy.chat, phrases(), np.random.default_rng(3))
+def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(task, drawn):
+    tokenizer = build_tokenizer(phrases(task).fragments())
+    policy = VisionPolicy(build_model(tokenizer, 0, task), tokenizer)
+    assert policy.factor == task.cell
+    writer = ExampleWriter(policy.chat, phrases(task), np.random.default_rng(3))
     scene = drawn[0]
     example = writer.playing(scene, scene.good, 1.0)
     text = policy.tokenizer.decode(example.tokens.ids)
@@ -163,6 +177,24 @@ def test_it_can_be_rebuilt(tmp_path):
     finally:
         trainer.close()
     assert metrics["eval/accuracy/easy"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_tiny_qwen3_vl_learns_to_zoom(tmp_path, seed):
+    """As the one that ships does, within 0.1, in two of three seeds: before training, and by GRPO."""
+    from deepeyes_env.trainers.grpo.run import run
+    from deepeyes_env.trainers.tiny.build import build
+
+    task = TASKS["qwen3_vl"]
+    build(tmp_path / "tiny", seed, task=task)
+    scenes = [f"scenes.size={list(task.size)}", f"scenes.view_pixels={task.side**2}", f"model={tmp_path}/tiny"]
+    settings = ["rollout.backend=threads", "evaluation.samples=128"]
+    found = run(load_config([*settings, *scenes, f"out={tmp_path}/run"], Path("tiny")), live=False)
+    ships = run(load_config([*settings, f"out={tmp_path}/ships"]), live=False)
+    for name in ("eval/accuracy/hard", "eval/tool/rate/hard"):
+        assert found.after[name] > ships.after[name] - 0.1
 
 
 @pytest.mark.slow
