@@ -19,6 +19,9 @@ settings.load_profile("project")
 # By default Ray gives way to whatever else runs; here that is the other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# A model's name that no test has planted is not asked of a hub somewhere else.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from deepeyes_env.agents.cli.eval_options import EvalOptions
 from deepeyes_env.agents.cli.eval_policy import frame_for, make_policy, view_for
 from deepeyes_env.agents.cli.eval_scoring import make_scoring
+from deepeyes_env.agents.hub import model_directory
 from deepeyes_env.cli.options import refuse_given, takes
 from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.views import view_budget
@@ -90,10 +91,10 @@ def _check(ctx: typer.Context, options: EvalOptions) -> None:
     if options.agent:
         refuse_given(ctx, _FOR_MODEL, "--agent is no model")
     elif options.is_local:
-        refuse_given(ctx, _FOR_SERVER, "--model is a local folder, which no server is asked for")
+        refuse_given(ctx, _FOR_SERVER, "--model runs here, and no server is asked for it")
     if any(mark in options.model for mark in "/\\") and not options.base_url and not options.is_local:
         looked = f"--model {options.model}: there is no such folder, so it would be the name of a served model"
-        say(f"{looked}; --base-url says where it is served (by default {LOCAL})", err=True)
+        say(f"{looked}; --base-url says where it is served (by default {LOCAL}), --local that it runs here", err=True)
     if options.model and options.repeats > 1 and options.temperature == 0:
         raise typer.BadParameter("--repeats at temperature 0 asks for the same again: give --temperature, such as 0.7")
 
@@ -105,8 +106,9 @@ def _env_kwargs(options: EvalOptions, benchmark: Any, dataset: Any) -> dict[str,
         kwargs["view"] = view_budget(options.max_pixels)
     if options.model:
         needed = options.tools != "off" or benchmark.metric == "box"
-        kwargs["frame"] = frame_for(options.model, options.frame, needed=needed)
-        kwargs |= view_for(options.model, dataset, kwargs.get("view"))
+        model = str(model_directory(options.model)) if options.is_local else options.model
+        kwargs["frame"] = frame_for(model, options.frame, needed=needed)
+        kwargs |= view_for(model, dataset, kwargs.get("view"))
     return kwargs
 
 

@@ -28,6 +28,9 @@ class EvalOptions:
     base_url: Annotated[
         list[str] | None, typer.Option(help="Where it is served, up to /v1; several servers share the work.")
     ] = None
+    local: Annotated[
+        bool, typer.Option("--local", help="Run the model here: a folder, or a name on the Hugging Face Hub.")
+    ] = False
     agent: Annotated[str, typer.Option(help="A scripted agent instead: oracle, blind, noisy or random.")] = ""
     tools: Annotated[str, typer.Option(help="on, off, or both, to see the difference.")] = "on"
     repeats: Annotated[int, typer.Option(min=1, help="Answers to each question: pass@k, avg@k, maj@k.")] = 1
@@ -84,5 +87,5 @@ class EvalOptions:
 
     @property
     def is_local(self) -> bool:
-        """Whether the model is a folder of this machine that no server is asked for."""
-        return bool(self.model) and not self.base_url and Path(self.model).is_dir()
+        """Whether the model runs on this machine, and no server is asked for it."""
+        return bool(self.model) and not self.base_url and (self.local or Path(self.model).is_dir())

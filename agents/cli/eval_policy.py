@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepeyes_env.agents.cli.eval_options import EvalOptions
+from deepeyes_env.agents.families import local_families
+from deepeyes_env.agents.hub import model_directory
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.images import ViewBudget
@@ -52,13 +54,15 @@ def _local_model(options: EvalOptions, frame: Any) -> Any:
 
         from deepeyes_env.agents.transformers.agent import TransformersAgent
         from deepeyes_env.agents.transformers.generator import Sampling
+        from deepeyes_env.agents.transformers.policy import ANY, check_directory
+        from deepeyes_env.agents.transformers.processor_agent import ProcessorAgent
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
     if options.temperature is None or options.max_tokens is None:
         raise UsageError("--temperature none and --max-tokens none are for servers; a local model needs both")
     sampling = Sampling(options.temperature, options.max_tokens)
-    return TransformersAgent(
-        options.model, sampling=sampling, seed=options.seed, frame=frame, device=device, dtype=dtype
-    )
+    kind = check_directory(model_directory(options.model), ANY)
+    player = TransformersAgent if kind in local_families() else ProcessorAgent
+    return player(options.model, sampling=sampling, seed=options.seed, frame=frame, device=device, dtype=dtype)
 
 
 def frame_for(model: str, frame: str, *, needed: bool) -> Any:

@@ -12,6 +12,7 @@ from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.context import fit_to_budget, with_context_log
 from deepeyes_env.agents.families import family_of
+from deepeyes_env.agents.hub import model_directory
 from deepeyes_env.agents.transformers.chat import written
 from deepeyes_env.agents.transformers.encoding import EncodedPrompt, check_frame, context_budget, encode, seeds_of
 from deepeyes_env.agents.transformers.generator import CachedConversation, Generator, Sampling
@@ -34,7 +35,7 @@ class TransformersAgent:
         budget: What a conversation may hold.
 
     Args:
-        model: A model directory, or a model that is loaded already.
+        model: A model directory, a name on the Hugging Face Hub, or a model that is loaded already.
         sampling: How to sample; by default the likeliest token, as in an evaluation.
         seed: Seed of what is sampled, with the seeds of the episodes and their samples.
         budget: By default what the model's context holds beside ``sampling.max_new_tokens``; the oldest crops are left
@@ -45,7 +46,8 @@ class TransformersAgent:
         name: By default the name of the directory.
 
     Raises:
-        UsageError: The directory holds no model of a known kind, or the model's context is too short for the messages.
+        UsageError: The directory holds no model of a family that is run here (``ProcessorAgent`` takes others), or the
+            model's context is too short for the messages.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class TransformersAgent:
         dtype: torch.dtype = torch.float32,
         name: str = "",
     ) -> None:
-        policy = model if isinstance(model, VisionPolicy) else VisionPolicy.load(model, device, dtype)
-        family = family_of(policy.model.config.model_type if isinstance(model, VisionPolicy) else model, frame)
+        if isinstance(model, VisionPolicy):
+            policy, family = model, family_of(model.model.config.model_type, frame)
+        else:
+            folder = model_directory(model)
+            policy, family = VisionPolicy.load(folder, device, dtype), family_of(folder, frame)
         self.name = name or (family.model_type if isinstance(model, VisionPolicy) else Path(model).resolve().name)
         self.frame: Frame = family.frame
         self.budget = budget or context_budget(policy.tokenizer, family, policy.context, sampling.max_new_tokens)

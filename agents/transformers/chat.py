@@ -46,8 +46,7 @@ class Chat:
                 f"the tokenizer in {tokenizer.name_or_path!r} has no chat template; add chat_template.jinja or "
                 "chat_template.json"
             )
-        specials = tokenizer.added_tokens_decoder.values()
-        self._specials = sorted({token.content for token in specials if token.special}, key=len, reverse=True)
+        self._specials = special_texts(tokenizer)
         self.end_of_turn: int = self._ids(self._after_assistant([{"role": "user", "content": "?"}]))[0]
         self._ends = frozenset({self.end_of_turn, *tokenizer.all_special_ids})
         self._encoded = lru_cache(_CACHED)(self._encode)
@@ -102,10 +101,7 @@ class Chat:
 
         ``<|`` is broken up wherever it stands, as in what our OpenAI agent sends: it cannot know a server's tokens.
         """
-        for special in self._specials:
-            if special in text:
-                text = text.replace(special, f"{special[0]} {special[1:]}")
-        return without_marks(text)
+        return broken_up(text, self._specials)
 
     def _context(self, text: str, message: Message) -> TokenSequence:
         sizes = tuple(image.size for image in message.images)
@@ -136,6 +132,20 @@ class Chat:
         if not mark or not after:
             raise UsageError(f"the chat template of {self.tokenizer.name_or_path!r} does not keep assistant messages")
         return str(after)
+
+
+def special_texts(tokenizer: Any) -> list[str]:
+    """Return what a tokenizer reads as special tokens, the longest first."""
+    specials = tokenizer.added_tokens_decoder.values()
+    return sorted({token.content for token in specials if token.special}, key=len, reverse=True)
+
+
+def broken_up(text: str, specials: Sequence[str]) -> str:
+    """Break up what would be read as a special token, and ``<|`` wherever it stands."""
+    for special in specials:
+        if special in text:
+            text = text.replace(special, f"{special[0]} {special[1:]}")
+    return without_marks(text)
 
 
 def processor_template(folder: Path) -> str | None:

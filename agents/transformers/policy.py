@@ -31,8 +31,11 @@ PROCESSOR_FILES = (
 )
 """Files of a model directory that are not used here, and that servers want beside trained weights."""
 
-_OURS: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+FROM_FILES: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """How transformers reads a directory: nothing is fetched, and no code in it is run or asked for at a prompt."""
+
+ANY = ("any",)
+"""For ``check_directory``: a model of whatever kind."""
 
 _FORBIDDEN = -1e9
 
@@ -90,7 +93,7 @@ class VisionPolicy:
         check_device(device, "device")
         try:
             model: Any = architecture.model_class.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, **_OURS
+                path, dtype=torch.float32, use_safetensors=True, **FROM_FILES
             )
             tokenizer = load_tokenizer(Path(path))
         except Exception as error:  # whatever transformers and safetensors raise for a damaged file
@@ -222,7 +225,8 @@ def check_directory(path: Path, kinds: Collection[str] | None = None) -> str:
 
     Args:
         path: The folder.
-        kinds: What its ``config.json`` may name as ``model_type``; by default the families that are run here.
+        kinds: What its ``config.json`` may name as ``model_type``; by default the families that are run here. ``ANY``:
+            whatever it names.
 
     Raises:
         UsageError: It does not; the message names what is missing.
@@ -236,7 +240,7 @@ def check_directory(path: Path, kinds: Collection[str] | None = None) -> str:
         raise UsageError(f"model folder {str(path)!r} has no config.json; give the folder of a downloaded model")
     kind = read_model_file(path / "config.json").get("model_type")
     known = local_families() if kinds is None else kinds
-    if not isinstance(kind, str) or kind not in known:
+    if not isinstance(kind, str) or (kind not in known and kinds != ANY):
         raise UsageError(f"model folder {str(path)!r} holds a {kind!r} model; known kinds: {', '.join(known)}")
     return kind
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from deepeyes_env.agents.hub import model_directory
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.errors import UnknownNameError, UsageError
@@ -37,7 +38,7 @@ class Config(Section):
     """A training run.
 
     Attributes:
-        model: ``tiny``, or the folder of a Qwen2-VL, Qwen2.5-VL or dense Qwen3-VL.
+        model: ``tiny``, or the folder of a Qwen2-VL, Qwen2.5-VL or dense Qwen3-VL, or its name on the Hugging Face Hub.
         data: ``visual_search`` for the built-in task, or a data file.
         out: Folder of the run.
         steps: How many steps.
@@ -114,10 +115,14 @@ class Config(Section):
 
 
 def model_folder(config: Config) -> Path:
-    """Return the model directory that a run starts from."""
+    """Return the model directory that a run starts from; one of the Hugging Face Hub's is fetched if need be.
+
+    Raises:
+        UsageError: It is a name on the Hub, and cannot be fetched.
+    """
     from deepeyes_env.trainers.tiny import BASE
 
-    return BASE if config.model == TINY else Path(config.model)
+    return BASE if config.model == TINY else model_directory(config.model)
 
 
 def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> Config:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from deepeyes_env.agents.hub import model_directory
 from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH
 from deepeyes_env.errors import UsageError
@@ -73,7 +74,7 @@ class TRLConfig(Section):
         """The model directory that the run starts from."""
         from deepeyes_env.trainers.tiny import BASE
 
-        return BASE if self.model == TINY else Path(self.model)
+        return BASE if self.model == TINY else model_directory(self.model)
 
 
 def load_config(overrides: Sequence[str] = (), path: Path | None = None) -> TRLConfig:

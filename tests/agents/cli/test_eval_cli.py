@@ -91,7 +91,7 @@ def test_a_local_folder_needs_no_server(mine, tmp_path):
     assert result.exit_code == 0, result.output
     assert [trajectory.frame for trajectory in read_trajectories(tmp_path / "other")] == ["native"]
     refused = deepeyes(*command, "--no-stop", "--retries", 2)
-    assert "--model is a local folder, which no server is asked for" in told(refused)
+    assert "--model runs here, and no server is asked for it" in told(refused)
     assert "leave out --stop/--no-stop, --retries" in told(refused)
 
 
