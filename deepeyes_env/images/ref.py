@@ -45,6 +45,8 @@ class Renderable(Protocol):
 ImageSource: TypeAlias = bytes | Path | Image | Renderable
 """Where the pixels of an image come from: encoded bytes, a file, an array or a recipe."""
 
+_ENCODED, _NO_RECIPE = (bytes, Path), (bytes, Path, np.ndarray)
+
 ImageLike: TypeAlias = "ImageRef | bytes | bytearray | str | Path | PILImage.Image | NDArray[Any] | Renderable"
 """Whatever names or holds an image; ``ImageRef.of`` makes a reference of it."""
 
@@ -178,12 +180,12 @@ class ImageRef:
     @property
     def is_encoded(self) -> bool:
         """Whether the source is encoded bytes or a file, rather than pixels or a recipe."""
-        return isinstance(self.source, bytes | Path)
+        return isinstance(self.source, _ENCODED)
 
     @property
     def is_recipe(self) -> bool:
         """Whether the pixels are drawn when they are asked for."""
-        return not isinstance(self.source, bytes | Path | np.ndarray)
+        return not isinstance(self.source, _NO_RECIPE)
 
     def pixels(self) -> Image:
         """Return the pixels, decoded now: ``(H, W, 3)`` ``uint8``, read-only. An ``ImageStore`` does this only once.
