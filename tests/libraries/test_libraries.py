@@ -61,6 +61,14 @@ def test_tianshou_plays_and_learns_a_step(play):
     assert math.isfinite(result["loss"])
 
 
+def test_torchrl_plays(play):
+    result = play(recipes.TORCHRL, HERE / "play_torchrl.py")
+    assert (result["episodes"], result["done"], result["masked"], result["frames"]) == (6, True, True, 24)
+    assert (result["image"], result["question"]) == ([36, 36, 3], [32])
+    assert all(reward in (0.0, 0.8, 1.2, 2.0) for reward in result["rewards"])
+    assert all(correct in (-1.0, 0.0, 1.0) for correct in result["correct"])
+
+
 def check_episode(result):
     """A question with its image, a crop that is fitted into the view, and a judged answer."""
     assert result["prompt"] == [["system", ["text"]], ["user", [[224, 224], "text"]]]
