@@ -18,7 +18,7 @@ from deepeyes_env.data.fields import parse_object
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.files import check_folder, replacing
 from deepeyes_env.json_lines import JSONLinesFile
-from deepeyes_env.output_folder import OutputFolder, is_vacant
+from deepeyes_env.output_folder import MARKER, OutputFolder, is_vacant
 from deepeyes_env.trajectories import TrajectoryWriter, read_trajectories
 from deepeyes_env.trajectories.files import EPISODE_FILES
 from deepeyes_env.trajectories.page import PAGE_FILES
@@ -46,6 +46,8 @@ PLOTS = "plots"
 DOOR = "open.html"
 """Leads a browser to the page of ``deepeyes play`` while it runs."""
 
+_PLAYED_ON = (OUTCOMES, ANSWERS, *EPISODE_FILES, *PAGE_FILES, SETTINGS, MARKER)
+
 # Verdicts go first: those of a run that is gone would pass for those of the next one.
 RUN = OutputFolder(
     "run of episodes",
@@ -53,6 +55,8 @@ RUN = OutputFolder(
         *(
             SCORES,
             EARLIER_SCORES,
+            EFFECTS,
+            *(f"{CREDIT}/{name}" for name in _PLAYED_ON),
             OUTCOMES,
             ANSWERS,
             REPORT,

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from deepeyes_env.agents.cli.credit_run import credit_run
 from deepeyes_env.agents.cli.eval_options import EvalOptions
 from deepeyes_env.agents.cli.eval_policy import frame_for, make_policy, view_for
 from deepeyes_env.agents.cli.eval_scoring import make_scoring
@@ -60,10 +61,21 @@ def evaluate(ctx: typer.Context, options: EvalOptions) -> None:
             settings=_settings(options),
             **env_kwargs,
         )
+        if options.credit:
+            report = credit_run(
+                folder,
+                player,
+                scoring,
+                env=options.env,
+                num_envs=options.concurrency,
+                seed=options.seed,
+                dataset=dataset,
+                **env_kwargs,
+            )
     except KeyboardInterrupt:
         say(f"stopped; the same command with --resume asks only what {folder} lacks", err=True)
         raise typer.Exit(130) from None
-    return _show(report, folder)
+    return show(report, folder)
 
 
 def _rescore(ctx: typer.Context, options: EvalOptions) -> None:
@@ -76,7 +88,7 @@ def _rescore(ctx: typer.Context, options: EvalOptions) -> None:
     refuse_given(ctx, others, "--rescore judges what OUT holds already")
     scoring = make_scoring(evaluation.open_run(out).benchmark, options, out)
     try:
-        return _show(evaluation.rescore(out, scoring), out)
+        return show(evaluation.rescore(out, scoring), out)
     except KeyboardInterrupt:
         say(f"stopped; the report in {out} is still the last one; the same command resumes", err=True)
         raise typer.Exit(130) from None
@@ -129,9 +141,9 @@ def _names() -> list[str]:
     return [benchmark.name for benchmark in benchmarks()]
 
 
-def _show(report: Any, folder: Path) -> None:
+def show(report: Any, folder: Path) -> None:
     """Print the main table and where the rest is; fail if episodes are missing."""
-    from deepeyes_env.agents.evaluation.report_text import WITH, difference, hints, overview, state
+    from deepeyes_env.agents.evaluation.report_text import WITH, credit, difference, hints, overview, state
 
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{report.policy} on {report.title}")
     table.add_column("", no_wrap=True)
@@ -144,6 +156,8 @@ def _show(report: Any, folder: Path) -> None:
         say(hint, err=True)
     if report.difference:
         say(difference(report))
+    if report.credit:
+        say(credit(report.credit))
     say(f"{folder}/report.md, {folder}/index.html (every episode)")
     if not report.complete:
         first = next(iter((*report.failed, *report.unjudged)), None)

@@ -83,6 +83,9 @@ class EvalOptions:
     out: Annotated[Path | None, typer.Option(help="Folder for everything; by default runs/BENCH-MODEL.")] = None
     resume: Annotated[bool, typer.Option("--resume", help="Resume: ask only what OUT lacks.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the evaluation that OUT holds.")] = False
+    credit: Annotated[
+        bool, typer.Option("--credit", help="Then play on from every call, its result blanked: which calls mattered?")
+    ] = False
     rescore: Annotated[bool, typer.Option("--rescore", help="Only judge what OUT holds, with another judge.")] = False
 
     @property

@@ -37,6 +37,9 @@ def export(
     used_tools: Annotated[
         bool, typer.Option("--used-tools", help="Only episodes in which a tool returned an image.")
     ] = False,
+    only_useful_calls: Annotated[
+        bool, typer.Option("--only-useful-calls", help="Only episodes whose calls all mattered; see `deepeyes credit`.")
+    ] = False,
     tools: Annotated[
         str | None, typer.Option(help="on or off: only episodes with tools, or without; by default both.")
     ] = None,
@@ -74,7 +77,7 @@ def export(
         _scored(run),
         out,
         format,
-        selection=exports.Selection(right, min_reward, clean, used_tools, tools),  # type: ignore[arg-type]  # checked there
+        selection=exports.Selection(right, min_reward, clean, used_tools, tools, only_useful_calls),  # type: ignore[arg-type]  # checked there
         calls=calls,  # type: ignore[arg-type]  # checked there
         dataset=dataset,
         rows=rows,
@@ -113,12 +116,14 @@ def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
 
 
 def _scored(run: Path) -> Iterator[Trajectory]:
-    """Read a run, with the verdicts of the judge that came after it, if any did."""
+    """Read a run, with the verdicts of the judge that came after it, if any did, and what its calls were worth."""
+    from deepeyes_env.agents.evaluation.effects import read_effects, with_effects
     from deepeyes_env.agents.evaluation.score_file import last_scores
     from deepeyes_env.agents.evaluation.scoring import with_score
     from deepeyes_env.trajectories import read_trajectories
     from deepeyes_env.trajectories.files import folder_of
 
-    scores = last_scores(folder_of(run))
+    scores, effects = last_scores(folder_of(run)), read_effects(folder_of(run))
     for trajectory in read_trajectories(run):
-        yield with_score(trajectory, scores.get(trajectory.metadata.get("episode", -1)))
+        judged = with_score(trajectory, scores.get(trajectory.metadata.get("episode", -1)))
+        yield with_effects(judged, effects)

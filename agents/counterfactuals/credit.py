@@ -13,6 +13,7 @@ from deepeyes_env.agents.counterfactuals.cost import Cost
 from deepeyes_env.agents.counterfactuals.engine import judged_in, run_plan
 from deepeyes_env.agents.counterfactuals.outcomes import Outcome
 from deepeyes_env.agents.evaluation.effects import effect_of, write_effects
+from deepeyes_env.agents.evaluation.evaluate import known_frame
 from deepeyes_env.agents.evaluation.scoring import Scoring
 from deepeyes_env.agents.run_folder import CREDIT, RunFolder
 from deepeyes_env.call_effects import CallEffect
@@ -71,7 +72,7 @@ def play_credit(
         return read_trajectories(folder)
 
     plan = CallPlan(reread, ("as_was", change), k, limit, seed)
-    env_kwargs = recordable(env_kwargs)
+    env_kwargs = recordable({**known_frame(agent), **env_kwargs})
     told = {name: env_kwargs[name] for name in sorted(env_kwargs) if name != "dataset"}
     identity = {"policy": name_of(agent), "env": env, **told, **scoring.description, "seed": seed}
     about = {**about_of(agent), "change": change, "k": k}

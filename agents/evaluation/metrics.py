@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from deepeyes_env.agents.evaluation.effects import CreditSummary
 from deepeyes_env.agents.evaluation.rows import Row
 from deepeyes_env.agents.evaluation.statistics import (
     NO_WIDTH,
@@ -156,6 +157,7 @@ class Report:
         failed: Episodes that could not be played.
         unjudged: Episodes that could not be judged.
         missing: Episodes that were neither played nor tried: the run was stopped.
+        credit: What calls were worth; ``None`` unless that was played (``--credit``).
     """
 
     benchmark: str
@@ -169,6 +171,7 @@ class Report:
     failed: tuple[UnscoredEpisode, ...] = ()
     unjudged: tuple[UnscoredEpisode, ...] = ()
     missing: int = 0
+    credit: CreditSummary | None = None
 
     @property
     def complete(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepeyes_env.agents.evaluation import metrics, report_text
+from deepeyes_env.agents.evaluation.effects import read_effects, summary_of
 from deepeyes_env.agents.evaluation.metrics import Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.plan import CONDITIONS
 from deepeyes_env.agents.evaluation.plots import draw
@@ -35,6 +36,7 @@ def make_report(run: Run, rows: list[Row]) -> Report:
         failed=failed,
         unjudged=unjudged,
         missing=sum(each.number not in played for each in run.plan) - len(failed),
+        credit=summary_of(read_effects(run.folder)),
     )
     names = [name for name in CONDITIONS if any(row.condition == name for row in rows)]
     by_name = {name: [row for row in rows if row.condition == name] for name in names}

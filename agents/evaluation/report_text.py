@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deepeyes_env import labels
+from deepeyes_env.agents.evaluation.effects import CreditSummary
 from deepeyes_env.agents.evaluation.metrics import Condition, Estimate, Report, UnscoredEpisode
 from deepeyes_env.agents.evaluation.statistics import PairedTest
 from deepeyes_env.agents.run_folder import ABOUT
@@ -25,6 +26,7 @@ def markdown(report: Report, plots: Sequence[str] = ()) -> str:
         *_overview(report),
         *map(_sentence, hints(report)),
         *_difference(report),
+        *_credit(report),
         *_categories(report),
         *_repeats(report),
         *_yes_no(report),
@@ -139,6 +141,21 @@ def _overview(report: Report) -> Iterable[str]:
 def _difference(report: Report) -> Iterable[str]:
     if report.difference:
         yield _sentence(difference(report))
+
+
+def credit(found: CreditSummary) -> str:
+    """Write what calls were worth."""
+    shares = ", ".join(f"{count} {name}" for name, count in found.verdicts.items())
+    return (
+        f"{found.calls} calls of {found.episodes} episodes with their result as it was and {found.change}: {shares}; "
+        f"a call changed the chance of a right answer by {found.effect:+.1%} ({found.low:+.1%} to {found.high:+.1%})"
+    )
+
+
+def _credit(report: Report) -> Iterable[str]:
+    if report.credit:
+        yield "## What calls were worth"
+        yield _sentence(credit(report.credit))
 
 
 def _categories(report: Report) -> Iterable[str]:

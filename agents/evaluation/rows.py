@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepeyes_env.agents.evaluation.clock import SECONDS
+from deepeyes_env.agents.evaluation.effects import read_effects, with_effects
 from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.evaluation.score_file import Score, last_scores
 from deepeyes_env.agents.evaluation.scoring import with_score
@@ -118,9 +119,10 @@ def disambiguated(rows: Sequence[Row], shared: Container[str]) -> list[Row]:
 
 
 def scored_trajectories(run: Run) -> Iterator[Trajectory]:
-    """Give the recorded episodes with the judge's verdict as their reward."""
-    scores = last_scores(run.folder)
-    return (with_score(each, scores.get(number_of(each))) for each in read_trajectories(run.folder))
+    """Give the recorded episodes with the judge's verdict as their reward, and what their calls were worth."""
+    scores, effects = last_scores(run.folder), read_effects(run.folder)
+    judged = (with_score(each, scores.get(number_of(each))) for each in read_trajectories(run.folder))
+    return (with_effects(each, effects) for each in judged)
 
 
 def written_tokens(trajectory: Trajectory) -> int:

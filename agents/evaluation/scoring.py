@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from deepeyes_env.agents.evaluation.effects import read_effects, with_effects
 from deepeyes_env.agents.evaluation.score_file import Score, ScoreFile
 from deepeyes_env.agents.progress import progress_bar
 from deepeyes_env.agents.run_folder import number_of
@@ -158,7 +159,8 @@ def score_run(folder: Path, scoring: Scoring, *, tried: Iterable[int] = (), prog
     title = f"judging by {scoring.judge_name}"
     with progress_bar(title, todo, shown=progress and todo > 0) as tell, Scorer(folder, scoring, tried, tell) as scorer:
         if todo:
-            scorer.score_all(read_trajectories(folder))
+            effects = read_effects(folder)
+            scorer.score_all(with_effects(each, effects) for each in read_trajectories(folder))
     return scorer.errors
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "rollout": "deepeyes_env.agents.cli.rollout:rollout",
     "view": "deepeyes_env.agents.cli.view:view",
     "eval": "deepeyes_env.agents.cli.eval:evaluate",
+    "credit": "deepeyes_env.agents.cli.credit:credit",
     "compare": "deepeyes_env.agents.cli.compare:compare",
     "curate": "deepeyes_env.agents.cli.curate:curate",
     "export": "deepeyes_env.agents.cli.export:export",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from deepeyes_env.call_effects import CallEffect, call_effects_of
 from deepeyes_env.core import Sample, Trajectory
-from deepeyes_env.errors import JudgeError
+from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, Verdict
 from deepeyes_env.judges.base import checked
 from deepeyes_env.rewards.answers import AnswerRule
@@ -79,6 +80,22 @@ class Evidence:
     def used_tool(self) -> bool:
         """Whether at least one tool call returned an image."""
         return self.trajectory.used_tool
+
+    @property
+    def call_effects(self) -> tuple[CallEffect, ...]:
+        """What each call was worth, as somebody has played it; empty for an episode without calls.
+
+        Raises:
+            UsageError: Nobody has; the message says who does.
+        """
+        effects = call_effects_of(self.trajectory)
+        if effects is None and self.trajectory.results:
+            raise UsageError(
+                f"sample {self.sample.id!r}: what its calls were worth was never played, and a term asks for it; "
+                "`deepeyes eval --credit` or `deepeyes credit RUN` plays it before a run is scored, and in training "
+                "the setting credit.share above 0"
+            )
+        return effects or ()
 
     def called(self, *names: str) -> bool:
         """Whether the policy called a tool of one of these names, successfully or not."""

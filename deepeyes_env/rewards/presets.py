@@ -7,6 +7,8 @@ r"""The papers' reward formulas by name.
 ``deepeyes_v1``            0.8 acc + 0.2 format + 0.4 tool, whatever the answer: the original's first version.
 ``paper``                  acc + format + tool if acc > 0 (DeepEyes, arXiv 2505.14362), all of weight 1.
 ``no_tool``                ``deepeyes`` without the tool term (its weight is 0): ablation.
+``causal_tool``            ``deepeyes`` with what the calls changed of the chance of a right answer in place of the tool
+                           term: somebody has to play that first (``Evidence.call_effects``).
 ``unconditional_tool``     ``deepeyes`` with the tool term whatever the answer: ablation.
 ``deepeyes_call_penalty``  ``deepeyes`` with a per-call penalty of 0.1: ablation.
 ``no_tool_call_penalty``   ``no_tool`` with a per-call penalty of 0.1: a zoom must pay by itself. For a trained policy.
@@ -85,6 +87,7 @@ def _presets() -> dict[str, BaseRubric]:
         "deepeyes_v1": _deepeyes(terms.tool, tool_weight=0.4),
         "paper": _by_source(_paper(), _paper()),
         "no_tool": _deepeyes(terms.tool, tool_weight=0.0),
+        "causal_tool": _deepeyes(terms.causal_tool),
         "unconditional_tool": _deepeyes(terms.tool),
         "deepeyes_call_penalty": _deepeyes(terms.tool_if_right, Term("calls", terms.calls, -0.1)),
         "no_tool_call_penalty": _deepeyes(terms.tool, Term("calls", terms.calls, -0.1), tool_weight=0.0),

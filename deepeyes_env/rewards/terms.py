@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from deepeyes_env.core import is_right
 from deepeyes_env.protocols.tags import TOOL_CALL
 from deepeyes_env.rewards.evidence import Evidence
@@ -35,6 +37,14 @@ def tool_if_right(evidence: Evidence) -> float:
 def tool_if_any_right(evidence: Evidence) -> float:
     """1 if a tool call returned an image and the accuracy is above 0, else 0 (DeepEyes' paper)."""
     return float(evidence.used_tool and evidence.correct > 0)
+
+
+def causal_tool(evidence: Evidence) -> float:
+    """How much the calls together changed the chance of a right answer, from -1 to 1: a decorative call earns nothing.
+
+    The effects of an episode's calls are read, never played here; see ``Evidence.call_effects``.
+    """
+    return max(-1.0, min(1.0, math.fsum(each.effect for each in evidence.call_effects)))
 
 
 def calls(evidence: Evidence) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
+from deepeyes_env.call_effects import CALL_EFFECTS, CallEffect, call_effects_of
 from deepeyes_env.core import Message, ToolResult, Trajectory, Turn
 from deepeyes_env.images.frames import BBox, iou, is_finite_box
 from deepeyes_env.images.ref import ImageRef
@@ -51,7 +53,7 @@ def episode(trajectory: Trajectory, number: int, system_prompt: int, link: LinkI
         "bestIou": trajectory.best_iou,
         "system": system_prompt,
         "prompt": _message(trajectory.prompt, link),
-        "turns": [_turn(turn, sample.boxes, link) for turn in trajectory.turns],
+        "turns": _turns(trajectory, link),
         "stop": trajectory.stop_reason,
         "facts": _facts(trajectory),
     }
@@ -83,13 +85,31 @@ def script_line(value: Any) -> str:
     return json.dumps(json.dumps(value, allow_nan=False, separators=(",", ":"))).replace("<", "\\u003c")
 
 
-def _turn(turn: Turn, truths: tuple[BBox, ...], link: LinkImage) -> dict[str, Any]:
+def _turns(trajectory: Trajectory, link: LinkImage) -> list[dict[str, Any]]:
+    effects = {each.call: each for each in call_effects_of(trajectory) or ()}
+    numbers = count()
+    return [
+        _turn(turn, trajectory.sample.boxes, link, [effects.get(next(numbers)) for _ in turn.results])
+        for turn in trajectory.turns
+    ]
+
+
+def _turn(
+    turn: Turn, truths: tuple[BBox, ...], link: LinkImage, effects: Sequence[CallEffect | None]
+) -> dict[str, Any]:
+    calls = zip(turn.results, effects, strict=True)
     return {
         "action": _text(turn.action),
-        "calls": [_call(result, truths, link) for result in turn.results],
+        "calls": [{**_call(result, truths, link), "effect": _effect(effect)} for result, effect in calls],
         "skipped": turn.skipped,
         "observation": None if turn.observation is None else _message(turn.observation, link),
     }
+
+
+def _effect(effect: CallEffect | None) -> dict[str, Any] | None:
+    if effect is None:
+        return None
+    return {"value": effect.effect, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
 
 
 def _call(result: ToolResult, truths: tuple[BBox, ...], link: LinkImage) -> dict[str, Any]:
@@ -118,7 +138,7 @@ def _facts(trajectory: Trajectory) -> list[tuple[str, str]]:
         ("toolbox", trajectory.toolbox),
         ("frame", trajectory.frame),
     ]
-    facts += [(str(key), _plain(value)) for key, value in trajectory.metadata.items()]
+    facts += [(str(key), _plain(value)) for key, value in trajectory.metadata.items() if key != CALL_EFFECTS]
     facts += [(f"sample {key}", _plain(value)) for key, value in trajectory.sample.metadata.items()]
     return [(_text(key), _text(value)) for key, value in facts if value]
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from deepeyes_env.call_effects import call_effects_of
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError
 
@@ -23,6 +24,7 @@ class Selection:
         clean: Every tool call ran, and the episode ended with an answer.
         used_tools: At least one call returned an image.
         tools: ``on``: played with a toolbox; ``off``: an ordinary question; ``None`` for both.
+        only_useful_calls: What every call was worth was played, and all of them mattered (``deepeyes credit``).
 
     Raises:
         UsageError: ``tools`` is none of these.
@@ -33,6 +35,7 @@ class Selection:
     clean: bool = False
     used_tools: bool = False
     tools: Literal["on", "off"] | None = None
+    only_useful_calls: bool = False
 
     def __post_init__(self) -> None:
         if self.tools not in (None, "on", "off"):
@@ -56,4 +59,15 @@ class Selection:
             return "no answer"
         if self.used_tools and not trajectory.used_tool:
             return "no image from a tool"
-        return ""
+        return _useless(trajectory) if self.only_useful_calls else ""
+
+
+def _useless(trajectory: Trajectory) -> str:
+    """Return why an episode has a call that is of no use; empty if it has none."""
+    effects = call_effects_of(trajectory) or ()
+    if len(effects) < len(trajectory.results):
+        return "a call that was not played on from"
+    verdicts = [each.verdict for each in effects]
+    if "harmful" in verdicts:
+        return "a harmful call"
+    return "a decorative call" if "decorative" in verdicts else ""

@@ -76,6 +76,9 @@ const TOOL_FILTERS = {
   used: (calls) => calls.length > 0,
   unused: (calls) => calls.length === 0,
   failed: (calls) => calls.some((call) => call.status !== "ok"),
+  mattered: (calls) => calls.some((call) => call.effect && call.effect.verdict === "mattered"),
+  decorative: (calls) => calls.some((call) => call.effect && call.effect.verdict === "decorative"),
+  harmful: (calls) => calls.some((call) => call.effect && call.effect.verdict === "harmful"),
 };
 
 const SORT_KEYS = {
