@@ -13,7 +13,7 @@ from deepeyes_env import Sample
 from tests import browser
 
 # Timing never decides a test. CI draws the same examples every time; everyone else explores.
-settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("project", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
 
 # By default Ray gives way to whatever else runs; here that is the other tests.
@@ -21,6 +21,15 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 # A model's name that no test has planted is not asked of a hub somewhere else.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests with Ray come first and so in one worker, since each worker would start a Ray of its own.
+
+    Those of them that want none to be there are the very first, so that it is started once for all others.
+    """
+    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, "no_ray" not in item.fixturenames))
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -157,6 +157,7 @@ def recorded_plugins(path):
     return yaml.safe_load(path.read_text(encoding="utf-8"))["plugins"]
 
 
+@pytest.mark.slow  # tests/envs/test_vector_plugins.py has plugins in actors of this process, the rest here the command
 @pytest.mark.ray
 def test_a_new_process_and_its_actors_load_a_plugin_by_its_file(tmp_path):
     pytest.importorskip("ray")

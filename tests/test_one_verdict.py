@@ -116,7 +116,6 @@ def test_the_verdict_is_recorded(tmp_path):
     assert set(verdicts) == {True, False}
 
 
-@pytest.mark.ray
 def test_accuracy_under_a_rubric_of_ones_own_reaches_a_training_run(tmp_path):
     """It was in no table, log or curve: neither for training nor for held-out episodes."""
     pytest.importorskip("torch")

@@ -57,8 +57,8 @@ def assert_at_chance(run):
 
 
 def test_the_reward_separates_looking_from_guessing():
-    oracle = play("VisualToolbox-v2", "oracle", episodes=80)
-    blind = play("VisualToolbox-v2", "blind", episodes=80)
+    oracle = play("VisualToolbox-v2", "oracle", episodes=40)
+    blind = play("VisualToolbox-v2", "blind", episodes=40)
     assert oracle.summary.accuracy == 1.0
     assert {trajectory.reward for trajectory in oracle.trajectories} == {0.8 + 1.2}
     assert oracle.summary.failed_calls == {}

@@ -49,7 +49,7 @@ def test_max_episode_steps_raises_no_limit():
             make_vec(max_episode_steps=wrong)
 
 
-def test_attributes_are_read_and_set(make):
+def test_attributes_are_read_and_set_until_it_is_closed(make):
     envs = make(max_episode_steps=4)
     envs.reset(seed=0)
     assert [limits.max_turns for limits in envs.get_attr("limits")] == [4] * 3
@@ -62,6 +62,8 @@ def test_attributes_are_read_and_set(make):
         envs.set_attr("note", (1, 2))
     assert envs.get_attr("note") == (1, 2, 3)
     envs.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError, match="reset"):
+        envs.reset(seed=0)
 
 
 def test_attributes_stay_when_an_environment_fails_and_is_made_anew():
@@ -121,12 +123,3 @@ def test_closed_environments_say_so(use):
     assert envs.closed
     with pytest.raises(gym.error.ClosedEnvironmentError, match="closed"):
         use(envs)
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("shared_ray")
-def test_closed_actors_say_so():
-    envs = RayVectorEnv("VisualToolbox-v2", 2, **EXTRA | SETTINGS)
-    envs.close()
-    with pytest.raises(gym.error.ClosedEnvironmentError, match="reset"):
-        envs.reset(seed=0)

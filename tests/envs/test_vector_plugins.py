@@ -59,9 +59,8 @@ def plugin(tmp_path_factory):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("plugin", "shared_ray")
 def test_what_a_plugin_registers_is_known_in_actors():
-    pytest.importorskip("ray")
     from test_plugin_of_actors import Note
 
     rows = samples()
@@ -79,8 +78,8 @@ def test_what_a_plugin_registers_is_known_in_actors():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_what_a_script_registers_is_sent_to_actors():
-    pytest.importorskip("ray")
     register_rubric("test_scripted_five", Rubric([Term("five", lambda evidence: 5.0)]))
     register_toolbox("TestScripted-v0", tools=["image_zoom_in_tool"], rubric="test_scripted_five")
     envs = RayVectorEnv("TestScripted-v0", 1, dataset=samples(), view=VIEW, **ACTOR)
@@ -92,8 +91,8 @@ def test_what_a_script_registers_is_sent_to_actors():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_a_plugin_that_is_gone_is_told(plugin):
-    pytest.importorskip("ray")
     there = plugin.read_text(encoding="utf-8")
     plugin.unlink()
     try:

@@ -104,7 +104,7 @@ def test_zoom_in_every_variant_and_frame(sample, variant, frame):
     values=st.tuples(unit, unit, unit, unit),
     size=st.tuples(st.integers(MIN_BOX_SIDE, 9000), st.integers(MIN_BOX_SIDE, 9000)),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150)
 def test_every_box_is_inside_and_of_a_size_that_tools_accept(values, size):
     x1, y1, x2, y2 = valid_box(values, size)
     width, height = x2 - x1, y2 - y1
@@ -138,7 +138,7 @@ def test_a_box_is_centred_and_moved_inside():
     frame=st.sampled_from(FRAMES),
     variant=st.sampled_from(["v1", "v2", "v5"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_the_tool_cuts_the_very_box(values, size, frame, variant):
     env = make(Sample("s", "?", "a", np.zeros((*size[::-1], 3), np.uint8)), variant, frame=frame)
     env.reset(seed=0)
@@ -287,7 +287,7 @@ def test_flat_action_reads_the_highest_score(sample):
 
 
 @given(st.lists(st.floats(-2, 2, width=32), min_size=14, max_size=14))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 def test_every_vector_is_an_action(vector):
     inner = StructuredAction(gym.make("VisualToolbox-v2"))
     assert FlatAction(inner).action(np.array(vector, np.float32)) in inner.action_space

@@ -186,7 +186,7 @@ NOUNS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(NOUNS, st.data())
 def test_a_right_answer_in_any_dress_stays_right_and_is_right_for_no_other_option(options: list[str], data) -> None:
     index = data.draw(st.integers(0, len(options) - 1))
@@ -197,7 +197,7 @@ def test_a_right_answer_in_any_dress_stays_right_and_is_right_for_no_other_optio
     assert credited(json.dumps({"reasoning": "none", "answer": said}), "Which?", tuple(options)) == {index}
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(NOUNS, st.data())
 def test_denials_and_corrections_name_the_option_that_is_left(options: list[str], data) -> None:
     right, wrong = data.draw(st.permutations(range(len(options))))[:2]
@@ -206,7 +206,7 @@ def test_denials_and_corrections_name_the_option_that_is_left(options: list[str]
     assert credited(said, "Which?", tuple(options)) == {right}
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(NOUNS, st.data())
 def test_hedges_and_letters_beside_another_text_name_none(options: list[str], data) -> None:
     one, other = data.draw(st.permutations(range(len(options))))[:2]
@@ -226,7 +226,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(st.lists(WORDS, max_size=12), st.sampled_from([" ", "", "\n"]))
 def test_nothing_is_right_for_two_options(listed: list[str], joined: str) -> None:
     assert len(credited(joined.join(listed), *ANIMALS)) <= 1

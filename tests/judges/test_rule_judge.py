@@ -86,7 +86,7 @@ SAYINGS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(SAYINGS, max_size=10), st.sampled_from([" ", "", "\n"]))
 def test_no_answer_is_right_for_two_questions_that_differ_in_their_answers(listed: list[str], joined: str) -> None:
     said = joined.join(listed)
@@ -239,7 +239,7 @@ NAMES = st.lists(st.text(string.ascii_lowercase + " 0123456789-", min_size=2, ma
 WORDS = st.sampled_from(["A", "B", "C", "or", "(A)", "B)", "the", "answer", "is", "option", ":", ",", ".", "-", "not"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(NAMES, st.data())
 def test_an_answer_is_right_for_one_option_at_most(options: list[str], data: st.DataObject) -> None:
     words = data.draw(st.lists(st.one_of(WORDS, st.sampled_from(options)), max_size=6))

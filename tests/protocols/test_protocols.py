@@ -49,7 +49,7 @@ def test_protocols_have_names():
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25)
 @given(name=names, arguments=st.dictionaries(st.text().filter(lambda key: key != "function"), values))
 def test_calls_round_trip(protocol, name, arguments):
     call = ToolCall(name, arguments)

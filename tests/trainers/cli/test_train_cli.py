@@ -1,5 +1,8 @@
 """``deepeyes train``, ``ablate`` and ``build-tiny``."""
 
+import os
+import signal
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -10,6 +13,7 @@ pytest.importorskip("transformers")
 from deepeyes_env.cli.app import app
 from deepeyes_env.trainers.grpo import ablate
 from deepeyes_env.trainers.grpo.trainer import Trainer
+from deepeyes_env.trainers.tracking import MetricsFile, read_metrics
 from deepeyes_env.trainers.tracking.curves import plot_bands
 from tests.trainers.conftest import leave_plots_out
 
@@ -174,6 +178,22 @@ def test_ablate_takes_no_runs_with_other_settings(ablation):
     assert longer.exit_code == 1
     assert "steps was 1 and now is 2" in longer.output
     assert not list(folder.rglob("step_000002"))
+
+
+def test_ctrl_c_leaves_a_checkpoint_of_the_last_step(tmp_path, monkeypatch):
+    record = MetricsFile.record
+
+    def record_and_interrupt(self, step, metrics):
+        record(self, step, metrics)
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(MetricsFile, "record", record_and_interrupt)
+    result = deepeyes("train", *SMALL, "steps=1000000", "evaluation.samples=0", f"out={tmp_path}/run")
+    assert result.exit_code == 130, result.output
+    assert "resume with --resume" in result.output
+    step = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step_{step:06d}"]
 
 
 def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):

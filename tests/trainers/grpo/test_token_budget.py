@@ -33,7 +33,7 @@ def played(policy, max_tokens, backend="threads", number=12):
     """Episodes of hard questions, most of which the policy wants to look at twice or more."""
     dataset = pattern_search("test", length=number, easy=0)
     kwargs = {"dataset": dataset, "max_turns": 6, "autoreset_mode": AutoresetMode.DISABLED}
-    with closing(make_vector_env(backend, "VisualToolbox-v2", number, **kwargs)) as env:
+    with closing(make_vector_env(backend, "VisualToolbox-v2", number, workers=1, **kwargs)) as env:
         rollouts = Rollouts(env, Generator(policy, Sampling(1.0, NEW_TOKENS)), max_wait=1.0, max_tokens=max_tokens)
         rollouts.begin([EpisodeSpec(seed, seed, (3, seed), seed) for seed in range(number)])
         return rollouts.play()

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.ray
 RAY = ("rollout.backend=ray", "rollout.actors=1", "evaluation.samples=0")
 
 
+@pytest.mark.slow  # tests/envs/test_vector_ray.py kills actors and compares the episodes, from which weights follow
 @pytest.mark.usefixtures("shared_ray")
 def test_an_actor_that_is_killed_costs_nothing(tmp_path):
     """Its episodes are played again from seed and actions: the same weights as if nothing had happened."""
@@ -101,6 +102,7 @@ def test_the_end_of_ray_s_own_process_leaves_a_checkpoint(tmp_path):
     assert resumed.steps == steps[-1] + 1
 
 
+@pytest.mark.slow  # test_train_cli.py interrupts a run in threads; test_vector_ray_start.py looks for processes
 def test_ctrl_c_leaves_a_checkpoint_and_no_processes(tmp_path):
     settings = (*SMALL, *RAY, "steps=1000000", f"out={tmp_path}/run")
     command = [sys.executable, "-m", "deepeyes_env.cli", "train", *settings]
