@@ -117,7 +117,7 @@ def alive(pid):
     return True
 
 
-def wait_until_dead(pids, seconds=20):
+def wait_until_dead(pids, seconds=60):
     end = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.05)
