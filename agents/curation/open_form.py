@@ -116,7 +116,8 @@ _VAGUE = re.compile(
     r"|relationship|function|happen\w*|doing|appropriate|suitable|typical\w*|generally|usually|meaning|mean|symboli[sz]\w*"
     r"|represent\w*|true|false|correct\w*|incorrect\w*|wrong|except|not|n't|never|kind|type|sort|category|class|genre"
     r"|pattern|activity|action|scene|place|location|room|occupation|job|range|between|more than|less than|at least"
-    r"|at most|one of|some|any of|visible|shown|present|seen|found|appears?"
+    r"|at most|of one|one of|some|any of|each|every|cannot|majority|(?:you|they) think|guess|of an?"
+    r"|minority|part of|(?:says?|reads?) about|visible|shown|present|seen|found|appears?"
     r"|in the (?:image|picture|photo|scene)|how (?:old|tall|far|long|large|big|wide|high|heavy|deep|is|does|do|are))\b",
     re.IGNORECASE,
 )
@@ -203,7 +204,8 @@ _READING = re.compile(
     rf"\b(?:what|which) (?:is|are|was) the (?:\w+ )?{_NOUN}\b"
     rf"|\b(?:what|which) {_NOUN} (?:is|are|was|were) the\b"
     rf"|\b(?:what|which) {_NOUN} (?:is|are|was|were) (?:\w+ )?(?:on|above|below) the (?!{_MANY}\b|wall\b)"
-    r"|\bwhat (?:\w+ )?(?:is|are) (?:written|printed|painted|engraved|displayed) (?:on|above|below|over|at)\b"
+    r"|\bwhat (?:\w+ )?(?:is|are) (?:written|printed|painted|engraved|displayed) "
+    rf"(?:on|above|below|over|at) (?!the {_MANY}\b)"
     rf"|\b(?:what|which) {_NOUN}\b.* (?:written|printed|painted|engraved) on the (?!{_MANY}\b)"
     r"|\bwhat (?:does|do|did) the .*\b(?:say|read|spell)\b|\bwhat time (?:does|do|is)\b"
     r"|\bhow much (?:is|does|do|did) the\b|\bwhat percentage\b"
@@ -232,7 +234,7 @@ _SIDES = frozenset(
 )
 _PLAIN = re.compile(
     r"\b(?:what|which) (?:animal|fruit|vegetable|sport|instrument|shape|season|vehicle) (?:is|are|was|were) "
-    rf"(?:on |in )?the (?!{_MANY}\b)",
+    rf"(?:on |in )?the (?!(?:\w+est|most|least)\b|{_MANY}\b)",
     re.IGNORECASE,
 )
 _CALCULATE = re.compile(
@@ -278,9 +280,9 @@ def _asks(asked: re.Pattern[str], stem: str, kind: str = "") -> bool:
 _PLACE = r"in the (?:image|picture|photo|scene)|visible|shown|present|seen|found"
 _FOR_SOME = {
     # A question that says "not" still has one yes or no, and what is there can be counted.
-    "yes or no": rf"{_PLACE}|not|n't|between|more than|less than|at least|at most|type|kind|doing|place|room|true",
-    "count": rf"{_PLACE}|not|kind|type|class|between|more than|less than|at least|at most|doing|room|appears?",
-    "calculation": rf"{_PLACE}|between|mean|most|least|not|more than|less than",
+    "yes or no": rf"{_PLACE}|each|every|of an?|part of|not|n't|between|more than|less than|at least|at most|doing|room",
+    "count": rf"{_PLACE}|each|not|kind|type|class|between|more than|less than|at least|at most|doing|room|appears?",
+    "calculation": rf"{_PLACE}|of an?|between|mean|most|least|more than|less than",
     "colour": _PLACE,
     "material": _PLACE,
 }
