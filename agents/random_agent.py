@@ -7,6 +7,7 @@ from typing import Any
 
 from deepeyes_env.agents.scripted import ScriptedAgent, answering, guess
 from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.envs.looking import image_argument
 from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.images.frames import frame_size
 from deepeyes_env.tools.signature import is_box_schema
@@ -42,6 +43,8 @@ class RandomAgent(ScriptedAgent):
             function = random.choice(functions)
             schemas: dict[str, Any] = function["parameters"].get("properties", {})
             arguments = {name: random_argument(schema, episode, random) for name, schema in schemas.items()}
+            if toolbox.addressing.argument in arguments:
+                arguments |= image_argument(episode, random.randrange(episode.image_count))
             return toolbox.protocol.format_message("Perhaps this helps.", ToolCall(function["name"], arguments))
         if dice < 0.65:
             return random.choice(GARBAGE)

@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.agents.scripted import ScriptedAgent, answering, guess, padded, zooming
-from deepeyes_env.core import Trajectory, Turn, letter_options
+from deepeyes_env.core import Trajectory, Turn
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, from_native, iou
 from deepeyes_env.images.ops import crop, fit
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.regions import Region
+from deepeyes_env.option_letters import letter_options
 from deepeyes_env.registry import unknown_name
 
 Look: TypeAlias = Literal["true", "elsewhere", "other"]
@@ -78,7 +80,7 @@ class ReaderAgent(ScriptedAgent):
         """Make the next look, or answer."""
         made = len(episode.turns)
         if episode.toolbox and made < len(self.looks) and not self.must_answer(episode):
-            return zooming(episode, self._place(episode, self.looks[made], random), MARGIN)
+            return zooming(episode, Region(0, self._place(episode, self.looks[made], random)), MARGIN)
         said = {text: letter for letter, text in letter_options(episode.sample.options)}
         pattern = self._pattern(episode)
         if pattern in said:

@@ -17,12 +17,13 @@ from deepeyes_env.agents.play_async import env_maker, play_async
 from deepeyes_env.agents.progress import RunningResult, progress_bar
 from deepeyes_env.agents.registry import make_agent
 from deepeyes_env.agents.run_folder import IfExists, RunFolder, number_of
-from deepeyes_env.core import Trajectory, check_seed
+from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.prompt_files import recordable
 from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.vector import BatchedVectorEnv, make_vector_env
 from deepeyes_env.envs.vector.backends import THREADS
 from deepeyes_env.errors import UsageError, UsageTypeError
+from deepeyes_env.seeds import check_seed
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 

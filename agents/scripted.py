@@ -10,19 +10,24 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import ClassVar
 
 from deepeyes_env.agents.agent import Reply
-from deepeyes_env.core import Sample, ToolCall, Trajectory, letter_options, option_letter
+from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
+from deepeyes_env.envs.looking import can_look_at, look_at, written_on
 from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.equal_options import right_options
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
-from deepeyes_env.images.frames import BBox, Size, from_native
+from deepeyes_env.images.frames import BBox, Size
+from deepeyes_env.images.regions import Region
 from deepeyes_env.judges.text import key, polarity
+from deepeyes_env.option_letters import letter_options, option_letter
+from deepeyes_env.shown import question_image
 
 MAX_ZOOM_RATIO = 50
 """A long side of this many short sides is well within the 100 that tools accept."""
@@ -100,9 +105,9 @@ class OracleAgent(ScriptedAgent):
             return answering(episode, right_answer(episode), "I have seen enough.")
         return zooming(episode, places[looked], self.margin)
 
-    def places(self, episode: Trajectory) -> tuple[BBox, ...]:
-        """Return the native boxes to look at: the ground truth, or none where no tool takes a box."""
-        return episode.sample.boxes if toolbox_of(episode).box_parameter else ()
+    def places(self, episode: Trajectory) -> tuple[Region, ...]:
+        """Return the parts of images to look at: the ground truth, as far as a tool takes a box on the image."""
+        return tuple(place for place in episode.sample.regions if can_look_at(episode, place.image))
 
 
 class NoisyAgent(OracleAgent):
@@ -140,19 +145,22 @@ class NoisyAgent(OracleAgent):
         message = zooming(episode, self._shaken(places[looked], random), self.margin)
         return message.replace("{", "", 1) if random.random() < self.noise / 2 else message
 
-    def _shaken(self, box: BBox, random: Random) -> BBox:
+    def _shaken(self, place: Region, random: Random) -> Region:
+        box = place.box
         width, height = box[2] - box[0], box[3] - box[1]
         x = (box[0] + box[2]) / 2 + random.gauss(0, self.noise) * width
         y = (box[1] + box[3]) / 2 + random.gauss(0, self.noise) * height
         half = math.exp(random.gauss(0, self.noise)) / 2
-        return (x - width * half, y - height * half, x + width * half, y + height * half)
+        return replace(place, box=(x - width * half, y - height * half, x + width * half, y + height * half))
 
 
 def right_answer(episode: Trajectory) -> str:
     """Return the letter of the right option, or the answer; the box of an expression in the episode's frame."""
     sample = episode.sample
     if sample.data_source == REFCOCO and sample.boxes:
-        return json.dumps(written(sample.boxes[0], episode))
+        truth = sample.regions[0]
+        box = written_on(episode, question_image(episode, truth.image), truth.box)
+        return json.dumps([float(f"{value:.6g}") for value in box])
     right = right_options(sample.options, sample.answer, sample.metadata)
     return option_letter(right[0]) if right else sample.answer
 
@@ -172,22 +180,16 @@ def answering(episode: Trajectory, answer: str, thought: str) -> str:
     return toolbox_of(episode).protocol.format_message(thought, answer)
 
 
-def zooming(episode: Trajectory, box: BBox, margin: float) -> str:
-    """Write a message that zooms to a native box, in the episode's protocol and coordinate frame.
+def zooming(episode: Trajectory, place: Region, margin: float) -> str:
+    """Write a message that zooms to a part of an image, in the episode's protocol and coordinate frame.
 
     Raises:
         UsageError: No tool of the episode's toolbox takes a box.
     """
-    toolbox = toolbox_of(episode)
-    if toolbox.box_parameter is None:
-        raise UsageError(
-            f"toolbox {toolbox.name!r} has no tool that takes a box of four numbers; give one that has, or let "
-            "the agent blind play it"
-        )
-    name, parameter = toolbox.box_parameter
-    place = written(padded(box, episode.native_size, margin), episode)
+    size = episode.sample.images[place.image].size
+    call = look_at(episode, replace(place, box=padded(place.box, size, margin)))
     thought = f"I look closer at place {len(episode.turns) + 1}."
-    return toolbox.protocol.format_message(thought, ToolCall(name, {parameter: place}))
+    return toolbox_of(episode).protocol.format_message(thought, call)
 
 
 def padded(box: BBox, size: Size, margin: float) -> BBox:
@@ -209,9 +211,3 @@ def _span(centre: float, length: float, limit: int) -> tuple[float, float]:
     length = min(length, limit)
     low = min(max(0.0, centre - length / 2), limit - length)
     return low, low + length
-
-
-def written(box: BBox, episode: Trajectory) -> list[float]:
-    """Write a native box in the episode's coordinate frame, with six significant digits."""
-    converted = from_native(box, episode.frame, episode.native_size, episode.view_size)
-    return [float(f"{value:.6g}") for value in converted]

@@ -5,67 +5,28 @@ All of them are frozen. A trajectory is the one currency between environments, a
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import BBox, Frame, Size, iou
-from deepeyes_env.images.ref import ImageLike, ImageRef
+from deepeyes_env.images.frames import BBox, Frame, Size
+from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.regions import Origin, Region, overlap
+from deepeyes_env.option_letters import letter_options as letter_options
 from deepeyes_env.prompt_messages import PromptMessage, as_prompt_messages
+from deepeyes_env.sample_fields import box_images_of, box_of, image_refs_of
+from deepeyes_env.seeds import MAX_SEED as MAX_SEED
+from deepeyes_env.seeds import check_seed as check_seed
 from deepeyes_env.telling import quoted
 
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
 
-MAX_SEED = 2**62 - 1
-"""The largest seed of a run: the seeds of its episodes follow it, and vectors of environments hold them in 64 bits."""
-
-LETTERS = string.ascii_uppercase
-"""The letters of the first 26 options; the next ones have two: AA, AB ..."""
-
-_ALL_LETTERS: tuple[str, ...] = (*LETTERS, *(first + second for first in LETTERS for second in LETTERS))
-_INDICES = {letter: index for index, letter in enumerate(_ALL_LETTERS)}
-
-
-def check_seed(seed: int) -> None:
-    """Check the seed of a run.
-
-    Raises:
-        UsageError: It is not between 0 and ``MAX_SEED``.
-    """
-    if seed < 0:
-        raise UsageError(f"seed={seed}: must be 0 or more")
-    if seed > MAX_SEED:
-        raise UsageError(f"seed={seed}: must be at most {MAX_SEED}")
-
 
 def is_right(verdict: float) -> bool:
     """Whether a verdict, 0 to 1, finds an answer more right than wrong."""
     return verdict > 0.5
-
-
-def option_letter(index: int) -> str:
-    """Return the letter of an option: A to Z, then AA, AB ... to ZZ.
-
-    Raises:
-        UsageError: There is no letter for that index.
-    """
-    if not 0 <= index < len(_ALL_LETTERS):
-        raise UsageError(f"option {index}: there are letters for {len(_ALL_LETTERS)} options")
-    return _ALL_LETTERS[index]
-
-
-def option_index(letter: str) -> int | None:
-    """Return the index of the option with a letter, in either case; ``None`` for what is no letter of an option."""
-    return _INDICES.get(letter.upper()) if letter.isascii() else None
-
-
-def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Pair each option with its letter."""
-    return [(option_letter(index), option) for index, option in enumerate(options)]
 
 
 UNKNOWN_TOOLS = "unknown_tools"
@@ -110,16 +71,18 @@ class Sample:
         images: One image or a sequence of them: encoded bytes, a path, a PIL image, an array or an ``ImageRef``. Stored
             as a tuple of ``ImageRef``.
         options: Texts of the choices of a multiple-choice question. The environment shuffles them by seed.
-        boxes: Ground-truth boxes ``(x1, y1, x2, y2)`` in native pixels of the first image.
+        boxes: Ground-truth boxes ``(x1, y1, x2, y2)``, each in native pixels of its image.
         env_name: Name of the toolbox this sample is played with. ``""`` (default): the environment's own. ``None``:
             an ordinary question without tools, answered in one message (hybrid training).
         data_source: Where the sample comes from; rubrics may route by it.
         metadata: Anything else, JSON-able if the trajectory is to be written to disk.
         messages: The row's own prompt, word for word, which an environment may open the episode with.
+        box_images: Index of the image of each box, from 0; empty where all of them lie on the first.
 
     Raises:
         UsageError: No images; a wrong number of ``<image>`` placeholders; an answer that is not among the options; a
-            box that is not four numbers with x1 < x2 and y1 < y2; messages that are none.
+            box that is not four numbers with x1 < x2 and y1 < y2, or on an image that is not there; messages that are
+            none.
     """
 
     id: str
@@ -132,19 +95,18 @@ class Sample:
     data_source: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[PromptMessage, ...] = ()
+    box_images: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        images = (
-            self.images
-            if isinstance(self.images, Sequence) and not isinstance(self.images, str | bytes | bytearray)
-            else (self.images,)
-        )
-        object.__setattr__(self, "images", tuple(_image_ref(image, self.id) for image in images))
+        object.__setattr__(self, "images", image_refs_of(self.images, self.id))
         object.__setattr__(self, "options", tuple(self.options))
-        object.__setattr__(self, "boxes", tuple(_box(box, self.id) for box in self.boxes))
+        object.__setattr__(self, "boxes", tuple(box_of(box, self.id) for box in self.boxes))
         object.__setattr__(self, "messages", as_prompt_messages(self.messages, self.id))
         if not self.images:
             raise UsageError(f"sample {quoted(self.id)}: has no images; give at least one")
+        if self.box_images != ():
+            numbers = box_images_of(self.box_images, len(self.boxes), len(self.images), self.id)
+            object.__setattr__(self, "box_images", numbers)
         placeholders = self.question.count(IMAGE_PLACEHOLDER)
         if placeholders not in (0, len(self.images)):
             raise UsageError(
@@ -157,24 +119,10 @@ class Sample:
                 f"{quoted(list(self.options))}; give the text of the right option"
             )
 
-
-def _image_ref(image: ImageLike, sample_id: str) -> ImageRef:
-    if isinstance(image, ImageRef):
-        return image
-    path = str(image) if isinstance(image, str | Path) else ""
-    where = f"{path} " if path and path[:5].lower() != "data:" else ""
-    return ImageRef.of(image, name=f"{where}of sample {quoted(sample_id)}")
-
-
-def _box(box: Sequence[float], sample_id: str) -> BBox:
-    try:
-        x1, y1, x2, y2 = map(float, box)
-    except (TypeError, ValueError) as error:
-        where = f"sample {quoted(sample_id)}: box {quoted(box)}"
-        raise UsageError(f"{where} is not four numbers [x1, y1, x2, y2]") from error
-    if not (x1 < x2 and y1 < y2):
-        raise UsageError(f"sample {quoted(sample_id)}: box {quoted(box)} needs x1 < x2 and y1 < y2, in pixels")
-    return (x1, y1, x2, y2)
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The ground-truth boxes with their images."""
+        return tuple(map(Region, self.box_images or (0,) * len(self.boxes), self.boxes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +150,10 @@ class ToolResult:
         error: What was wrong and how to write it right, as told to the policy; empty for ``ok``.
         text: Text that the tool returned.
         images: Images that the tool returned, as shown to the policy.
-        box: The box that was used, in native pixels of the first image; ``None`` for a tool without a box.
+        box: The box that was used, in native pixels of the question's image that ``source`` names; ``None`` for a tool
+            without a box, and for a box on a drawing.
         seconds: Wall-clock time that the tool took; two results are equal whatever it was.
+        origin: What the call was about and what its images show; ``None`` for a zoom into the first image.
     """
 
     call: ToolCall
@@ -213,6 +163,34 @@ class ToolResult:
     images: tuple[ImageRef, ...] = ()
     box: BBox | None = None
     seconds: float = field(default=0.0, compare=False)
+    origin: Origin | None = None
+
+    @property
+    def source(self) -> int:
+        """Index of the question's image on which the box lies, from 0."""
+        return self.origin.source if self.origin else 0
+
+    @property
+    def about(self) -> int:
+        """Number of the shown image that the call was about, among all images of the episode, from 0."""
+        return self.origin.about if self.origin else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is written before the returned images, where calls can name them."""
+        return self.origin.names if self.origin else ()
+
+    @property
+    def regions(self) -> tuple[Region | None, ...]:
+        """What part of which of the question's images each returned image is; ``None`` for one that is none."""
+        if self.origin is None:
+            return (None if self.box is None else Region(0, self.box),) * len(self.images)
+        return self.origin.regions
+
+    @property
+    def look(self) -> Region | None:
+        """Where the call looked closer, if it ran and had a box."""
+        return Region(self.source, self.box) if self.box is not None and self.status == "ok" else None
 
     @property
     def ok(self) -> bool:
@@ -374,14 +352,14 @@ class Trajectory:
         return any(result.ok and result.images for result in self.results)
 
     @property
-    def zoom_boxes(self) -> tuple[BBox, ...]:
-        """The boxes of the calls that ran, in native pixels: where the policy looked closer."""
-        return tuple(result.box for result in self.results if result.ok and result.box is not None)
+    def looks(self) -> tuple[Region, ...]:
+        """The boxes of the calls that ran, with their images: where the policy looked closer."""
+        return tuple(look for result in self.results if (look := result.look) is not None)
 
     @property
     def best_iou(self) -> float | None:
         """The highest IoU of a zoom with a ground-truth box; ``None`` without either."""
-        return max((iou(box, truth) for box in self.zoom_boxes for truth in self.sample.boxes), default=None)
+        return max((overlap(look, truth) for look in self.looks for truth in self.sample.regions), default=None)
 
     def extended(self, turn: Turn) -> Trajectory:
         """Return this trajectory with one more turn."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from deepeyes_env import ImageRef, Sample, Turn
-from deepeyes_env.core import Message, RewardTerm, Trajectory, letter_options, option_index, option_letter
+from deepeyes_env.core import Message, RewardTerm, Trajectory
+from deepeyes_env.option_letters import letter_options, option_index, option_letter
 
 PIXELS = np.zeros((40, 60, 3), np.uint8)
 

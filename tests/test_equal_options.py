@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepeyes_env import agents
-from deepeyes_env.core import Sample, Turn, option_letter
+from deepeyes_env.core import Sample, Turn
 from deepeyes_env.data import load, tsv
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.data.benchmarks.transforms import Circular
@@ -20,6 +20,7 @@ from deepeyes_env.equal_options import ANSWER_TWIN, place_in, right_options, twi
 from deepeyes_env.images.codec import encode
 from deepeyes_env.judges import RuleJudge
 from deepeyes_env.judges.llm_prompts import Case
+from deepeyes_env.option_letters import option_letter
 from deepeyes_env.trajectories.export.vlmevalkit import BenchmarkQuestion, prediction_of
 
 IMAGE = encode(np.zeros((40, 40, 3), np.uint8))

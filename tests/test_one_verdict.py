@@ -53,7 +53,7 @@ class Bare(BaseRubric):
 
 def test_an_episode_that_only_rotates_used_a_tool_and_zoomed_nowhere():
     episode = play(ROTATE, "<answer>red</answer>")
-    assert (episode.used_tool, episode.zoom_boxes) == (True, ())
+    assert (episode.used_tool, episode.looks) == (True, ())
     metrics = rollout_metrics(episode)
     assert (metrics["tool/rate"], metrics["zoom/rate"]) == (1, 0)
     looked = play(zoom_text([40, 40, 200, 200]), "<answer>red</answer>")

@@ -16,7 +16,7 @@ from deepeyes_env.agents.cli.eval_options import STANDARD, EvalOptions
 from deepeyes_env.agents.cli.eval_policy import make_policy
 from deepeyes_env.agents.cli.eval_scoring import make_scoring
 from deepeyes_env.cli.options import takes
-from deepeyes_env.core import MAX_SEED
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.terminal import say
 
 _SIDES = re.compile(r"(\w+)=(\d+)")

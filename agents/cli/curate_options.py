@@ -10,10 +10,10 @@ import typer
 
 from deepeyes_env.agents.cli.eval_options import EvalOptions
 from deepeyes_env.cli.options import MaxTurns, number_or_none
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.errors import UsageError
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.seeds import MAX_SEED
 
 if TYPE_CHECKING:
     from deepeyes_env.agents.curation.keep import Keep

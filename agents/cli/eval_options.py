@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from deepeyes_env.cli.options import MaxTurns, PromptSourceName, PromptTemplateFile, number_or_none
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
+from deepeyes_env.seeds import MAX_SEED
 
 STANDARD = "standard"
 """The name by which the benchmark's own judge is asked for."""

@@ -11,10 +11,11 @@ from deepeyes_env.agents.counterfactuals.plan import Asked
 from deepeyes_env.agents.evaluation.plan import episode_seed
 from deepeyes_env.agents.play import Episode
 from deepeyes_env.agents.run_folder import number_of
-from deepeyes_env.core import ToolResult, Trajectory, check_seed
+from deepeyes_env.core import ToolResult, Trajectory
 from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.errors import UsageError
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.seeds import check_seed
 
 MOST_REPEATS, MOST_CALLS = 64, 32
 """Of a call, and of an episode; further calls are not looked at. Numbers of episodes are made of them."""

@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias, get_args
 
 from deepeyes_env.agents.evaluation.plan import episode_seed
 from deepeyes_env.agents.play import Episode
-from deepeyes_env.core import check_seed
 from deepeyes_env.errors import UsageError
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.seeds import check_seed
 
 Condition: TypeAlias = Literal["without", "with", "shown"]
 """How a sample is asked.

@@ -72,8 +72,9 @@ def with_regions(sample: Sample, margin: float = MARGIN) -> Sample:
     """
     if not sample.boxes:
         raise DataError(f"sample {sample.id!r}: has no true box, so there is no region to show")
-    image = sample.images[0].loaded()
-    regions = [ImageRef(Region.of(image, box, margin), name=image.name) for box in sample.boxes]
+    images = [image.loaded() for image in sample.images]
+    truths = [(images[truth.image], truth.box) for truth in sample.regions]
+    regions = [ImageRef(Region.of(image, box, margin), name=image.name) for image, box in truths]
     question = sample.question
     if IMAGE_PLACEHOLDER in question:
         question += "\n" + IMAGE_PLACEHOLDER * len(regions)

@@ -116,6 +116,6 @@ def _boxes(sample: Sample) -> str:
     width, height = sample.images[0].size
     rects = "".join(
         f'<rect class="truth" x="{x1:g}" y="{y1:g}" width="{x2 - x1:g}" height="{y2 - y1:g}"/>'
-        for x1, y1, x2, y2 in sample.boxes
+        for x1, y1, x2, y2 in (truth.box for truth in sample.regions if truth.image == 0)
     )
     return f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{rects}</svg>'

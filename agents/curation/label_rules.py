@@ -53,10 +53,11 @@ def _is_count(word: str) -> bool:
 
 def _boxes(sample: Sample) -> str:
     try:
-        width, height = sample.images[0].size
+        sizes = [image.size for image in sample.images]
     except DeepEyesError as error:
         return f"the image cannot be read: {error}"
-    for x1, y1, x2, y2 in sample.boxes:
+    for truth in sample.regions:
+        (x1, y1, x2, y2), (width, height) = truth.box, sizes[truth.image]
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             return f"the box [{x1:g}, {y1:g}, {x2:g}, {y2:g}] is outside the image of {width} x {height}"
     return ""

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from deepeyes_env.agents.play import Episode
-from deepeyes_env.core import Sample, check_seed
+from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import ANSWER
+from deepeyes_env.seeds import check_seed
 
 Tools: TypeAlias = Literal["on", "off", "both"]
 """Whether the policy may use tools; ``both`` asks every question twice."""

@@ -171,7 +171,7 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         iou=trajectory.best_iou,
         calls=len(trajectory.results),
         used_tool=trajectory.used_tool,
-        zoomed=bool(trajectory.zoom_boxes),
+        zoomed=bool(trajectory.looks),
         failed=tuple(result.status for result in trajectory.results if not result.ok),
         turns=len(trajectory.turns),
         written=written_tokens(trajectory),

@@ -14,11 +14,11 @@ from deepeyes_env.agents.human.server import serving
 from deepeyes_env.agents.human.session import Session, Stopped
 from deepeyes_env.agents.play import Episode, Failure, play
 from deepeyes_env.agents.run_folder import RunFolder
-from deepeyes_env.core import check_seed
 from deepeyes_env.envs.prompt_files import recordable
 from deepeyes_env.envs.toolbox import check_is_ours
 from deepeyes_env.envs.vector import BatchedVectorEnv
 from deepeyes_env.errors import UsageError
+from deepeyes_env.seeds import check_seed
 from deepeyes_env.trajectories import Summary, TrajectoryWriter, read_trajectories, summarise
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from deepeyes_env.agents.agent import Reply
 from deepeyes_env.agents.human.message import message_of
-from deepeyes_env.agents.human.shown import shown_images
 from deepeyes_env.agents.human.state import PageState, RunningScore, page_json
 from deepeyes_env.agents.play import Failure
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import DeepEyesError, UsageError
 from deepeyes_env.images import ImageRef
+from deepeyes_env.shown import shown_images
 
 REPLY_TIMEOUT = 60.0
 """Seconds that a request waits for the environment before it is answered with "working"."""
@@ -64,7 +64,7 @@ class Session:
         """
         if len(episodes) != 1:
             raise UsageError(f"{len(episodes)} episodes at once: a person plays one at a time; use num_envs=1")
-        return [Reply(self._await(PageState("turn", episodes[0], tuple(shown_images(episodes[0])))))]
+        return [Reply(self._await(PageState("turn", episodes[0], shown_images(episodes[0]))))]
 
     def show(self, ended: Trajectory | Failure) -> None:
         """Show how an episode ended, until the person goes on.
@@ -77,7 +77,7 @@ class Session:
             self._await(PageState("ended", error=ended.error))
         else:
             self._score.add(ended)
-            self._await(PageState("ended", ended, tuple(shown_images(ended))))
+            self._await(PageState("ended", ended, shown_images(ended)))
 
     def finish(self) -> None:
         """Say that there are no more episodes."""

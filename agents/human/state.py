@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from deepeyes_env.agents.human.shown import Shown
-from deepeyes_env.core import ToolResult, Trajectory, Turn, letter_options
+from deepeyes_env.agents.human.pad import marks_on, pad_of
+from deepeyes_env.core import ToolResult, Trajectory, Turn
+from deepeyes_env.envs.looking import written_on
 from deepeyes_env.envs.toolbox import Toolbox, toolbox_of
-from deepeyes_env.images.frames import BBox, frame_size, from_native
+from deepeyes_env.images.frames import BBox
+from deepeyes_env.images.regions import Region
+from deepeyes_env.option_letters import letter_options
+from deepeyes_env.shown import Shown, question_image
 from deepeyes_env.tools.signature import box_parameters
 from deepeyes_env.trajectories.summary import RunningSummary
 
@@ -73,18 +77,20 @@ class RunningScore:
 def page_json(page: PageState, max_turns: int) -> dict[str, Any]:
     """Return the state of the page as JSON.
 
-    All boxes, those of images included, are in the policy's coordinate frame.
+    Boxes of calls and of the ground truth are in the policy's coordinate frame, on the question's image that they lie
+    on; see ``deepeyes_env.agents.human.pad`` for those of images.
     """
     episode = page.episode
+    ended = page.phase == "ended"
     return {
         "phase": page.phase,
         "error": page.error,
-        "episode": None if episode is None else _episode(episode, page.shown, max_turns),
-        "outcome": _outcome(episode) if episode is not None and page.phase == "ended" else None,
+        "episode": None if episode is None else _episode(episode, page.shown, max_turns, ended=ended),
+        "outcome": _outcome(episode) if episode is not None and ended else None,
     }
 
 
-def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dict[str, Any]:
+def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int, *, ended: bool) -> dict[str, Any]:
     number = episode.metadata["episode"]
     toolbox = toolbox_of(episode)
     return {
@@ -95,31 +101,24 @@ def _episode(episode: Trajectory, shown: Sequence[Shown], max_turns: int) -> dic
         "prompt": episode.prompt.text,
         "images": [
             {
-                "url": f"image/{number}/{index}",
+                "url": f"image/{number}/{one.number}",
                 "size": one.image.size,
                 "call": one.call,
-                "region": None if one.region is None else _written(one.region, episode),
+                "name": one.name,
+                "pad": None if (pad := pad_of(episode, one)) is None else asdict(pad),
+                "marks": list(marks_on(episode, one, truths=ended)),
             }
-            for index, one in enumerate(shown)
+            for one in shown
         ],
         "turns": [_turn(turn, episode, toolbox) for turn in episode.turns],
         "maxTurns": max_turns,
-        "tools": [_tool(schema["function"]) for schema in toolbox.schemas],
+        "tools": [_tool(schema["function"], toolbox.addressing.argument) for schema in toolbox.schemas],
         "frame": episode.frame,
-        "extent": frame_size(episode.frame, episode.native_size, episode.view_size),
-        "decimals": decimals(episode),
     }
 
 
-def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
-    return {**function, "boxes": box_parameters(function)}
-
-
-def decimals(episode: Trajectory) -> int:
-    """Return how many decimals a box needs so that its last digit is no more than a native pixel."""
-    width, height = frame_size(episode.frame, episode.native_size, episode.view_size)
-    pixels = max(episode.native_size[0] / width, episode.native_size[1] / height)
-    return max(0, math.ceil(math.log10(pixels) - 1e-9))
+def _tool(function: Mapping[str, Any], address: str) -> dict[str, Any]:
+    return {**function, "boxes": box_parameters(function), "address": address}
 
 
 def _turn(turn: Turn, episode: Trajectory, toolbox: Toolbox) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _call(result: ToolResult, episode: Trajectory) -> dict[str, Any]:
         "status": result.status,
         "error": result.error,
         "text": result.text,
-        "box": None if result.box is None or not result.ok else _written(result.box, episode),
+        "box": None if result.look is None else _written(result.look, episode),
     }
 
 
@@ -143,7 +142,7 @@ def _outcome(episode: Trajectory) -> dict[str, Any]:
     return {
         "id": sample.id,
         "truth": sample.answer,
-        "truths": [_written(box, episode) for box in sample.boxes],
+        "truths": [_written(truth, episode) for truth in sample.regions],
         "answer": episode.answer,
         "right": episode.right,
         "reward": _number(episode.reward),
@@ -156,8 +155,8 @@ def _outcome(episode: Trajectory) -> dict[str, Any]:
     }
 
 
-def _written(box: BBox, episode: Trajectory) -> BBox:
-    return from_native(box, episode.frame, episode.native_size, episode.view_size)
+def _written(place: Region, episode: Trajectory) -> BBox:
+    return written_on(episode, question_image(episode, place.image), place.box)
 
 
 def _number(value: float) -> float | None:

@@ -86,7 +86,7 @@ class RequestBody:
 
 
 def urls_of(episode: Trajectory, urls: DataUrls) -> Callable[[ImageRef], bytes]:
-    """Return what writes the images of a conversation as URLs: crops with no finer colours than the first image has.
+    """Return what writes the images of a conversation as URLs: crops with no finer colours than their image has.
 
     Args:
         episode: The conversation.
@@ -94,13 +94,12 @@ def urls_of(episode: Trajectory, urls: DataUrls) -> Callable[[ImageRef], bytes]:
     """
     cutting = toolbox_of(episode).cropping_tools
     crops = {
-        id(image)
-        for turn in episode.turns
-        for result in turn.results
-        for image in result.images
-        if result.call.name in cutting and result.box and image.size[0] * image.size[1] >= OWN_SIZE * area(result.box)
+        id(image): region.image
+        for result in episode.results
+        for image, region in zip(result.images, result.regions, strict=False)
+        if result.call.name in cutting and region and image.size[0] * image.size[1] >= OWN_SIZE * area(region.box)
     }
-    return lambda image: urls(image, episode.sample.images[0] if id(image) in crops else None)
+    return lambda image: urls(image, episode.sample.images[crops[id(image)]] if id(image) in crops else None)
 
 
 def _opening(episode: Trajectory) -> Message:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from deepeyes_env.core import MAX_SEED
+from deepeyes_env.seeds import MAX_SEED
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from deepeyes_env.cli.views import view_budget
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ViewBudget
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.terminal import say
 
 

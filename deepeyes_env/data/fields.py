@@ -182,3 +182,15 @@ def box_list_field(record: dict[str, Any], key: str) -> tuple[Any, ...]:
     ):
         raise ValueError(f"{key!r} must be a list of boxes, each a list of four numbers, not {quoted(value)}")
     return tuple(value)
+
+
+def index_list_field(record: dict[str, Any], key: str) -> tuple[int, ...]:
+    """Return the list of indices under ``key``; empty if there is no such key.
+
+    Raises:
+        ValueError: The value is not a list of whole numbers.
+    """
+    value = record.get(key, [])
+    if not isinstance(value, list) or not all(type(index) is int for index in value):
+        raise ValueError(f"{key!r} must be a list of indices from 0, not {quoted(value)}")
+    return tuple(value)

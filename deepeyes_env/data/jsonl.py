@@ -2,7 +2,8 @@
 
 A line is a JSON object with ``question``, ``answer`` and ``images`` (a path or a list of paths, relative to the file),
 and optionally ``id`` (default ``<file stem>:<row>``), ``options`` (the answer is one of them), ``boxes`` (``[x1, y1,
-x2, y2]`` in pixels of the first image), ``env_name`` (absent: the environment's own toolbox; ``null``: an ordinary
+x2, y2]`` in pixels of the first image), ``box_images`` (for each box the index of its image, from 0, if it is another
+one), ``env_name`` (absent: the environment's own toolbox; ``null``: an ordinary
 question without tools), ``data_source``, ``metadata`` (any object) and ``messages`` (the row's own prompt:
 objects with ``role`` and ``content``). Blank lines are ignored.
 """
@@ -19,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.core import Sample
-from deepeyes_env.data.fields import box_list_field, names_of, parse_object, text_field, text_list_field
+from deepeyes_env.data.fields import (
+    box_list_field,
+    index_list_field,
+    names_of,
+    parse_object,
+    text_field,
+    text_list_field,
+)
 from deepeyes_env.data.map_style import SAMPLE_KEYS
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
 from deepeyes_env.errors import DataError
@@ -97,6 +105,7 @@ def _sample(record: dict[str, Any], *, default_id: str, images: ImageFolder) -> 
         images=tuple(map(images.image, _image_names(record))),
         options=text_list_field(record, "options"),
         boxes=box_list_field(record, "boxes"),
+        box_images=index_list_field(record, "box_images"),
         env_name=None if env_name is None else text_field({"env_name": env_name}, "env_name"),
         data_source=text_field({"data_source": "", **record}, "data_source"),
         metadata=metadata,
@@ -152,6 +161,8 @@ def _record(sample: Sample, path: Path) -> dict[str, Any]:
         record["options"] = sample.options
     if sample.boxes:
         record["boxes"] = sample.boxes
+    if sample.box_images:
+        record["box_images"] = sample.box_images
     if sample.env_name != "":
         record["env_name"] = sample.env_name
     if sample.data_source:

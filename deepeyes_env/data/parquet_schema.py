@@ -3,8 +3,8 @@
 A row has ``data_source``, ``prompt`` (``{role, content}`` messages, ``<image>`` in the user's), ``images`` (``{bytes,
 path}``), ``ability``, ``env_name`` (text or null), ``reward_model`` (``{ground_truth, style}``) and ``extra_info``
 (``{question, answer, index, ...}``). Our own rows add to ``extra_info`` what the format has no place for: ``id``,
-``options``, ``boxes``, ``env_name`` (which tells "the environment's own" from "none"), ``metadata`` as JSON, and
-``own_prompt``: whether ``prompt`` is the sample's own, or written of its question.
+``options``, ``boxes``, ``box_images``, ``env_name`` (which tells "the environment's own" from "none"), ``metadata`` as
+JSON, and ``own_prompt``: whether ``prompt`` is the sample's own, or written of its question.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
-from deepeyes_env.data.fields import box_list_field, names_of, parse_object, text_list_field
+from deepeyes_env.data.fields import box_list_field, index_list_field, names_of, parse_object, text_list_field
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
@@ -43,6 +43,7 @@ def arrow_schema() -> pyarrow.Schema:
         "id": text,
         "options": pa.list_(text),
         "boxes": pa.list_(pa.list_(pa.float64())),
+        "box_images": pa.list_(pa.int64()),
         "env_name": text,
         "metadata": text,
         "own_prompt": pa.bool_(),
@@ -148,6 +149,7 @@ def sample_of_row(row: Mapping[str, Any], *, default_id: str, images: ImageFolde
         images=shown,
         options=_options(extra),
         boxes=box_list_field(_present(extra), "boxes") or box_list_field(_present(extra), "bbox"),
+        box_images=index_list_field(_present(extra), "box_images") if _is_ours(extra) else (),
         env_name=env_name,
         data_source=row.get("data_source") or "",
         metadata=_metadata(row, extra, prompt, plain=env_name is None),
@@ -298,6 +300,7 @@ def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
             "id": sample.id,
             "options": sample.options,
             "boxes": sample.boxes,
+            "box_images": sample.box_images,
             "env_name": sample.env_name,
             "metadata": json.dumps(dict(sample.metadata), allow_nan=False),
             "own_prompt": bool(sample.messages),

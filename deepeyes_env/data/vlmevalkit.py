@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deepeyes_env.core import LETTERS, Sample
+from deepeyes_env.core import Sample
 from deepeyes_env.data import tsv
 from deepeyes_env.data.fields import names_of, texts_in
 from deepeyes_env.data.rows import OnError, RowDataset, checked_samples
@@ -25,6 +25,7 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.names import image_base64, named_image
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.option_letters import LETTERS
 from deepeyes_env.telling import quoted
 
 REQUIRED_COLUMNS = ("index", "image", "question", "answer")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from deepeyes_env.core import StopReason, ToolCall, ToolResult, Turn
+from deepeyes_env.envs.asked import asked_about, origin_of
 from deepeyes_env.envs.tool_runner import ToolRunner
 from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError, UsageTypeError
 from deepeyes_env.images import ImageRef, shown_size
@@ -71,6 +72,42 @@ def completed(action: Any, turns: Sequence[Turn]) -> Any:
     return begun + action if isinstance(action, str) and not action.startswith(begun) else action
 
 
+def run_calls(
+    parsed: ParsedMessage, tools: Mapping[str, Tool], context: ToolContext, runner: ToolRunner, shown: int, most: int
+) -> tuple[tuple[ToolResult, ...], tuple[ImageRef, ...], StopReason]:
+    """Run the calls of a message, one after the other.
+
+    Args:
+        parsed: The message.
+        tools: Tools by name.
+        context: The images of the episode.
+        runner: Runs the tools.
+        shown: How many images the episode has shown.
+        most: How many it may show.
+
+    Returns:
+        The results, the images that are shown, and why the episode cannot go on; empty if it can.
+    """
+    results: list[ToolResult] = []
+    images: list[ImageRef] = []
+    stop: StopReason = ""
+    max_text = MAX_TEXT // len(parsed.calls)
+    for call in parsed.calls:
+        result, broken = run_call(call, tools, context, runner, max_text, recordable=parsed.recordable)
+        if shown + len(images) + len(result.images) > most:
+            stop = "image_budget"
+            error = f"the episode may show at most {most} images, and they are used up"
+            result = replace(result, status="skipped", error=error, text="", images=(), origin=None)
+        if context.album is not None:
+            result = context.album.add(result)
+        results.append(result)
+        images += result.images
+        if broken:
+            stop = broken
+            break
+    return tuple(results), tuple(images), stop
+
+
 def run_call(
     call: ParsedCall,
     tools: Mapping[str, Tool],
@@ -111,12 +148,19 @@ def run_call(
     start = time.perf_counter()
     stop: StopReason = ""
     try:
-        output = runner.run(tool, tool.run, call.arguments, context)
+        arguments = call.arguments
+        if context.album is not None:
+            arguments, context = asked_about(tool, arguments, context, context.album)
+        output = runner.run(tool, tool.run, arguments, context)
         if not tool.runs_in_place:
             output = checked_output(output, tool.name)
         images = tuple(_shown(image, context, tool.runs_in_place) for image in output.images)
         text = _cut(output.text, max_text)
-        return ToolResult(call, "ok", "", text, images, output.box, time.perf_counter() - start), ""
+        seconds = time.perf_counter() - start
+        if context.target is None and tool.returns_crops:
+            return ToolResult(call, "ok", "", text, images, output.box, seconds), ""
+        origin, box = origin_of(output, context, crops=tool.returns_crops)
+        return ToolResult(call, "ok", "", text, images, box, seconds, origin), ""
     except ArgumentError as refusal:
         return ToolResult(call, "bad_arguments", _cut(str(refusal)), seconds=time.perf_counter() - start), ""
     except ToolError as refusal:

@@ -65,6 +65,19 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A box on an image.
+
+    Attributes:
+        number: Number of its call.
+        box: ``(x1, y1, x2, y2)`` in fractions of the image's sides.
+    """
+
+    number: int
+    box: BBox
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """One result beside the view.
 
@@ -73,12 +86,14 @@ class Tile:
         colour: Colour of its border.
         image: Pixels, ``(H, W, 3)`` ``uint8``; ``None`` for a tile of text.
         note: The text of a tile without an image.
+        marks: The boxes on it.
     """
 
     caption: str
     colour: Colour
     image: Image | None = None
     note: str = ""
+    marks: tuple[Mark, ...] = ()
 
 
 def colour_of(number: int) -> Colour:
@@ -144,6 +159,18 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, width: int, font: Font) -> str:
     return f"{text}..." if text else ""
 
 
+def draw_image(canvas: PILImage.Image, area: Area, pixels: Image, marks: Sequence[Mark]) -> Area:
+    """Draw an image and its boxes as large as an area has room for; returns where."""
+    image = fitted(pixels, area)
+    frame = Area(area.left, area.top, area.left + image.width, area.top + image.height)
+    canvas.paste(image, (frame.left, frame.top))
+    for mark in marks:
+        x1, x2 = (frame.left + x * image.width for x in mark.box[::2])
+        y1, y2 = (frame.top + y * image.height for y in mark.box[1::2])
+        mark_box(canvas, (x1, y1, x2, y2), str(mark.number), colour_of(mark.number), frame)
+    return frame
+
+
 def mark_box(canvas: PILImage.Image, box: BBox, label: str, colour: Colour, within: Area) -> None:
     """Draw a box with a flag above it, or below, or inside; a tiny box is drawn large enough to be seen."""
     draw = ImageDraw.Draw(canvas)
@@ -202,9 +229,8 @@ def _draw_tile(canvas: PILImage.Image, tile: Tile, cell: Area) -> None:
         text = Area(frame.left + 8, frame.top + 8, frame.right - 8, frame.bottom - 4)
         draw_text(draw, text, tile.note, INK, 14)
     else:
-        image = fitted(tile.image, room)
-        frame = Area(cell.left, cell.top, cell.left + image.width + 6, cell.top + image.height + 6)
+        inner = draw_image(canvas, room, tile.image, tile.marks)
+        frame = Area(inner.left - 3, inner.top - 3, inner.right + 3, inner.bottom + 3)
         draw.rectangle((frame.left, frame.top, frame.right - 1, frame.bottom - 1), outline=tile.colour, width=3)
-        canvas.paste(image, (room.left, room.top))
     caption = _cut(draw, tile.caption, cell.size[0], _font(13))
     draw.text((cell.left, frame.bottom + 2), caption, tile.colour, _font(13))

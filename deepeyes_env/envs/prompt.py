@@ -10,17 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, UNKNOWN_TOOLS, Message, Sample, ToolResult, Trajectory, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER, UNKNOWN_TOOLS, Message, Sample, ToolResult, Trajectory
 from deepeyes_env.data.benchmarks import FIXED_OPTIONS
 from deepeyes_env.envs.row_prompt import PromptSource, has_own_prompt, row_prompt, unknown_tools
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import Frame
+from deepeyes_env.option_letters import letter_options
 from deepeyes_env.protocols import PromptTemplate, Protocol, neutral
 from deepeyes_env.protocols.tagged import response_text
 from deepeyes_env.protocols.template import fill
+from deepeyes_env.shown import question_images
 from deepeyes_env.tools import Tool
+from deepeyes_env.tools.album import Album
+
+_FIRST_ONLY = "\nThe tools see the first image only."
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class BoundToolbox:
             UsageError: The template says how results are written, and the toolbox has native calls.
         """
         tools = toolbox.make_tools()
-        schemas = tuple(tool.schema for tool in tools.values())
+        schemas = toolbox.schemas_of(tools.values())
         protocol = toolbox.protocol
         if toolbox is PLAIN:
             template = PromptTemplate()
@@ -78,6 +83,18 @@ class BoundToolbox:
     def protocol(self) -> Protocol:
         """The toolbox's protocol."""
         return self.toolbox.protocol
+
+    def album(self, views: Sequence[ImageRef], originals: Sequence[ImageRef]) -> Album | None:
+        """Return the images of a question for calls to name; ``None`` where there is one and no other can come.
+
+        Args:
+            views: The question's images as they are shown.
+            originals: The same as they are stored.
+        """
+        addressing = self.toolbox.addressing
+        if not self.tools or (addressing.scope == "first" and len(views) == 1):
+            return None
+        return Album(addressing, question_images(views, originals))
 
     def fresh_schemas(self) -> tuple[dict[str, Any], ...]:
         """Return the schemas as objects of the caller's own; parsing them is 4 times as fast as a deep copy."""
@@ -108,9 +125,15 @@ class BoundToolbox:
             prefill = self.template.prefill or (reply.prefill if reply else None)
             return Opening(row.system, row.user, row.instructions, reply, prefill or "", facts)
         system = str(sample.metadata.get("system_prompt", "")) if ordinary else self.system_prompt
-        text = opening_text(sample, self.instructions, self.template.question)
+        addressing, instructions = self.toolbox.addressing, self.instructions
+        several = len(sample.images) > 1 and bool(self.tools)
+        if several and addressing.scope == "first":
+            instructions += _FIRST_ONLY
+        text = opening_text(sample, instructions, self.template.question)
+        if addressing.scope == "episode" or (several and addressing.scope == "question"):
+            text = addressing.titled(text, IMAGE_PLACEHOLDER)
         reply = self.template if self.template.replies else None
-        return Opening(system, text, self.instructions, reply, self.template.prefill or "")
+        return Opening(system, text, instructions, reply, self.template.prefill or "")
 
     def reply(self, opening: Opening, results: Sequence[ToolResult], skipped: int) -> str:
         """Write the results of a message's calls, in the words that the opening began with."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import gymnasium as gym
 
@@ -16,7 +17,7 @@ DEFAULT_VERSION = 2
 
 
 def register_builtin() -> None:
-    """Register ``VisualToolbox-v1`` to ``v5``, and ``VisualToolboxNative-v0`` for native tool calls."""
+    """Register the original's variants, one for native tool calls, and those whose calls name the image."""
     # To Gymnasium a higher version supersedes a lower one; these are variants of equal standing.
     warnings.filterwarnings("ignore", r".*VisualToolbox-v\d is out of date", DeprecationWarning)
     rotate = RotateTool()
@@ -27,6 +28,10 @@ def register_builtin() -> None:
     register_toolbox("VisualToolbox-v4", tools=[enlarging], protocol="v4")
     register_toolbox("VisualToolbox-v5", tools=[enlarging, rotate], protocol="v5")
     register_toolbox("VisualToolboxNative-v0", tools=[enlarging, rotate], protocol="native")
+    named: dict[str, Any] = {"tools": [enlarging, rotate], "protocol": "v5"}
+    register_toolbox("VisualToolboxQwen3VL-v0", addressing="qwen3_vl", frame="norm1000", **named)
+    register_toolbox("VisualToolboxMiniO3-v0", addressing="mini_o3", frame="unit", **named)
+    register_toolbox("VisualToolboxNamed-v0", addressing="deepeyes_v2", **named)
     for spec in gym.registry.values():
         if spec.name == "VisualToolbox" and spec.version != DEFAULT_VERSION:
             spec.version = 0  # so that "VisualToolbox" alone, for which Gymnasium takes the highest, is the default one

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import string
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolResult, Trajectory, Turn, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolResult, Trajectory, Turn
 from deepeyes_env.envs.canvas import (
     INK,
     MUTED,
     PAPER,
     Area,
+    Mark,
     Tile,
     colour_of,
+    draw_image,
     draw_text,
     draw_tiles,
-    fitted,
-    mark_box,
     split,
 )
 from deepeyes_env.images import Image
-from deepeyes_env.images.frames import BBox, from_native
+from deepeyes_env.images.frames import BBox
+from deepeyes_env.option_letters import letter_options
+from deepeyes_env.shown import Shown, looks_on, shown_images
 
 FRAME_SIZE = (1280, 720)
 """``(width, height)`` of every rendered frame, in pixels; fixed, so that frames make a video."""
@@ -63,27 +66,31 @@ def rgb_array(trajectory: Trajectory) -> Image:
     draw_text(draw, inner.bottom_strip(_FOOTER), _state(trajectory), MUTED)
     middle = Area(inner.left, inner.top + _HEADER + 8, inner.right, inner.bottom - _FOOTER - 8)
     shown, beside = split(middle, trajectory.view_size)
-    _draw_view(canvas, trajectory, shown)
-    draw_tiles(canvas, beside, _tiles(trajectory))
+    images = shown_images(trajectory)
+    draw_image(canvas, shown, images[0].image.pixels(), _marks(trajectory, images[0]))
+    draw_tiles(canvas, beside, _tiles(trajectory, images))
     return np.asarray(canvas)
 
 
-def _draw_view(canvas: PILImage.Image, trajectory: Trajectory, area: Area) -> None:
-    view = fitted(trajectory.prompt.images[0].pixels(), area)
-    left, top = area.left, area.top
-    canvas.paste(view, (left, top))
-    scale_x, scale_y = view.width / trajectory.view_size[0], view.height / trajectory.view_size[1]
-    frame = Area(left, top, left + view.width, top + view.height)
-    for number, result in enumerate(trajectory.results, 1):
-        if result.box is not None:
-            x1, y1, x2, y2 = from_native(result.box, "view", trajectory.native_size, trajectory.view_size)
-            box: BBox = (left + x1 * scale_x, top + y1 * scale_y, left + x2 * scale_x, top + y2 * scale_y)
-            mark_box(canvas, box, str(number), colour_of(number), frame)
+def _marks(trajectory: Trajectory, shown: Shown) -> tuple[Mark, ...]:
+    """Return the boxes on an image in fractions of its sides."""
+    if shown.region is None or shown.region.tilted:
+        return ()
+    sides = shown.region.size * 2
+    looks = looks_on(trajectory, shown).items()
+    return tuple(Mark(number, _fractions(box, sides)) for number, box in looks)
 
 
-def _tiles(trajectory: Trajectory) -> list[Tile]:
-    others = enumerate(trajectory.prompt.images[1:], 2)
-    tiles = [Tile(f"image {number}", MUTED, image.pixels()) for number, image in others]
+def _fractions(box: BBox, sides: tuple[float, ...]) -> BBox:
+    x1, y1, x2, y2 = (value / side for value, side in zip(box, sides, strict=True))
+    return (x1, y1, x2, y2)
+
+
+def _tiles(trajectory: Trajectory, images: Sequence[Shown]) -> list[Tile]:
+    marks = {shown.number: _marks(trajectory, shown) for shown in images}
+    count = len(trajectory.prompt.images)
+    tiles = [Tile(f"image {n + 1}", MUTED, images[n].image.pixels(), marks=marks[n]) for n in range(1, count)]
+    returned = iter(images[count:])
     for number, result in enumerate(trajectory.results, 1):
         name = printable(result.call.name, 40)
         if not result.ok:
@@ -92,7 +99,10 @@ def _tiles(trajectory: Trajectory) -> list[Tile]:
         elif not result.images:
             tiles.append(Tile(f"{number} {name}", colour_of(number), None, printable(result.text, 160)))
         else:
-            tiles += [Tile(f"{number} {name}", colour_of(number), image.pixels()) for image in result.images]
+            tiles += [
+                Tile(f"{number} {name}", colour_of(number), shown.image.pixels(), marks=marks[shown.number])
+                for _, shown in zip(result.images, returned, strict=False)
+            ]
     return tiles
 
 
@@ -119,10 +129,12 @@ def ansi(trajectory: Trajectory) -> str:
     """
     sample = trajectory.sample
     images = ", ".join(f"{image.size[0]} x {image.size[1]}" for image in trajectory.prompt.images)
-    native = f"{trajectory.native_size[0]} x {trajectory.native_size[1]}"
+    stored = [trajectory.native_size, *(image.size for image in sample.images[1:])]
+    native = ", ".join(f"{width} x {height}" for width, height in stored)
+    which = f"they are stored as {native}" if len(stored) > 1 else f"the first is stored as {native}"
     lines = [
         f"{trajectory.toolbox or 'ordinary question'}, sample {printable(sample.id, 80)}",
-        f"images shown: {images} (the first is stored as {native}; boxes are written in frame {trajectory.frame!r})",
+        f"images shown: {images} ({which}; boxes are written in frame {trajectory.frame!r})",
         _indented(_question(trajectory)),
         *map(_indented, _options(trajectory)),
     ]
@@ -148,8 +160,10 @@ def _result_line(result: ToolResult) -> str:
         return f"{name}: {result.status.replace('_', ' ')}: {printable(result.error, 400)}"
     parts = [f"{name}: ok"]
     if result.box is not None:
-        parts.append("box [" + ", ".join(f"{x:g}" for x in result.box) + "] in native pixels")
-    parts += [f"image {image.size[0]} x {image.size[1]}" for image in result.images]
+        of = f" of image {result.source + 1}" if result.origin else ""
+        parts.append("box [" + ", ".join(f"{x:g}" for x in result.box) + f"] in native pixels{of}")
+    names = result.names or ("image",) * len(result.images)
+    parts += [f"{name} {image.size[0]} x {image.size[1]}" for name, image in zip(names, result.images, strict=False)]
     if result.text:
         parts.append(printable(result.text, 400))
     return ", ".join(parts)

@@ -120,4 +120,5 @@ def fingerprint_of(sample: Sample) -> str:
     sizes = [list(image.size) for image in sample.images]
     told: list[Any] = [sample.id, sample.question, sample.answer, sorted(sample.options), sample.boxes, sizes]
     told += [[message.role, message.content] for message in sample.messages]
+    told += [list(sample.box_images)] if sample.box_images else []
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 
 from deepeyes_env import toolbox_registry
+from deepeyes_env.addressing import DEEPEYES, Addressing, get_addressing
 from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.protocols import V2, PlainProtocol, Protocol, ProtocolLike, get_protocol
@@ -44,12 +45,14 @@ class Toolbox:
         tools: Tools, or tool classes of which each environment gets instances of its own.
         protocol: How the policy writes calls and answers.
         rubric: What scores the trajectory: a preset's name, a rubric, or ``None`` for no reward.
+        addressing: Which images the tools may be asked about, and how a call names one.
     """
 
     name: str
     tools: tuple[Tool | type[Tool], ...]
     protocol: Protocol = V2
     rubric: RubricLike | None = "deepeyes"
+    addressing: Addressing = DEEPEYES
 
     def make_tools(self) -> dict[str, Tool]:
         """Return the tools by name, with an instance of each tool class."""
@@ -58,7 +61,17 @@ class Toolbox:
     @cached_property
     def schemas(self) -> tuple[dict[str, Any], ...]:
         """The tools as OpenAI-style JSON, in order."""
-        return tuple(tool.schema for tool in self.make_tools().values())
+        return self.schemas_of(self.make_tools().values())
+
+    def schemas_of(self, tools: Iterable[Tool]) -> tuple[dict[str, Any], ...]:
+        """Return tools as OpenAI-style JSON, with the argument that names the image where calls can name one."""
+        addressing = self.addressing
+        return tuple(
+            addressing.schema(tool.schema)
+            if addressing.argument and tool.is_about_an_image and addressing.argument not in tool.own_arguments
+            else tool.schema
+            for tool in tools
+        )
 
     @cached_property
     def box_parameter(self) -> BoxParameter | None:
@@ -71,7 +84,7 @@ class Toolbox:
 
     @cached_property
     def cropping_tools(self) -> frozenset[str]:
-        """The names of those tools that return pixels of the first image as they are."""
+        """The names of those tools that return pixels of stored images as they are."""
         return frozenset(name for name, tool in self.make_tools().items() if tool.returns_crops)
 
 
@@ -106,6 +119,7 @@ def register_toolbox(
     tools: Sequence[ToolLike],
     protocol: ProtocolLike = "v2",
     rubric: RubricLike | None = "deepeyes",
+    addressing: str | Addressing = "deepeyes",
     **kwargs: Any,
 ) -> Toolbox:
     """Make a new environment variant, known to ``gym.make`` and to data sets (``Sample.env_name``) by its id.
@@ -116,10 +130,12 @@ def register_toolbox(
         protocol: How the policy writes calls and answers: a registered protocol's name, or a protocol; by default
             ``<tool_call>`` JSON, as in the original's v2.
         rubric: A preset's name, a rubric, or ``None``.
+        addressing: Which images the tools may be asked about, and how a call names one: a registered name, or an
+            ``Addressing``; by default the first image, as in the original.
         **kwargs: Default keyword arguments of ``VisualToolboxEnv`` for this id.
 
     Raises:
-        UnknownNameError: The name of a tool or of the protocol is not registered.
+        UnknownNameError: The name of a tool, of the protocol or of the addressing is not registered.
         UsageError: Two tools have the same name, or a toolbox of the package has that name.
         UsageTypeError: A tool, the protocol or the rubric is none; or the environment has no such argument.
     """
@@ -130,7 +146,7 @@ def register_toolbox(
         get_rubric(rubric)
     if len(set(names)) < len(names):
         raise UsageError(f"register_toolbox({id!r}): tool names must be unique, got {', '.join(names)}")
-    toolbox = Toolbox(id, resolved, get_protocol(protocol), rubric)
+    toolbox = Toolbox(id, resolved, get_protocol(protocol), rubric, get_addressing(addressing))
     TOOLBOXES.register(id, toolbox)
     gym.register(
         id,

@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import gymnasium as gym
 
-from deepeyes_env.core import Message, Sample, StopReason, ToolResult, Trajectory, Turn
+from deepeyes_env.core import Message, Sample, StopReason, Trajectory, Turn
 from deepeyes_env.data import Dataset, load
 from deepeyes_env.envs.array_sharing import ObservationViews
-from deepeyes_env.envs.calls import MAX_TEXT, completed, read_action, run_call
+from deepeyes_env.envs.calls import completed, read_action, run_calls
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS, Limits, approximate_tokens, resolve_view
 from deepeyes_env.envs.prompt import BoundToolbox, Opening
 from deepeyes_env.envs.prompt_files import PromptTemplateLike, get_prompt_template
@@ -26,7 +26,6 @@ from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
-from deepeyes_env.protocols import ParsedMessage
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import BaseRubric, RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -189,7 +188,10 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
-        results, images, stop = self._run_all(parsed, self._context)
+        results, images, stop = run_calls(
+            parsed, self._bound.tools, self._context, self._runner, self._images_shown, self.limits.max_images
+        )
+        self._images_shown += len(images)
         skipped = parsed.skipped + len(parsed.calls) - len(results)
         reply = Message(self._bound.reply(self._told, results, skipped), images, self._told.prefill)
         turn = Turn(text, results=results, skipped=skipped, observation=reply)
@@ -249,6 +251,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if state.trajectory is not None and not self._bound.stateful:
             self._turns = list(state.trajectory.turns)
             self._images_shown = state.trajectory.image_count
+            if self._context is not None and self._context.album is not None:
+                self._context.album.put(state.trajectory.results)
             if state.trajectory.done:
                 self._ended = state.trajectory
                 self._close_tools()
@@ -298,6 +302,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             view_size=views[0].size,
             budget=self.view,
             mode=self.resize,
+            album=bound.album(views, sample.images),
         )
         for tool in bound.tools.values():
             self._runner.open(tool, sample)
@@ -349,31 +354,6 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             reusable = [self._runner.close(tool) for tool in self._bound.tools.values()]
             if not all(reusable):
                 del self._bound_toolboxes[self._bound.toolbox.name]  # the next episode gets other tools
-
-    # --- running -------------------------------------------------------------------------------------------------
-
-    def _run_all(
-        self, parsed: ParsedMessage, context: ToolContext
-    ) -> tuple[tuple[ToolResult, ...], tuple[ImageRef, ...], StopReason]:
-        results: list[ToolResult] = []
-        images: list[ImageRef] = []
-        stop: StopReason = ""
-        max_text = MAX_TEXT // len(parsed.calls)
-        for call in parsed.calls:
-            result, broken = run_call(
-                call, self._bound.tools, context, self._runner, max_text, recordable=parsed.recordable
-            )
-            if self._images_shown + len(images) + len(result.images) > self.limits.max_images:
-                stop = "image_budget"
-                error = f"the episode may show at most {self.limits.max_images} images, and they are used up"
-                result = replace(result, status="skipped", error=error, text="", images=())
-            results.append(result)
-            images += result.images
-            if broken:
-                stop = broken
-                break
-        self._images_shown += len(images)
-        return tuple(results), tuple(images), stop
 
     def _view_of(self, ref: ImageRef) -> ImageRef:
         return ImageRef(self.store.view(ref, self.view, self.resize), name=ref.name)

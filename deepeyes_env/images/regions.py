@@ -12,7 +12,7 @@ import numpy as np
 
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.codec import Image
-from deepeyes_env.images.frames import BBox, Size, to_pixels
+from deepeyes_env.images.frames import BBox, Size, iou, is_finite_box, to_pixels
 from deepeyes_env.images.ops import crop
 
 
@@ -88,6 +88,14 @@ class Region:
             width, height = height, width
         return (x1, y1, x2, y2)
 
+    def sees(self, other: Region) -> BBox | None:
+        """Return where another region's box lies on this one; ``None`` where nothing of it is to be seen here."""
+        if self.tilted or self.image != other.image or not is_finite_box(other.box):
+            return None
+        x1, y1, x2, y2 = box = self.from_source(other.box)
+        width, height = self.size
+        return box if x1 < width and y1 < height and x2 > 0 and y2 > 0 else None
+
     def part(self, box: BBox) -> Region:
         """Return the part of this region within a box on it, held in the same way; see ``to_source``."""
         return replace(self, box=self.to_source(box))
@@ -129,3 +137,25 @@ class Region:
                 f"{self}: was turned by an angle that is no quarter turn, so no box on it is a box of the stored "
                 "image; take the region that it was made of"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a tool call was about, and what its images show.
+
+    Attributes:
+        about: Number of the shown image that the call was about, among all images of the episode, from 0.
+        source: Index of the question's image on which its box lies, from 0.
+        regions: See ``ToolResult.regions``; one for each returned image.
+        names: See ``ToolResult.names``; empty, or one for each returned image.
+    """
+
+    about: int = 0
+    source: int = 0
+    regions: tuple[Region | None, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def overlap(a: Region, b: Region) -> float:
+    """Return the intersection over union of two regions' boxes, in ``[0, 1]``; 0 on different images."""
+    return iou(a.box, b.box) if a.image == b.image else 0.0

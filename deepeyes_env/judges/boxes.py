@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.frames import BBox, Frame, Size, check_frame_name, clamp, iou, is_finite_box, to_native
+from deepeyes_env.images.frames import BBox, Frame, Size, check_frame_name, clamp, is_finite_box, to_native
+from deepeyes_env.images.regions import Region, overlap
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.markup import without_tokens
 
@@ -85,6 +86,11 @@ def _sorted(x1: float, y1: float, x2: float, y2: float) -> BBox:
     return (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
+def _image_of(sample: Sample) -> int:
+    """Return the index of the image on which an answer's box lies: that of the first ground-truth box."""
+    return sample.box_images[0] if sample.box_images else 0
+
+
 @dataclass(frozen=True, slots=True)
 class BoxJudge:
     """Compares the one box of an answer with the ground truth: right from an intersection over union of 0.5 on.
@@ -94,8 +100,8 @@ class BoxJudge:
 
     Attributes:
         frame: Coordinate frame in which the policy writes.
-        view_size: ``(width, height)`` of the first image as shown; needed for the frame ``view`` alone. ``None``: as
-            stored.
+        view_size: ``(width, height)`` as shown of the image on which the ground truth lies; needed for the frame
+            ``view`` alone. ``None``: as stored.
         threshold: Least intersection over union of a right answer.
 
     Raises:
@@ -114,7 +120,7 @@ class BoxJudge:
     @classmethod
     def of(cls, trajectory: Trajectory, threshold: float = 0.5) -> BoxJudge:
         """Return the judge for the frame and the view of a trajectory."""
-        return cls(trajectory.frame, trajectory.view_size, threshold)
+        return cls(trajectory.frame, trajectory.prompt.images[_image_of(trajectory.sample)].size, threshold)
 
     def iou(self, prediction: str, sample: Sample) -> float:
         """Return the intersection over union of an answer's box with the best of ``sample.boxes``, in ``[0, 1]``.
@@ -125,12 +131,13 @@ class BoxJudge:
         return self._overlap(written.pop(), sample) if len(written) == 1 else 0.0
 
     def _overlap(self, written: BBox, sample: Sample) -> float:
-        native = sample.images[0].size
+        native = sample.images[_image_of(sample)].size
         box = to_native(written, self.frame, native, self.view_size or native)
         if not is_finite_box(box):
             return 0.0
         inside = clamp(box, native)  # what lies beyond the image is nothing; VLMEvalKit cuts it off, too
-        return max((iou(inside, truth) for truth in sample.boxes), default=0.0)
+        found = Region(_image_of(sample), inside)
+        return max((overlap(found, truth) for truth in sample.regions), default=0.0)
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
         """Judge an answer; abstains if the sample has no ground-truth box."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepeyes_env.core import LETTERS, Sample, option_index
+from deepeyes_env.core import Sample
 from deepeyes_env.equal_options import right_options
 from deepeyes_env.judges.assertions import last_claim
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH
@@ -15,6 +15,7 @@ from deepeyes_env.judges.mentions import listed_words, mentions
 from deepeyes_env.judges.quantities import read_quantity
 from deepeyes_env.judges.text import folded, key, polarity, tidy, without_lead
 from deepeyes_env.judges.yes_no import content_words, says
+from deepeyes_env.option_letters import LETTERS, option_index
 
 _LONE_LETTER = re.compile(r"[(\[{]?([a-z]{1,2})[)\]}.:]{0,2}")
 _LETTER_AND_TEXT = re.compile(r"(?:[(\[{]([a-z]{1,2})[)\]}][.:]?|([a-z]{1,2})[)\].:]{1,2}) ?(?=\S)|([a-z])(?: -)? ")

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
 from deepeyes_env.equal_options import right_options
 from deepeyes_env.errors import UnreadableReplyError
+from deepeyes_env.option_letters import letter_options
 from deepeyes_env.protocols.tags import after_thought
 
 _CODE_LENGTH = 6

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from deepeyes_env.core import option_index
 from deepeyes_env.judges.markup import WORD_SIGN, plain
 from deepeyes_env.judges.phrases import vocabulary
 from deepeyes_env.judges.quantities import number_word
 from deepeyes_env.judges.units import CURRENCY_NAMES
+from deepeyes_env.option_letters import option_index
 
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\u0e00-\u0e7f]"  # scripts without spaces: each sign is a word

@@ -178,9 +178,12 @@ class TaggedProtocol(Protocol):
 
 
 def response_text(result: ToolResult) -> str:
-    """Write one result: its text, then a placeholder per image; or the error."""
+    """Write one result: its text, then a placeholder per image, with its name where calls name it; or the error."""
     if not result.ok:
         return f"Error: {neutral(result.error)}"
+    if result.origin is not None and result.names:
+        named = (f"{name}: {IMAGE_PLACEHOLDER}" for name in result.names)
+        return "\n".join(filter(None, (neutral(result.text), *named)))
     return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepeyes_env.errors import ArgumentError
@@ -21,8 +21,11 @@ from deepeyes_env.images.frames import (
     to_native,
     to_pixels,
 )
-from deepeyes_env.images.ops import FitMode
+from deepeyes_env.images.ops import FitMode, crop
+from deepeyes_env.images.regions import Region
 from deepeyes_env.images.store import ImageStore
+from deepeyes_env.shown import Shown
+from deepeyes_env.tools.album import Album
 
 MAX_BOX_RATIO = 100
 """The long side of a box may be at most this many times its short side (the original's rule)."""
@@ -38,16 +41,22 @@ _COUNTED: dict[Frame, str] = {"native": "pixels", "view": "pixels", "norm1000": 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """The images of an episode, as a tool gets them.
+    """The images of an episode, as a tool gets them, and the one that its call is about.
+
+    That is the first image, unless the call names another one. A crop is at hand in the native pixels of the stored
+    image that it was cut from, turned as it was turned; what is no part of such an image, in the pixels that were
+    shown.
 
     Attributes:
         store: Where pixels are decoded and shared.
         refs: The sample's images.
         frame: Coordinate frame in which the policy writes boxes.
-        native_size: ``(width, height)`` of the first image as stored.
-        view_size: ``(width, height)`` of the first image as shown.
+        native_size: ``(width, height)`` of ``image``: of the first image as stored.
+        view_size: ``(width, height)`` of ``image`` as shown.
         budget: The view budget; ``None`` shows native pixels.
         mode: How views are resized.
+        target: The image that the call names; ``None`` for the first one.
+        album: What a call may name; ``None`` where there is nothing to choose from.
     """
 
     store: ImageStore
@@ -57,11 +66,43 @@ class ToolContext:
     view_size: Size
     budget: ViewBudget | None = None
     mode: FitMode = "exact"
+    target: Shown | None = None
+    album: Album | None = None
 
     @property
     def image(self) -> Image:
-        """Pixels of the first image as stored, read-only."""
-        return self.store.pixels(self.refs[0])
+        """Pixels of the image that the call is about, read-only: of the first image, as stored."""
+        if self.target is None:
+            return self.store.pixels(self.refs[0])
+        region = self.target.region
+        if region is None or region.tilted:
+            return self.target.image.pixels()
+        return region.cut(self.store.pixels(self.refs[region.image]))
+
+    @property
+    def region(self) -> Region | None:
+        """What part of which of the question's images the call is about; ``None`` for what is none (a drawing)."""
+        return Region.whole(0, self.native_size) if self.target is None else self.target.region
+
+    def about(self, target: Shown) -> ToolContext:
+        """Return the context of a call that names an image."""
+        if target.number == 0:
+            return self if self.target is None else replace(self, target=None)
+        region = target.region
+        size = target.image.size
+        native = size if region is None or region.tilted else to_pixels((0, 0, *region.size))[2:]
+        return replace(self, target=target, native_size=native, view_size=size)
+
+    def cut(self, box: PixelBox) -> Image:
+        """Cut a box of ``image`` out of it, in native pixels: a view, nothing is copied."""
+        return crop(self.image if self.target else self.store.pixels(self.refs[0]), box)
+
+    def part(self, box: BBox) -> Region | None:
+        """Return what part of the question's images a box of ``image`` is; ``None`` on what is none."""
+        target = self.target
+        if target is None:
+            return Region(0, box)
+        return None if target.region is None or target.region.tilted else target.region.part(box)
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -70,11 +111,13 @@ class ToolContext:
 
     @property
     def view(self) -> Image:
-        """Pixels of the first image as shown to the policy, read-only."""
+        """Pixels of the image that the call is about as shown to the policy, read-only."""
+        if self.target is not None:
+            return self.target.image.pixels()
         return self.store.view(self.refs[0], self.budget, self.mode)
 
     def native_box(self, box: Sequence[float], name: str = "bbox_2d") -> PixelBox:
-        """Convert a box that the policy wrote to whole native pixels of the first image, clamped to it.
+        """Convert a box that the policy wrote to whole pixels of ``image``, clamped to it.
 
         Args:
             box: ``[x1, y1, x2, y2]`` in the policy's frame.
@@ -86,8 +129,10 @@ class ToolContext:
         Raises:
             ArgumentError: The box is not finite, is empty or inverted after clamping, its sides differ by a factor of
                 more than 100, or it is written in fractions where the frame has other units. All of it is told in the
-                policy's own units, with the size of the image.
+                policy's own units, with the size of the image. Or the image was turned by an odd angle.
         """
+        if self.target is not None:
+            self._refuse_tilted(self.target)
         x1, y1, x2, y2 = box
         written: BBox = (x1, y1, x2, y2)
         if not is_finite_box(written):
@@ -114,7 +159,17 @@ class ToolContext:
     def extent(self) -> str:
         """How large the image is in the policy's frame, in words."""
         width, height = frame_size(self.frame, self.native_size, self.view_size)
-        return f"the image is {width:g} x {height:g} {_UNITS[self.frame]}"
+        which = self.album.named(self.target.number if self.target else 0) if self.album else "the image"
+        return f"{which} is {width:g} x {height:g} {_UNITS[self.frame]}"
+
+    def _refuse_tilted(self, target: Shown) -> None:
+        if target.region is not None and target.region.tilted and self.album is not None:
+            tilted, straight = (self.album.named(each.number) for each in (target, self.album.straight(target)))
+            raise ArgumentError(
+                f"{tilted} was turned by an angle that is no quarter turn, so a box on it cannot be cut out of the "
+                f"original; write the box on {straight}, which it was made of, or turn {straight} by 90, 180 or 270 "
+                "degrees"
+            )
 
     def too_small(self, box: PixelBox, shortest: int) -> ArgumentError:
         """Return the refusal of a box that is too small, told in the policy's units.

@@ -26,4 +26,10 @@ class RotateTool(Tool):
             angle: Rotation angle in degrees (e.g. 90, 180, 270). Positive values turn clockwise, negative values
                 counterclockwise.
         """
-        return ToolOutput(images=(ImageRef(rotate(context.view, angle)),))
+        region = context.region
+        return ToolOutput(images=(ImageRef(rotate(context.view, angle)),), regions=(region and region.rotated(angle),))
+
+    @property
+    def is_about_an_image(self) -> bool:
+        """It is: the one of its context."""
+        return True

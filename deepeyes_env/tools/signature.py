@@ -125,6 +125,11 @@ class ToolSignature:
         description = described.get(name)
         self._fields[name] = (hint, pydantic.Field(default, description=description) if description else default)
 
+    @property
+    def is_about_an_image(self) -> bool:
+        """Whether there is a parameter for one image, or for a box on it."""
+        return bool(self._boxes) or any(fill is _INJECTED[Image] for _, fill in self._injected)
+
     def bind(self, arguments: Mapping[str, Any], context: ToolContext) -> Bound:
         """Check the policy's arguments and add the environment's own.
 

@@ -15,8 +15,9 @@ from deepeyes_env.core import Sample
 from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.images import Image, ImageLike, ImageRef
 from deepeyes_env.images.frames import BBox, is_finite_box
+from deepeyes_env.images.regions import Region
 from deepeyes_env.tools.context import ToolContext
-from deepeyes_env.tools.signature import ToolSignature
+from deepeyes_env.tools.signature import ToolSignature, box_parameters
 
 ToolReturn: TypeAlias = "ToolOutput | str | ImageLike | list[str | ImageLike] | tuple[str | ImageLike, ...]"
 """What a tool may return: text, an image, or several of them in a list."""
@@ -29,12 +30,16 @@ class ToolOutput:
     Attributes:
         text: Text for the policy; may be empty.
         images: Images for the policy, at whatever size; the environment fits them to its view budget.
-        box: The box that was really used, in native pixels of the first image, if not the one the policy wrote.
+        box: The box that was really used, in pixels of ``ToolContext.image``, if not the one the policy wrote.
+        regions: What part of which of the question's images each image is, as ``ToolContext.part`` and
+            ``ToolContext.region`` say it; ``None`` for one that is none. Left out, all of them are drawings, or what
+            the box holds if the tool returns crops.
     """
 
     text: str = ""
     images: tuple[ImageRef, ...] = ()
     box: BBox | None = None
+    regions: tuple[Region | None, ...] = ()
 
 
 class Tool:
@@ -42,8 +47,9 @@ class Tool:
 
     A subclass defines ``__call__`` with type hints and a docstring: the JSON schema that the policy reads comes from
     them. Parameters annotated ``Image``, ``tuple[Image, ...]`` or ``ToolContext`` are filled in by the environment; all
-    others are written by the policy, and are validated before the call. A parameter annotated ``BBox`` arrives in whole
-    native pixels, clamped to the image, whatever frame the policy writes in.
+    others are written by the policy, and are validated before the call. ``Image`` is the image that the call is about,
+    see ``ToolContext``; ``tuple[Image, ...]`` are all of the question's. A parameter annotated ``BBox`` arrives in
+    whole pixels of that image, clamped to it, whatever frame the policy writes in.
 
     A tool that keeps state over the turns of an episode overrides ``open`` and ``close``; give its class, not
     an instance, to a toolbox, so that every environment has its own.
@@ -91,8 +97,27 @@ class Tool:
 
     @property
     def returns_crops(self) -> bool:
-        """Whether all it returns are pixels of the first image as they are; another tool may draw, or cut elsewhere."""
+        """Whether all it returns is what its box holds, pixel by pixel; another tool may draw."""
         return False
+
+    @property
+    def is_about_an_image(self) -> bool:
+        """Whether a call is about one image: then it names the image, where a toolbox lets it choose.
+
+        So it is where the tool takes an ``Image`` or a ``BBox``; a tool that takes the image of its ``ToolContext``
+        says so by overriding this.
+        """
+        return self.signature.is_about_an_image
+
+    @cached_property
+    def takes_box(self) -> bool:
+        """Whether a call has a box."""
+        return bool(box_parameters(self.schema["function"]))
+
+    @cached_property
+    def own_arguments(self) -> frozenset[str]:
+        """The arguments that the tool itself takes."""
+        return frozenset(self.schema["function"]["parameters"].get("properties", ()))
 
     @cached_property
     def signature(self) -> ToolSignature:
@@ -121,7 +146,7 @@ class Tool:
         bound = self.signature.bind(arguments, context)
         output = as_output(self(**bound.values), self.name)
         if output.box is None and bound.box is not None:
-            return ToolOutput(output.text, output.images, bound.box)
+            return replace(output, box=bound.box)
         return output
 
     def __repr__(self) -> str:
@@ -216,6 +241,10 @@ def checked_output(returned: Any, name: str) -> ToolOutput:
         raise UsageTypeError(f"ToolOutput: text is {type(output.text).__name__}, not str")
     if not isinstance(output.images, tuple) or not all(isinstance(image, ImageRef) for image in output.images):
         raise UsageTypeError(f"ToolOutput: images is {output.images!r:.80}, not a tuple of ImageRef")
+    if len(output.regions) not in (0, len(output.images)) or not all(
+        region is None or isinstance(region, Region) for region in output.regions
+    ):
+        raise UsageTypeError(f"ToolOutput: regions is {output.regions!r:.80}, not a Region or None for each image")
     return output if output.box is None else replace(output, box=_checked_box(output.box))
 
 

@@ -67,6 +67,11 @@ class ToolBaseTool(Tool):
         """The schema as given."""
         return {"type": "function", "function": self._schema}
 
+    @property
+    def is_about_an_image(self) -> bool:
+        """It is not: the object sees the question's images, and names them as it likes."""
+        return False
+
     def open(self, sample: Sample) -> None:
         """Make the object and reset it with the sample's images as PIL images."""
         images = [PILImage.fromarray(ref.pixels()) for ref in sample.images]

@@ -6,7 +6,6 @@ from math import ceil, floor
 
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size
-from deepeyes_env.images.ops import crop
 from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.signature import Unread
 from deepeyes_env.tools.tool import Tool, ToolOutput
@@ -59,7 +58,7 @@ class ZoomTool(Tool):
             raise context.too_small(used, self.min_side)
         if shortest < self.enlarge_to:
             used = enlarge(used, self.enlarge_to, context.native_size)
-        return ToolOutput(images=(ImageRef(crop(context.image, used)),), box=used)
+        return ToolOutput(images=(ImageRef(context.cut(used)),), box=used)
 
 
 class ImagePathZoomTool(ZoomTool):

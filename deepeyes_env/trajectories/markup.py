@@ -80,8 +80,8 @@ def episode(name: str, facts: Sequence[str], trajectory: Trajectory, source: Sou
     told = html.escape(", ".join(fact for fact in facts if fact))
     head = f'<div><span class="name">{html.escape(name)}</span> <span class="facts">{told}</span></div>'
     seen = f"the image of the question as {name} saw it"
-    view = figure(source(trajectory.prompt.images[0]), seen, _boxes(trajectory)) if trajectory.prompt.images else ""
-    return head + view + "".join(_turn(turn.action, turn.observation, source) for turn in trajectory.turns)
+    views = (figure(source(image), seen, _boxes(trajectory, n)) for n, image in enumerate(trajectory.prompt.images))
+    return head + "".join(views) + "".join(_turn(turn.action, turn.observation, source) for turn in trajectory.turns)
 
 
 def figure(url: str, alt: str, overlay: str = "") -> str:
@@ -105,11 +105,11 @@ def _turn(action: str, observation: Message | None, source: Source) -> str:
     return f'<div class="turn">{said}{images}</div>'
 
 
-def _boxes(trajectory: Trajectory) -> str:
-    """Return the ground truth (dashed) and the boxes that were asked for as an SVG in native pixels."""
-    width, height = trajectory.native_size
-    rects = [_rect("truth", box) for box in trajectory.sample.boxes]
-    rects += [_rect("asked", box) for box in trajectory.zoom_boxes]
+def _boxes(trajectory: Trajectory, image: int) -> str:
+    """Return the ground truth (dashed) and the boxes that were asked for on an image as an SVG in native pixels."""
+    width, height = trajectory.sample.images[image].size if image else trajectory.native_size
+    rects = [_rect("truth", region.box) for region in trajectory.sample.regions if region.image == image]
+    rects += [_rect("asked", look.box) for look in trajectory.looks if look.image == image]
     return f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{"".join(rects)}</svg>'
 
 

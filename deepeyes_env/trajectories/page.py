@@ -21,7 +21,8 @@ from deepeyes_env.trajectories.summary import summarise
 
 logger = logging.getLogger(__name__)
 _DATA = "data.js"
-_ASSETS = ("index.html", "theme.css", "viewer.css", "parts.js", "stage.js", "episode.js", "list.js", "viewer.js")
+_SCRIPTS = ("parts.js", "lineage.js", "stage.js", "episode.js", "list.js", "viewer.js")
+_ASSETS = ("index.html", "theme.css", "viewer.css", *_SCRIPTS)
 
 PAGE = (_DATA, *_ASSETS)
 """Files of a page, but for its images."""

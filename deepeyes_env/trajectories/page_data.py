@@ -6,13 +6,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import count
 from typing import Any
 
 from deepeyes_env.call_effects import CALL_EFFECTS, CallEffect, call_effects_of
-from deepeyes_env.core import Message, ToolResult, Trajectory, Turn
-from deepeyes_env.images.frames import BBox, iou, is_finite_box
+from deepeyes_env.core import Message, Sample, ToolResult, Trajectory, Turn
+from deepeyes_env.images.frames import BBox, is_finite_box
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.regions import Region, overlap
+from deepeyes_env.shown import Shown, looks_on, question_images, shown_images
 from deepeyes_env.trajectories.summary import Summary
 
 MAX_TEXT = 40_000
@@ -47,9 +50,7 @@ def episode(trajectory: Trajectory, number: int, system_prompt: int, link: LinkI
             {"name": name, "raw": _number(term.raw), "weight": _number(term.weight), "weighted": _number(term.weighted)}
             for name, term in trajectory.reward_terms.items()
         ],
-        "image": link(sample.images[0]),
-        "size": _size(trajectory),
-        "truths": [box for box in sample.boxes if is_finite_box(box)],
+        "shown": [_shown(shown, trajectory, link) for shown in shown_images(trajectory) or _unseen(sample)],
         "bestIou": trajectory.best_iou,
         "system": system_prompt,
         "prompt": _message(trajectory.prompt, link),
@@ -85,17 +86,44 @@ def script_line(value: Any) -> str:
     return json.dumps(json.dumps(value, allow_nan=False, separators=(",", ":"))).replace("<", "\\u003c")
 
 
+def _unseen(sample: Sample) -> tuple[Shown, ...]:
+    """Return the images of a question that were never shown, so that there is something to look at."""
+    return question_images(sample.images, sample.images)
+
+
+def _shown(shown: Shown, trajectory: Trajectory, link: LinkImage) -> dict[str, Any]:
+    """Return an image that the policy saw, and the boxes on it, in native pixels of its region as it is held."""
+    region, number = shown.region, shown.number
+    truths = [region.sees(truth) for truth in trajectory.sample.regions] if region else []
+    return {
+        "number": number,
+        "call": shown.call,
+        "parent": shown.parent,
+        "name": _text(shown.name),
+        "view": link(shown.image),
+        "stored": None if shown.call else link(trajectory.sample.images[number]),
+        "size": region.size if region and not region.tilted else shown.image.size,
+        "region": None if region is None else {**asdict(region), "box": _finite(region.box)},
+        "truths": [box for box in truths if box is not None],
+        "boxes": looks_on(trajectory, shown),
+    }
+
+
+def _finite(box: BBox) -> BBox | None:
+    return box if is_finite_box(box) else None
+
+
 def _turns(trajectory: Trajectory, link: LinkImage) -> list[dict[str, Any]]:
     effects = {each.call: each for each in call_effects_of(trajectory) or ()}
     numbers = count()
     return [
-        _turn(turn, trajectory.sample.boxes, link, [effects.get(next(numbers)) for _ in turn.results])
+        _turn(turn, trajectory.sample.regions, link, [effects.get(next(numbers)) for _ in turn.results])
         for turn in trajectory.turns
     ]
 
 
 def _turn(
-    turn: Turn, truths: tuple[BBox, ...], link: LinkImage, effects: Sequence[CallEffect | None]
+    turn: Turn, truths: tuple[Region, ...], link: LinkImage, effects: Sequence[CallEffect | None]
 ) -> dict[str, Any]:
     calls = zip(turn.results, effects, strict=True)
     return {
@@ -112,8 +140,9 @@ def _effect(effect: CallEffect | None) -> dict[str, Any] | None:
     return {"value": effect.effect, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
 
 
-def _call(result: ToolResult, truths: tuple[BBox, ...], link: LinkImage) -> dict[str, Any]:
-    box = result.box if result.box is not None and is_finite_box(result.box) else None
+def _call(result: ToolResult, truths: tuple[Region, ...], link: LinkImage) -> dict[str, Any]:
+    box = None if result.box is None else _finite(result.box)
+    look = result.look if box else None
     return {
         "tool": _text(result.call.name),
         "arguments": _text(json.dumps(dict(result.call.arguments), ensure_ascii=False)),
@@ -122,7 +151,9 @@ def _call(result: ToolResult, truths: tuple[BBox, ...], link: LinkImage) -> dict
         "text": _text(result.text),
         "images": [link(image) for image in result.images],
         "box": box,
-        "iou": max((iou(box, truth) for truth in truths), default=None) if box and result.ok else None,
+        "source": result.source,
+        "about": result.about,
+        "iou": max((overlap(look, truth) for truth in truths), default=None) if look else None,
         "seconds": _number(result.seconds),
     }
 
@@ -145,10 +176,6 @@ def _facts(trajectory: Trajectory) -> list[tuple[str, str]]:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _size(trajectory: Trajectory) -> tuple[int, int]:
-    return trajectory.native_size if all(trajectory.native_size) else trajectory.sample.images[0].size
 
 
 def _number(value: float | None) -> float | None:

@@ -94,7 +94,7 @@ class RunningSummary:
         self._tokens += sum(len(turn.tokens.ids) for turn in trajectory.turns if turn.tokens)
         self._calls += len(results)
         self._used_tool += trajectory.used_tool
-        self._zoomed += bool(trajectory.zoom_boxes)
+        self._zoomed += bool(trajectory.looks)
         self._reward += trajectory.reward
         for name, term in trajectory.reward_terms.items():
             self._terms[name] = self._terms.get(name, 0.0) + term.weighted

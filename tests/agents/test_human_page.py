@@ -10,10 +10,11 @@ from typing import Literal
 import pytest
 from PIL import Image as PILImage
 
-from deepeyes_env import register_toolbox, tool
+from deepeyes_env import Sample, register_toolbox, tool
 from deepeyes_env.images import Image
 from tests.agents.human_game import SIZE, TRUTH, playing, question
 from tests.agents.human_tab import Tab, screen, within
+from tests.conftest import pattern
 
 pytestmark = pytest.mark.browser
 
@@ -30,6 +31,37 @@ def open_tab(pages):
 def game(tmp_path):
     with playing(tmp_path / "run", max_turns=8) as running:
         yield running
+
+
+# --- several images -----------------------------------------------------------------------------------------------
+
+
+def test_boxes_are_drawn_on_a_second_image_and_on_a_crop_of_it(tmp_path, open_tab):
+    images = [pattern(*SIZE), pattern(SIZE[1], SIZE[0])]
+    sample = Sample("two", "Which?", "red", images, ("red", "blue"), boxes=[(100, 200, 300, 500)], box_images=[1])
+    with playing(tmp_path / "run", "VisualToolboxMiniO3-v0", dataset=[sample], episodes=1, frame="unit") as game:
+        tab = open_tab(game)
+        assert tab.page.locator("#field-source").count() == 0, "the image that is looked at is the one that is meant"
+        tab.page.click(".thumb >> nth=1")
+        tab.settle()
+        first = tab.drag((0.2, 0.2), (0.7, 0.6))
+        tab.call(1)
+        second = tab.drag((0.1, 0.3), (0.8, 0.9))
+        tab.call(2)
+        tab.page.click(".thumb >> nth=1")
+        tab.settle()
+        assert tab.page.locator(".used").count() == 2
+        tab.page.click(".thumb >> nth=0")
+        tab.settle()
+        assert tab.page.locator(".used").count() == 0
+        tab.answer("red")
+    (episode,) = game.recorded()
+    assert [result.call.arguments["source"] for result in episode.results] == ["original_image_2", "observation_1"]
+    outer = within((0, 0, SIZE[1], SIZE[0]), first)
+    assert [look.image for look in episode.looks] == [1, 1]
+    assert episode.looks[0].box == pytest.approx(outer, abs=1)
+    assert episode.looks[1].box == pytest.approx(within(episode.looks[0].box, second), abs=1)
+    assert tab.complaints == []
 
 
 # --- a whole episode ---------------------------------------------------------------------------------------------
@@ -118,7 +150,7 @@ def test_boxes_end_at_the_edge_and_trembling_draws_nothing(game, open_tab):
     tab.drag((0.5, 0.5), (0.501, 0.502))
     assert tab.fields() == ["", "", "", ""]
     tab.drag((0.5, 0.5), (1.2, 1.3))
-    extent = game.state()["episode"]["extent"]
+    extent = game.state()["episode"]["images"][0]["pad"]["extent"]
     assert [float(value) for value in tab.fields()[2:]] == extent
     left, top, width, height = tab.image()
     tab.page.mouse.move(left + width / 4, top + height / 4)

@@ -7,14 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deepeyes_env import VisualToolboxEnv, register_toolbox, tool
+from deepeyes_env import VisualToolboxEnv
 from deepeyes_env.agents.human.message import FormError, message_of
-from deepeyes_env.agents.human.shown import shown_images
 from deepeyes_env.envs.toolbox import TOOLBOXES
 from deepeyes_env.errors import JudgeError
-from deepeyes_env.images import Image
-from deepeyes_env.images.frames import BBox
-from tests.agents.human_game import SIZE, TRUTH, Game, playing, question
+from tests.agents.human_game import TRUTH, Game, playing, question
 
 ZOOM = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [10, 20, 210, 120]}}
 
@@ -188,29 +185,6 @@ def test_a_thought_that_is_a_call_in_the_episodes_protocol():
     thought = """```json {"function": "zoom_in", "bbox_2d": [1, 2, 90, 80]} ```"""
     with pytest.raises(FormError, match="read as a call or an answer"):
         message_of(running_episode("VisualToolbox-v3"), {"thought": thought, "call": ZOOM})
-
-
-# --- which images can be drawn on --------------------------------------------------------------------------------
-
-
-def test_only_parts_of_the_first_image_can_be_drawn_on():
-    @tool
-    def mirrored_crop(image: Image, box: BBox) -> Image:
-        """Cut a box out and mirror it."""
-        x1, y1, x2, y2 = map(int, box)
-        return image[y1:y2, x1:x2][:, ::-1]
-
-    toolbox = register_toolbox("MirrorForHumans-v0", tools=["image_zoom_in_tool", "image_rotate_tool", mirrored_crop])
-    env = VisualToolboxEnv(toolbox, [question()])
-    env.reset(seed=0)
-    for name, arguments in (
-        ("image_zoom_in_tool", {"bbox_2d": [100, 100, 300, 250]}),
-        ("image_rotate_tool", {"angle": 90}),
-        ("mirrored_crop", {"box": [100, 100, 300, 250]}),
-    ):
-        env.step(message_of(env.trajectory, {"thought": "", "call": {"name": name, "arguments": arguments}}))
-    used = env.trajectory.results[0].box
-    assert [shown.region for shown in shown_images(env.trajectory)] == [(0, 0, *SIZE), used, None, None]
 
 
 # --- requests that are wrong -------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from deepeyes_env import agents
 from deepeyes_env.agents.evaluation.plan import Plan
 from deepeyes_env.agents.human import play_by_hand
 from deepeyes_env.cli.app import app
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.errors import UsageError
+from deepeyes_env.seeds import MAX_SEED
 
 
 @pytest.mark.parametrize(

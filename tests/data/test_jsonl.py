@@ -45,13 +45,16 @@ json_values = st.recursive(
 @st.composite
 def samples(draw: st.DrawFn) -> Sample:
     answer = draw(texts)
+    images = [png(draw(st.integers(0, 255))) for _ in range(draw(st.integers(1, 2)))]
+    boxes = draw(st.lists(st.tuples(*[st.floats(0, 10)] * 2, *[st.floats(11, 50)] * 2), max_size=2))
     return Sample(
         id=draw(texts),
         question=draw(texts.filter(lambda text: "<image>" not in text)),
         answer=answer,
-        images=[png(draw(st.integers(0, 255))) for _ in range(draw(st.integers(1, 2)))],
+        images=images,
         options=draw(st.permutations([answer, *draw(st.lists(st.text(), max_size=2))])) if draw(st.booleans()) else (),
-        boxes=draw(st.lists(st.tuples(*[st.floats(0, 10)] * 2, *[st.floats(11, 50)] * 2), max_size=2)),
+        boxes=boxes,
+        box_images=[draw(st.integers(0, len(images) - 1)) for _ in boxes],
         env_name=draw(st.none() | st.just("") | st.just("VisualToolbox-v2")),
         data_source=draw(st.text()),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),
@@ -123,7 +126,7 @@ BAD_LINES = [
     ('{"id": "x"', "is not JSON: .*line 1 column 11"),
     ("[" * 100_000, "is not usable JSON: nested too deeply|is not JSON"),
     (line(anwser="red"), "unknown key 'anwser'; did you mean 'answer'?"),
-    (line(zzz=1), "unknown key 'zzz'; known: answer, boxes"),
+    (line(zzz=1), "unknown key 'zzz'; known: answer, box_images, boxes"),
     ('{"question": "q", "images": "a.png"}', r"has no 'answer'; it has 'question', 'images'"),
     ('{"question": "q", "answer": "a"}', "has no 'images'"),
     (line(answer=3), "'answer' must be text, not 3"),
@@ -136,6 +139,9 @@ BAD_LINES = [
     (line(boxes=[1, 2, 3, 4]), "'boxes' must be a list of boxes"),
     (line(boxes=[[1, 2, 3]]), "is not four numbers"),
     (line(boxes=[[1, 2, 1, 3]]), "needs x1 < x2"),
+    (line(boxes=[[1, 2, 3, 4]], box_images=[1]), r"box_images=\[1\] for 1 boxes and 1 images"),
+    (line(boxes=[[1, 2, 3, 4]], box_images=[0, 0]), r"box_images=\[0, 0\] for 1 boxes"),
+    (line(boxes=[[1, 2, 3, 4]], box_images=[True]), "must be a list of indices"),
     ('{"question": "q", "answer": "a", "images": "a.png", "boxes": [[0, 0, Infinity, 1]]}', "Infinity is not a number"),
     (line(env_name=3), "'env_name' must be text"),
     (

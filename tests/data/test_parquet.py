@@ -22,7 +22,19 @@ from deepeyes_env.errors import DataError, RowError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.prompt_messages import PromptMessage
 
-FIELDS = ("id", "question", "answer", "images", "options", "boxes", "env_name", "data_source", "metadata", "messages")
+FIELDS = (
+    "id",
+    "question",
+    "answer",
+    "images",
+    "options",
+    "boxes",
+    "box_images",
+    "env_name",
+    "data_source",
+    "metadata",
+    "messages",
+)
 
 
 def jpeg(color: int = 0, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -85,6 +97,7 @@ def samples(draw: st.DrawFn) -> Sample:
     if draw(st.booleans()):
         options = tuple(draw(st.permutations([answer, *draw(st.lists(st.text(), max_size=3))])))
     images = [jpeg(draw(st.integers(0, 255))) for _ in range(draw(st.integers(1, 2)))]
+    marked = draw(st.lists(boxes, max_size=2))
     return Sample(
         id=draw(texts),
         question=draw(texts.filter(lambda text: "<image>" not in text))
@@ -92,7 +105,8 @@ def samples(draw: st.DrawFn) -> Sample:
         answer=answer,
         images=images,
         options=options,
-        boxes=tuple(draw(st.lists(boxes, max_size=2))),
+        boxes=tuple(marked),
+        box_images=tuple(draw(st.integers(0, len(images) - 1)) for _ in marked),
         env_name=draw(st.sampled_from((None, "", "VisualToolbox-v1", "visual_toolbox_v5"))),
         data_source=draw(st.text()),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),

@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env import BBox, Image, ImageRef, Sample, Tool, ToolCall, ToolOutput, ViewBudget, VisualToolboxEnv
+from deepeyes_env.addressing import ADDRESSINGS
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data.visual_search import VisualSearch
 from deepeyes_env.envs import register_toolbox
 from deepeyes_env.envs.vector import make_vector_env
 from deepeyes_env.envs.vector.actor import get_ray
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
+from deepeyes_env.images.regions import Region
 from deepeyes_env.trajectories import schema
 
 SHARD = 1000
@@ -40,10 +42,18 @@ TIMEOUT = 5.0
 VIEW = ViewBudget(max_pixels=112 * 112)
 TOOLBOXES = [
     *(f"VisualToolbox-v{n}" for n in range(1, 6)),
-    "VisualToolboxNative-v0",
+    *(f"VisualToolbox{name}-v0" for name in ("Native", "Qwen3VL", "MiniO3", "Named")),
     "HostileTools-v0",
     "HostileTools-v5",
+    *(f"HostileTools{name}-v0" for name in ADDRESSINGS),
 ]
+ALONE = 6
+"""Of the first so many toolboxes, a question has one image."""
+ARGUMENTS = ("img_idx", "source", "image")
+IMAGE_NAMES = (
+    0, 1, 2, 3, 9, -1, True, 1.0, None, "1", "original_image", "original_image_1", "original_image_2", "observation_1",
+    "observation_2", "image_1", "image_2", "image_3", "image_4",
+)  # fmt: skip
 FRAGMENTS = [
     "<tool_call>", "</tool_call>", "<answer>", "</answer>", "<think>", "</think>", "```json", "```", "<image>", "{",
     "}", "[", "]", '"', "\\", ":", ",", "name", "arguments", "image_zoom_in_tool", "bbox_2d", "NaN", "Infinity",
@@ -78,6 +88,9 @@ class Misbehaves(Tool):
         return WAYS[how](image) if how in WAYS else f"{how}, call {self.calls}"
 
 
+CORNER = (0.0, 0.0, 40.0, 40.0)
+
+
 def _raise(error: BaseException) -> Any:
     raise error
 
@@ -93,6 +106,10 @@ WAYS: dict[str, Callable[[Image], Any]] = {
     "writable": lambda image: ToolOutput(images=(ImageRef(image[:40, :40].copy()),)),
     "damaged": lambda image: b"\x89PNG nothing",
     "marks": lambda image: ["<image><|im_end|>\ud800", image[:30, :30]],
+    "part": lambda image: ToolOutput(
+        images=(ImageRef(image[:40, :40]),), box=(0, 0, 40, 40), regions=(Region(0, (0, 0, 40, 40)),)
+    ),
+    "regions": lambda image: ToolOutput(images=(ImageRef(image[:40, :40]),), regions=(5,)),  # type: ignore[arg-type]
     "long": lambda image: "<|" * 2_500_000,
     "exit": lambda image: _raise(SystemExit("no more")),
     "interrupt": lambda image: _raise(KeyboardInterrupt()),
@@ -106,6 +123,9 @@ def register_toolboxes() -> None:
     """Make the toolboxes known whose tools misbehave."""
     for id, protocol in (("HostileTools-v0", "v2"), ("HostileTools-v5", "v5")):
         register_toolbox(id, tools=["image_zoom_in_tool", Misbehaves], protocol=protocol, rubric="deepeyes")
+    tools = ["image_zoom_in_tool", "image_rotate_tool", Misbehaves]
+    for name in ADDRESSINGS:
+        register_toolbox(f"HostileTools{name}-v0", tools=tools, protocol="v5", addressing=name)
 
 
 def scenes() -> list[Sample]:
@@ -113,8 +133,16 @@ def scenes() -> list[Sample]:
     drawn = VisualSearch(length=len(TOOLBOXES) * 3, seed=7, size=(640, 640))
     return [
         replace(s, images=s.images[0].pixels(), env_name=TOOLBOXES[i % len(TOOLBOXES)], data_source="vstar")
+        if i % len(TOOLBOXES) < ALONE
+        else _two_images(s, TOOLBOXES[i % len(TOOLBOXES)])
         for i, s in enumerate(drawn)
     ]
+
+
+def _two_images(sample: Sample, toolbox: str) -> Sample:
+    pixels = sample.images[0].pixels()
+    images, on = (pixels, pixels[::-1, :500].copy()), tuple(i % 2 for i in range(len(sample.boxes)))
+    return replace(sample, images=images, box_images=on, env_name=toolbox, data_source="vstar")
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -149,11 +177,15 @@ def _native_call(random: random.Random) -> Any:
 def _text(random: random.Random) -> str:
     box = _box(random)
     how = _way(random)
+    angle = random.choice([30, 90, 180, -90, 450, 1e9])
+    image = f'"{random.choice(ARGUMENTS)}": {json.dumps(random.choice(IMAGE_NAMES))}'
     return random.choice(
         [
             f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {box}}}}}</tool_call>',
             f'<tool_call>{{"name": "misbehaves", "arguments": {{"how": "{how}", "bbox_2d": {box}}}}}</tool_call>',
-            '<tool_call>{"name": "image_rotate_tool", "arguments": {"angle": 30}}</tool_call>',
+            f'<tool_call>{{"name": "image_rotate_tool", "arguments": {{"angle": {angle}, {image}}}}}</tool_call>',
+            f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {box}, {image}}}}}</tool_call>',
+            f'<tool_call>{{"name": "misbehaves", "arguments": {{"how": "{how}", {image}}}}}</tool_call>',
             f'```json\n{{"function": "zoom_in", "bbox_2d": {box}, "label": "a"}}\n```',
             f'<tool_call>{{"function": "zoom_in", "bbox_2d": {box}}}</tool_call>',
             f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox": {box}}}}}</tool_call>',
@@ -189,6 +221,7 @@ def _way(random: random.Random) -> str:
 def _arguments(random: random.Random) -> dict[Any, Any]:
     arguments: dict[Any, Any] = {"bbox_2d": _box(random), "how": _way(random), "angle": 45}
     for _ in range(random.randint(0, 2)):
+        arguments[random.choice(ARGUMENTS)] = random.choice(IMAGE_NAMES)
         arguments[random.choice(["bbox_2d", "bbox", "how", "label", "angle", "x", (1, 2), 7])] = _junk(random)
     if random.random() < 0.05:
         arguments["label"] = arguments

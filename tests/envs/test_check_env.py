@@ -8,7 +8,10 @@ from gymnasium.utils.env_checker import check_env, check_step_determinism
 
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 
-VARIANTS = [*(f"VisualToolbox-v{n}" for n in range(1, 6)), "VisualToolboxNative-v0"]
+VARIANTS = [
+    *(f"VisualToolbox-v{n}" for n in range(1, 6)),
+    *(f"VisualToolbox{name}-v0" for name in ("Native", "Qwen3VL", "MiniO3", "Named")),
+]
 WRAPPED = {
     "structured": StructuredAction,
     "flat": lambda env: FlatAction(StructuredAction(env)),

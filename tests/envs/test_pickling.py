@@ -19,7 +19,10 @@ from deepeyes_env.envs.toolbox import TOOLBOXES, ToolboxId
 from deepeyes_env.envs.wrappers import FixedSizeObservation, FlatAction, StructuredAction
 from deepeyes_env.rewards.presets import RUBRICS
 
-VARIANTS = [*(f"VisualToolbox-v{n}" for n in range(1, 6)), "VisualToolboxNative-v0"]
+VARIANTS = [
+    *(f"VisualToolbox-v{n}" for n in range(1, 6)),
+    *(f"VisualToolbox{name}-v0" for name in ("Native", "Qwen3VL", "MiniO3", "Named")),
+]
 STACKS = {
     "bare": lambda env: env,
     "structured": StructuredAction,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 
 import deepeyes_env
 from deepeyes_env import Sample, ToolCall, ViewBudget
-from deepeyes_env.envs import canvas, render
+from deepeyes_env.envs import canvas, register_toolbox, render
+from deepeyes_env.envs.toolbox import TOOLBOXES
 from deepeyes_env.protocols import V2
 from tests.conftest import pattern
 
@@ -93,6 +96,30 @@ def test_a_rotated_image_is_shown_though_it_has_no_box():
 def test_other_images_of_the_prompt_are_shown():
     frame = render.rgb_array(play([plain(1000, 800), plain(640, 640, (0, 200, 0))], []))
     assert where(frame, (0, 200, 0)) is not None
+
+
+def test_a_box_is_drawn_on_the_image_that_it_was_written_on():
+    kwargs = {"addressing": "mini_o3", "protocol": "v5"}
+    with TOOLBOXES.restored():
+        register_toolbox("VisualToolbox-v99", tools=["image_zoom_in_tool"], **kwargs)
+        calls = [("original_image_2", [100, 100, 500, 500]), ("observation_1", [100, 100, 300, 300])]
+        actions = [ToolCall("image_zoom_in_tool", {"source": name, "bbox_2d": box}) for name, box in calls]
+        images = [plain(1000, 800), plain(640, 640)]
+        one, two = (play(images, actions[:count], "v99", view=None) for count in (1, 2))
+    frame = render.rgb_array(one)
+    assert where(frame[:, :BESIDE], canvas.colour_of(1)) is None
+    second = render.rgb_array(two)
+    assert where(second[:, :BESIDE], canvas.colour_of(2)) is None
+    deeper = two.results[1]
+    assert (deeper.look.image, deeper.look.box, deeper.about) == (1, (200, 200, 400, 400), 2)
+    unboxed = replace(deeper, box=None)
+    without = replace(two, turns=(two.turns[0], replace(two.turns[1], results=(unboxed,))))
+    changed = np.argwhere((render.rgb_array(without) != second).any(axis=-1))
+    assert len(changed) > 100
+    assert changed[:, 1].min() > BESIDE
+    said = render.ansi(two)
+    assert "box [200, 200, 400, 400] in native pixels of image 2, observation_2 200 x 200" in said
+    assert "they are stored as 1000 x 800, 640 x 640" in said
 
 
 def test_the_reason_of_a_failed_call_is_written():

@@ -20,7 +20,10 @@ from deepeyes_env.envs.wrappers import (
 )
 from deepeyes_env.spaces import RGBImage, UnicodeText
 
-IDS = [*(f"VisualToolbox-v{n}" for n in range(1, 6)), "VisualToolboxNative-v0"]
+IDS = [
+    *(f"VisualToolbox-v{n}" for n in range(1, 6)),
+    *(f"VisualToolbox{name}-v0" for name in ("Native", "Qwen3VL", "MiniO3", "Named")),
+]
 
 
 def _numbers(env):

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.markdown import Markdown
 
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.telling import printable
 from deepeyes_env.terminal import console, say
 from deepeyes_env.trainers.cli.train import quiet_transformers

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.terminal import console, say
 
 

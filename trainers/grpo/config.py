@@ -11,11 +11,11 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.agents.hub import model_directory
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.registry import nearest, unknown_name
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.sections import (
     AlgorithmSettings,
     CheckpointSettings,

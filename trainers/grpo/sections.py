@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.envs.prompt_files import get_prompt_template
 from deepeyes_env.envs.row_prompt import PromptSource
 from deepeyes_env.envs.vector.backends import RAY
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.images import ViewBudget
 from deepeyes_env.registry import unknown_name
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.algorithms import Aggregation, KLEstimator
 
 Schedule: TypeAlias = Literal["constant", "linear", "cosine"]

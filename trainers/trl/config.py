@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deepeyes_env.agents.hub import model_directory
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.data.dataset import PATTERN_SEARCH
 from deepeyes_env.errors import UsageError
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.sections import Section, checked
 from deepeyes_env.trainers.grpo.settings_file import read_settings
 

@@ -14,11 +14,12 @@ from trl import GRPOTrainer
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence
-from deepeyes_env.core import MAX_SEED, Trajectory
+from deepeyes_env.core import Trajectory
 from deepeyes_env.data import load
 from deepeyes_env.envs.toolbox import Toolbox
 from deepeyes_env.envs.vector import ThreadVectorEnv
 from deepeyes_env.errors import UsageError
+from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec, PlayedEpisode, Rollouts
 from deepeyes_env.trainers.trl.rows import question_of
 

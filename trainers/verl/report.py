@@ -83,7 +83,7 @@ def _of_finished(rollout: PlayedRollout) -> dict[str, float]:
         names.TOOL_RATE: float(finished.used_tool),
         names.TOOL_CALLS: float(len(finished.results)),
         "tool/failed": float(sum(not result.ok for result in finished.results)),
-        names.ZOOM_RATE: float(bool(finished.zoom_boxes)),
+        names.ZOOM_RATE: float(bool(finished.looks)),
         names.ZOOM_IOU: finished.best_iou or 0.0,
         "response/turns": float(len(finished.turns)),
         "response/policy_tokens": float(rollout.response.mask.sum()),

@@ -17,13 +17,16 @@ function toolLabel(name) {
 }
 
 class ToolForm {
-  /** `edited(box)` is told of a box that is typed; `send(call)` of a filled-in form that is sent. */
-  constructor(tool, { decimals, extent }, edited, send) {
+  /** The call is about the image of `pad`; `edited(box)` is told of a box that is typed, `send(call)` of a form that is sent. */
+  constructor(tool, pad, edited, send) {
     const required = new Set(tool.parameters.required || []);
     this.tool = tool;
+    this.pad = pad;
     this.edited = edited;
-    this.fields = Object.entries(tool.parameters.properties || {}).map(([name, schema]) =>
-      this.field(name, plain(schema), required.has(name), schema.default, { decimals, extent }));
+    const given = Object.entries(tool.parameters.properties || {});
+    this.named = given.some(([name]) => name === tool.address) ? pad.address : {};
+    this.fields = given.filter(([name]) => name !== tool.address).map(([name, schema]) =>
+      this.field(name, plain(schema), required.has(name), schema.default, pad));
     this.button = el("button", { type: "submit", class: "primary" }, toolLabel(tool.name));
     this.node = el("form", { class: "tool-form", autocomplete: "off", onsubmit: (event) => {
       event.preventDefault();
@@ -35,7 +38,7 @@ class ToolForm {
 
   /** The arguments; null if one is not right, which the browser then shows. */
   read() {
-    const found = {};
+    const found = { ...this.named };
     for (const { name, read } of this.fields) {
       const value = read();
       if (value !== undefined) found[name] = value;

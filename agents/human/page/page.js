@@ -170,11 +170,18 @@ class Game {
   }
 
   choose(tool) {
-    if (this.form?.tool === tool) return;
+    const pad = this.pad();
+    if (this.form?.tool === tool && this.form.pad === pad) return;
     for (const button of this.choices.children) button.setAttribute("aria-pressed", String(button.dataset.tool === tool.name));
-    this.form = new ToolForm(tool, this.state.episode, (box) => this.stage.setBox(box), (call) => this.say({ call }));
+    this.form = new ToolForm(tool, pad, (box) => this.stage.setBox(box), (call) => this.say({ call }));
     this.form.setBox(this.stage.box);
     this.slot.replaceChildren(this.form.node);
+  }
+
+  /** How a call is about the image that is looked at, or about the first one if none can be. */
+  pad() {
+    const { images } = this.state.episode;
+    return images[this.selected]?.pad ?? images[0].pad ?? { extent: images[0].size, decimals: 0, address: {} };
   }
 
   /** A box is being drawn: the tool that takes one is meant. */
@@ -191,27 +198,29 @@ class Game {
   select(index) {
     const { episode, outcome } = this.state;
     const image = episode.images[index];
+    const before = this.form?.pad;
     this.selected = index;
-    const calls = episode.turns.flatMap(({ calls }) => calls);
-    const marks = [
-      ...calls.map(({ box }, i) => ({ box, call: i + 1, kind: "used" })).filter(({ box, call }) => box && call !== image.call),
-      ...(outcome ? outcome.truths.map((box) => ({ box, kind: "truth" })) : []),
-    ];
     const drawable = !outcome && episode.tools.some(takesBox);
-    this.stage.show(image, this.nameOf(image), marks, { drawable, decimals: episode.decimals });
+    const same = before && JSON.stringify([before.address, before.extent]) === JSON.stringify([this.pad().address, this.pad().extent]);
+    if (!same) this.stage.box = null; // what was drawn is a box on another image
+    this.stage.show(image, this.nameOf(image), drawable);
+    if (this.form && !same) this.choose(this.form.tool);
     byId("hint").replaceChildren(...this.hint(image, drawable, outcome));
     [...byId("film").children].forEach((thumb, i) => thumb.setAttribute("aria-pressed", String(i === index)));
   }
 
-  nameOf({ call }) {
-    return call ? `Image of call ${call}` : "The image of the question";
+  nameOf({ call, url }) {
+    if (call) return `Image of call ${call}`;
+    const questions = this.state.episode.images.filter((image) => !image.call);
+    const number = questions.findIndex((image) => image.url === url) + 1;
+    return questions.length > 1 ? `Image ${number} of the question` : "The image of the question";
   }
 
-  hint({ size, region }, drawable, outcome) {
+  hint({ size, pad }, drawable, outcome) {
     const shown = el("span", { class: "muted" }, `${size[0]} × ${size[1]} px, as the policy sees it`);
     if (outcome) return outcome.truths.length ? [el("span", { class: "truth-key" }, "ground truth"), shown] : [shown];
     if (!drawable) return [shown];
-    return [el("span", {}, region ? "Drag on the image to draw a box." : "Boxes refer to the first image; draw there."), shown];
+    return [el("span", {}, pad ? "Drag on the image to draw a box." : "No box goes on this image; take one that it was made of and draw there."), shown];
   }
 
   thumbnail(image, index) {

@@ -1,6 +1,6 @@
 "use strict";
-// The image that is looked at, and the box drawn on it. Boxes come and go in the policy's coordinates; an image's
-// `region` says which part of them it shows, so that a box drawn on a crop is a box on the first image.
+// The image that is looked at, and the box drawn on it. Boxes to be seen come in fractions of the image. A box that is
+// drawn is written in the coordinates of the image's `pad`: where it goes may be the image that a crop was cut from.
 
 const COLOURS = ["#ff9f1c", "#2ec4ff", "#ff6fb5", "#ffe14d", "#b794ff", "#ff7a59"];
 const colourOf = (call) => COLOURS[(call - 1) % COLOURS.length];
@@ -25,8 +25,8 @@ class Stage {
     new ResizeObserver(() => this.sharpen()).observe(this.canvas);
   }
 
-  /** Shows an image; `marks` are boxes to be seen on it: {box, kind, call}. */
-  show(image, label, marks, { drawable, decimals }) {
+  /** Shows an image and its boxes. */
+  show(image, label, drawable) {
     const [width, height] = image.size;
     if (this.image.getAttribute("src") !== image.url) {
       this.canvas.classList.add("loading"); // the image before would be seen in the shape of the new one
@@ -35,9 +35,8 @@ class Stage {
     this.image.alt = label;
     this.canvas.style.setProperty("--ratio", width / height);
     this.shown = image;
-    this.marks = marks;
-    this.decimals = decimals;
-    this.drawable = drawable && image.region !== null;
+    this.marks = image.marks;
+    this.drawable = drawable && image.pad !== null;
     this.node.classList.toggle("drawable", this.drawable);
     this.sharpen();
     this.paint();
@@ -49,14 +48,15 @@ class Stage {
   }
 
   paint() {
-    const marks = this.shown.region ? [...this.marks, ...(this.box ? [{ box: this.box, kind: "draft" }] : [])] : [];
+    const draft = this.box && this.shown.pad ? [{ box: this.placed(this.box), kind: "draft" }] : [];
+    const marks = [...this.marks, ...draft];
     this.overlay.replaceChildren(...marks.map((mark) => this.mark(mark)));
     for (const label of this.canvas.querySelectorAll(".label")) label.remove();
     this.canvas.append(...marks.filter(({ call }) => call).map((mark) => this.label(mark)));
   }
 
   mark({ box, kind, call }) {
-    const [x1, y1, x2, y2] = this.placed(box);
+    const [x1, y1, x2, y2] = box;
     const place = { x: x1, y: y1, width: x2 - x1, height: y2 - y1 };
     const group = svg("g", { class: kind }, svg("rect", { class: "halo", ...place }), svg("rect", { class: "line", ...place }));
     if (call) group.style.setProperty("--colour", colourOf(call));
@@ -64,7 +64,7 @@ class Stage {
   }
 
   label({ box, call }) {
-    const [x, y] = this.placed(box);
+    const [x, y] = box;
     const label = el("span", { class: `label ${y < 0.05 ? "inside" : ""}`, "aria-hidden": "true" }, String(call));
     label.style.setProperty("--colour", colourOf(call));
     label.style.left = `${100 * x}%`;
@@ -73,20 +73,20 @@ class Stage {
     return label;
   }
 
-  /** Where a box is on the image that is shown, from 0 to 1. */
+  /** Where a written box is on the image that is shown, from 0 to 1. */
   placed([x1, y1, x2, y2]) {
-    const [left, top, right, bottom] = this.shown.region;
+    const [left, top, right, bottom] = this.shown.pad.region;
     const [width, height] = [right - left, bottom - top];
     return [(x1 - left) / width, (y1 - top) / height, (x2 - left) / width, (y2 - top) / height];
   }
 
-  /** The box, in the policy's coordinates, between two points on the image that is shown. */
+  /** The box, as it is written, between two points on the image that is shown. */
   between(from, to) {
-    const [left, top, right, bottom] = this.shown.region;
+    const [left, top, right, bottom] = this.shown.pad.region;
     const at = ([u, v]) => [left + u * (right - left), top + v * (bottom - top)];
     const [[ax, ay], [bx, by]] = [at(from), at(to)];
     const box = [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
-    return box.map((value) => Number(value.toFixed(this.decimals)));
+    return box.map((value) => Number(value.toFixed(this.shown.pad.decimals)));
   }
 
   press(event) {

@@ -17,6 +17,7 @@ from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, Size
 from deepeyes_env.images.ops import rotate
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.regions import Region
 
 GROUP = "group"
 """Key in ``Sample.metadata`` of the question that several samples ask with cycled options."""
@@ -64,12 +65,7 @@ def turned_box(box: BBox, quarters: int, size: Size) -> BBox:
         quarters: How often by 90 degrees clockwise.
         size: ``(width, height)`` of the image as it was.
     """
-    width, height = size
-    for _ in range(quarters % 4):
-        x1, y1, x2, y2 = box
-        box = (height - y2, x1, height - y1, x2)
-        width, height = height, width
-    return box
+    return Region.whole(0, size).turned(quarters).from_source(box)
 
 
 def box_text(box: BBox) -> str:
@@ -98,8 +94,7 @@ class Rotated(MappedDataset):
         name = sample.metadata.get(GROUP, sample.id)
         digest = hashlib.blake2b(f"{self.seed} {name}".encode(), digest_size=8).digest()
         quarters = 1 + int.from_bytes(digest, "big") % 3
-        size = sample.images[0].size if sample.boxes else (0, 0)
-        boxes = tuple(turned_box(box, quarters, size) for box in sample.boxes)
+        boxes = tuple(turned_box(each.box, quarters, sample.images[each.image].size) for each in sample.regions)
         is_box = bool(boxes) and sample.answer == box_text(sample.boxes[0])
         return replace(
             sample,

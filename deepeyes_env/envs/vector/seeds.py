@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from deepeyes_env.core import MAX_SEED
 from deepeyes_env.errors import UsageError, UsageTypeError
+from deepeyes_env.seeds import MAX_SEED
 
 Seeds: TypeAlias = int | Sequence[int | None] | None
 """One seed for all environments, one for each, or none."""

@@ -11,9 +11,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, letter_options
+from deepeyes_env.core import IMAGE_PLACEHOLDER
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError, UsageTypeError
+from deepeyes_env.option_letters import letter_options
 
 PADDING = 0
 

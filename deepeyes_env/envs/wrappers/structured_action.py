@@ -10,12 +10,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from deepeyes_env.core import ToolCall, Trajectory, letter_options
+from deepeyes_env.core import ToolCall, Trajectory
+from deepeyes_env.envs.looking import image_argument
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError, UsageTypeError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
 from deepeyes_env.images.frames import PixelBox, Size, from_native
+from deepeyes_env.option_letters import letter_options
 from deepeyes_env.tools.context import MAX_BOX_RATIO
 
 ROTATIONS = (90, 180, 270)
@@ -91,7 +93,8 @@ class StructuredAction(gym.ActionWrapper[dict[str, Any], Any, Any], gym.utils.Re
         if kind == "answer":
             return names.format_answer(answer_letter(trajectory.sample.options, int(value)))
         tool, parameter = names.targets.get(kind) or self._own.targets[kind]
-        return ToolCall(tool, {parameter: _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]})
+        written = _box(value, trajectory) if kind == "zoom" else ROTATIONS[int(value)]
+        return ToolCall(tool, {parameter: written, **image_argument(trajectory, 0)})
 
     def allowed(self, kind: str) -> int:
         """Return how many values of a kind make sense in the running episode; of a zoom, 1 stands for all.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.conversation import utf8
-from deepeyes_env.core import LETTERS, Sample, Trajectory
+from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks.pope import POPE
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO, split_of
@@ -31,6 +31,7 @@ from deepeyes_env.files import replacing
 from deepeyes_env.images.frames import BBox, to_native
 from deepeyes_env.judges.boxes import read_boxes
 from deepeyes_env.judges.choices import choices_of, pick
+from deepeyes_env.option_letters import LETTERS
 
 NO_ANSWER = "no answer given"
 """The prediction of an episode that ended without an answer; an empty cell would be read as the text ``nan``."""

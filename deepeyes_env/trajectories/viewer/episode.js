@@ -21,13 +21,16 @@ class EpisodeView {
     }));
     const activate = (call, pin, goTo) => this.activate(call, pin, goTo);
     this.calls = turns.flatMap((turn) => turn.calls);
-    this.stage = new Stage(episode, this.calls, activate);
+    this.shown = episode.shown;
+    this.stage = new Stage(this.shown[0], this.calls, activate);
+    this.lineage = lineageOf(this.shown, (number) => this.look(number));
     this.pin(null);
     this.root.replaceChildren(
       this.title(episode),
       el("div", { class: "columns" },
         el("div", { class: "left" },
           this.stage.node,
+          this.lineage,
           el("div", { class: "cards" }, this.answer(episode), this.reward(episode)),
           this.facts(episode)),
         el("section", { class: "conversation", "aria-label": "Conversation" },
@@ -35,6 +38,17 @@ class EpisodeView {
           turns.map((turn, i) => this.turn(turn, i + 1, activate)),
           this.ending(episode))));
     this.root.scrollTo(0, 0);
+  }
+
+  /** Puts another of the images on the stage. */
+  look(number) {
+    if (this.stage.number === number) return;
+    const stage = new Stage(this.shown[number], this.calls, (call, pin, goTo) => this.activate(call, pin, goTo));
+    this.stage.node.replaceWith(stage.node);
+    this.stage = stage;
+    this.stage.focus = this.focusOf(this.pinned);
+    markLooked(this.lineage, number);
+    this.activate(null, false);
   }
 
   empty(text) {
@@ -123,7 +137,7 @@ class EpisodeView {
   call(call, activate) {
     const ok = call.status === "ok";
     const details = [
-      call.box ? `${call.box.map((v) => +v.toFixed(1)).join(", ")}` : "",
+      call.box ? `${call.source ? `image ${call.source + 1}: ` : ""}${call.box.map((v) => +v.toFixed(1)).join(", ")}` : "",
       call.box ? `${Math.round(call.box[2] - call.box[0])} × ${Math.round(call.box[3] - call.box[1])} px` : "",
       call.iou !== null ? `IoU ${fixed(call.iou)}` : "",
       call.effect ? `${call.effect.verdict}: ${percent(call.effect.value)} (${percent(call.effect.low)} to ${percent(call.effect.high)})` : "",
@@ -152,7 +166,11 @@ class EpisodeView {
 
   pin(number) {
     this.pinned = number;
-    this.stage.focus = this.calls.find((call) => call.number === number)?.box ?? null;
+    this.stage.focus = this.focusOf(number);
+  }
+
+  focusOf(number) {
+    return this.stage.boxes[number] ?? null;
   }
 
   unpin() {
@@ -163,6 +181,7 @@ class EpisodeView {
 
   /** Marks a call on the image and in the conversation; `goTo` ("card" or "box") scrolls its other half into view. */
   activate(number, pin, goTo) {
+    if (goTo === "box" && !this.stage.boxes[number]) this.look(this.calls[number - 1].about);
     if (pin) this.pin(this.pinned === number ? null : number);
     const active = number === null || (pin && this.pinned === null) ? this.pinned : number;
     this.root.classList.toggle("has-active", active !== null);
@@ -171,7 +190,7 @@ class EpisodeView {
     }
     if (goTo && this.pinned !== null) {
       const target = this.root.querySelector(`${goTo === "card" ? ".call" : ".label"}[data-call="${number}"]`);
-      target.scrollIntoView({ block: goTo === "card" ? "center" : "nearest", behavior: "smooth" });
+      target?.scrollIntoView({ block: goTo === "card" ? "center" : "nearest", behavior: "smooth" });
     }
   }
 }

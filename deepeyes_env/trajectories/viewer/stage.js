@@ -1,5 +1,5 @@
 "use strict";
-// The image with its boxes. Boxes are drawn in native pixels in an SVG that is stretched over the image, so they are
+// An image with its boxes. Boxes are drawn in native pixels in an SVG that is stretched over the image, so they are
 // right at any size; strokes and labels keep their size on screen.
 
 const COLOURS = ["#ff9f1c", "#2ec4ff", "#ff6fb5", "#ffe14d", "#b794ff", "#ff7a59"];
@@ -9,12 +9,10 @@ const MAX_ZOOM = 32;
 
 const IMAGE_KINDS = { view: "what the policy saw", stored: "stored image" };
 
-/** The first image as the policy saw it, then as stored; once, where the two are one. */
-function imagesOf({ prompt, image }) {
-  const view = prompt.images[0];
-  const stored = { kind: "stored", url: image };
-  if (view === undefined) return [stored];
-  return view === image ? [{ kind: "view", url: view }] : [{ kind: "view", url: view }, stored];
+/** An image as the policy saw it, then as stored; once, where the two are one or none is stored. */
+function imagesOf({ view, stored }) {
+  const seen = { kind: "view", url: view };
+  return stored === null || stored === view ? [seen] : [seen, { kind: "stored", url: stored }];
 }
 
 /** The view, or the stored image once that was chosen. */
@@ -25,7 +23,8 @@ function preferred(images) {
 
 /** An image to show, with its size: the stored image's, until a view has loaded and tells its own. */
 class StageImage {
-  constructor({ kind, url }, size, loaded) {
+  constructor({ kind, url }, size, title, loaded) {
+    this.title = title;
     this.kind = kind;
     this.url = url;
     this.size = size;
@@ -36,7 +35,7 @@ class StageImage {
   }
 
   node() {
-    this.made ??= el("img", { src: this.url, alt: `the image of the question: ${IMAGE_KINDS[this.kind]}`, draggable: "false",
+    this.made ??= el("img", { src: this.url, alt: `${this.title}: ${IMAGE_KINDS[this.kind]}`, draggable: "false",
       onload: () => {
         if (this.kind === "view") this.size = [this.made.naturalWidth, this.made.naturalHeight];
         this.tell();
@@ -56,19 +55,22 @@ class StageImage {
 }
 
 class Stage {
-  /** `calls`: the episode's calls with their numbers; `activate(number, pin)` is told what is pointed at. */
-  constructor(episode, calls, activate) {
-    const [width, height] = episode.size;
-    this.size = episode.size;
-    this.images = imagesOf(episode).map((image) => new StageImage(image, episode.size, () => this.fit()));
+  /** `image`: one that was shown; `calls`: the episode's, with their numbers; `activate(number, pin)` is told what is pointed at. */
+  constructor(image, calls, activate) {
+    const [width, height] = image.size;
+    this.number = image.number;
+    this.boxes = image.boxes;
+    this.size = image.size;
+    this.images = imagesOf(image).map((one) => new StageImage(one, image.size, titleOf(image), () => this.fit()));
     this.zoom = 1;
     this.focus = null; // the box that zooming without a pointer goes to
     const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
     // Small boxes last: they lie on top and can be pointed at.
-    const boxed = calls.filter((call) => call.box && call.status === "ok").sort((a, b) => area(b.box) - area(a.box));
+    const boxed = calls.filter(({ number }) => image.boxes[number]).map(({ number }) => ({ number, box: image.boxes[number] }))
+      .sort((a, b) => area(b.box) - area(a.box));
     this.canvas = el("div", { class: "canvas" },
       svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-        episode.truths.map((box) => this.box(box, "truth", {})),
+        image.truths.map((box) => this.box(box, "truth", {})),
         boxed.map((call) => this.box(call.box, "used", {
           "data-call": call.number,
           style: `--colour: ${colourOf(call.number)}`,
@@ -80,17 +82,17 @@ class Stage {
     this.viewport = el("div", { class: "viewport" }, this.canvas);
     this.level = el("output");
     new ResizeObserver(() => this.showScale()).observe(this.canvas);
-    this.node = el("figure", { class: "stage" }, this.viewport, this.toolbar(episode));
+    this.node = el("figure", { class: "stage" }, this.viewport, this.toolbar(image));
     this.showImage(preferred(this.images));
     this.listen();
   }
 
-  toolbar(episode) {
+  toolbar({ truths }) {
     const truth = el("input", { type: "checkbox", id: "truth", onchange: () => showTruth(truth.checked) });
     truth.checked = !document.body.classList.contains("no-truth");
     const button = (label, title, action) => el("button", { type: "button", title, "aria-label": title, onclick: action }, label);
     return el("figcaption", { class: "toolbar" },
-      el("label", { class: "truth-toggle", hidden: episode.truths.length === 0 }, truth, "ground truth"),
+      el("label", { class: "truth-toggle", hidden: truths.length === 0 }, truth, "ground truth"),
       this.choice(),
       el("span", { class: "zoom" },
         button("−", "Zoom out (−)", () => this.zoomBy(0.5)),

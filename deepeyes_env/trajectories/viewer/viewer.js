@@ -94,7 +94,7 @@ class Viewer {
     document.title = `#${episode.number} · ${this.run.header.name}`;
     history.replaceState(null, "", `#${episode.number}`);
     const next = this.list.shown[this.list.shown.indexOf(episode) + 1];
-    if (next) new Image().src = preferred(imagesOf(next)).url;
+    if (next) new Image().src = preferred(imagesOf(next.shown[0])).url;
   }
 
   move(delta) {

@@ -20,7 +20,7 @@ class TwoAtOnce(OracleAgent):
     def message(self, episode, random: Random):
         if episode.turns:
             return super().message(episode, random)
-        box = episode.sample.boxes[0]
+        box = episode.sample.regions[0]
         return "Let me look.\n" + zooming(episode, box, 0.1) + zooming(episode, box, 0.5)
 
     def places(self, episode):

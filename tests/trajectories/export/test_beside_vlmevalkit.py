@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from deepeyes_env.agents.evaluation import Scoring, evaluate, open_run
 from deepeyes_env.agents.evaluation.rows import read_rows
 from deepeyes_env.cli.app import app
-from deepeyes_env.core import option_letter
 from deepeyes_env.data import tsv
 from deepeyes_env.data.benchmarks import open_benchmark
 from deepeyes_env.equal_options import right_options
 from deepeyes_env.images.codec import encode
 from deepeyes_env.images.frames import from_native
 from deepeyes_env.judges import make_judge
+from deepeyes_env.option_letters import option_letter
 
 CHECKOUT = Path(os.environ.get("VLMEVALKIT", ""))
 EVALUATORS = Path(__file__).with_name("vlmevalkit_evaluators.py")
