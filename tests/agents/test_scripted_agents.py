@@ -163,7 +163,7 @@ def test_the_random_agent_tries_everything():
         return f"{len(many)} {on} {text} {box}"
 
     register_toolbox("Odd-v0", tools=["image_zoom_in_tool", "image_rotate_tool", odd_tool])
-    run = play("Odd-v0", "random", episodes=150)
+    run = play("Odd-v0", "random", episodes=80)
     assert not run.failures
     assert set(run.summary.stop_reasons) >= {"answer", "format_error"}
     assert set(run.summary.failed_calls) >= {"malformed", "bad_arguments", "unknown_tool"}
