@@ -231,7 +231,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         if self._ended is not None:
             return self._ended
-        return replace(self._begun(), turns=tuple(self._turns))
+        return replace(self._begun(), turns=tuple(self._turns)) if self._turns else self._begun()
 
     def snapshot(self) -> Snapshot:
         """Return the current state, to branch from with ``restore``."""
