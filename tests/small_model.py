@@ -36,9 +36,11 @@ PATCH = {"qwen2_vl": 14, "qwen2_5_vl": 14, "qwen3_vl": 16}
 """Side of a patch in pixels; two by two of them are an image token."""
 
 
-def random_model(tokenizer, seed=0, family="qwen2_5_vl", gain=1.5, **text):
+def random_model(tokenizer, seed=0, family="qwen2_5_vl", gain=1.5, model_class=None, **text):
     """A model with random weights; ``text`` changes the configuration of its language model."""
-    config_class, model_class, vision = FAMILIES[family]()
+    config_class, usual, vision = FAMILIES[family]()
+    if model_class is not None:
+        config_class, usual = model_class.config_class, model_class
     tied = text.pop("tie_word_embeddings", False)
     ids = {special: tokenizer.convert_tokens_to_ids(special) for special in SPECIALS}
     head = text.get("head_dim", text.get("hidden_size", 64) // text.get("num_attention_heads", 4))
@@ -58,7 +60,7 @@ def random_model(tokenizer, seed=0, family="qwen2_5_vl", gain=1.5, **text):
         tie_word_embeddings=tied,
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = model_class._from_config(config, attn_implementation="sdpa")
+    model = usual._from_config(config, attn_implementation="sdpa")
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim >= 2:

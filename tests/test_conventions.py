@@ -18,6 +18,7 @@ PACKAGES = ("deepeyes_env", "agents", "trainers")
 FOREIGN = {
     "os._exit",  # how a forked child ends
     "Qwen2_5_VLForConditionalGeneration._from_config",  # how transformers makes a model without weights
+    "usual._from_config",
     "model_class._from_config",
 }
 """Private by their names only: other libraries offer nothing else."""

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from deepeyes_env.agents import FAMILIES
 from deepeyes_env.cli.app import app
+from deepeyes_env.registry import load_plugins
 from deepeyes_env.trajectories import read_trajectories
 from tests.servers.faulty import FaultyServer
 
@@ -45,12 +47,12 @@ def written(title, folder):
     return name
 
 
-def runs_of(title, folder, monkeypatch, *more, url=URL):
-    """Run the commands of a section in a folder that holds its plugin; returns what they printed."""
+def runs_of(title, folder, monkeypatch, *more, url=URL, commands=slice(None)):
+    """Run the commands of a section, or some, in a folder that holds its plugin; returns what they printed."""
     monkeypatch.chdir(folder)
     name = written(title, folder)
     printed = []
-    for command in SECTIONS[title][1]:
+    for command in SECTIONS[title][1][commands]:
         program, *arguments = shlex.split(command.replace(URL, url))
         assert program == "deepeyes"
         result = CliRunner().invoke(app, [*arguments, *more])
@@ -122,7 +124,7 @@ def test_an_agent(tmp_path, monkeypatch):
 
 def test_a_model_family_gives_frame_and_view(tmp_path, monkeypatch):
     with FaultyServer(models=["Looker-7B"]) as server:
-        runs_of("Model family", tmp_path, monkeypatch, "--no-stop", url=server.url)
+        runs_of("Model family", tmp_path, monkeypatch, "--no-stop", url=server.url, commands=slice(1))
     (path,) = tmp_path.glob("runs/*/run.json")
     settings = json.loads(path.read_text(encoding="utf-8"))
     assert settings["frame"] == "unit"
@@ -141,6 +143,42 @@ def test_an_export(tmp_path, monkeypatch):
         app, ["export", "--check", "turns.jsonl", "--format", "turns", "--plugin", "my_export.py"]
     )
     assert "format turns has no reader, so that its files cannot be checked" in checked.stderr
+
+
+@pytest.fixture
+def looker(tmp_path, monkeypatch):
+    """A folder with a random model of the family that the plugin registers."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
+    from tests.small_model import byte_tokenizer, random_model
+
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_family", raising=False)  # of another test's folder
+    load_plugins([written("Model family", tmp_path)])
+    tokenizer = byte_tokenizer()
+    made = random_model(tokenizer, family="qwen3_vl", model_class=FAMILIES["looker"].architecture().model_class)
+    VisionPolicy(made, tokenizer).save(tmp_path / "models" / "looker")
+    assert json.loads((tmp_path / "models" / "looker" / "config.json").read_text())["model_type"] == "looker"
+    return tmp_path
+
+
+def test_a_model_family_plays(looker, monkeypatch):
+    runs_of("Model family", looker, monkeypatch, commands=slice(1, 2))
+    (path,) = looker.glob("runs/*/run.json")
+    assert json.loads(path.read_text(encoding="utf-8"))["frame"] == "unit"
+    assert report_of(looker)["conditions"][0]["episodes"] == 2
+
+
+@pytest.mark.slow
+def test_a_model_family_is_trained(looker, monkeypatch):
+    from deepeyes_env.agents.transformers.policy import VisionPolicy
+
+    more = (*SMALL, "rollout.max_new_tokens=8", "checkpoint.every=1", "optim.threads=1")
+    runs_of("Model family", looker, monkeypatch, *more, commands=slice(2, 3))
+    (folder,) = looker.glob("runs/looker/checkpoints/step_*")
+    assert VisionPolicy.load(folder).model.config.model_type == "looker"
 
 
 @pytest.mark.parametrize("title", ["Advantage estimator", "Policy loss"])
