@@ -136,12 +136,16 @@ def _processor(folder: Path) -> Any:
         raise UsageError(f"model folder {str(folder)!r} holds a {kind!r} model, which transformers shows no images")
     try:
         processor: Any = AutoProcessor.from_pretrained(folder, **FROM_FILES)
-    except Exception as error:  # whatever transformers raises for a damaged file, or without torchvision
+    except Exception as error:  # whatever transformers raises for a damaged file, or without a package
+        reason = " ".join(str(error).split())
         if find_spec("torchvision") is None:
-            reason = str(error).strip().partition("\n")[0]
             raise MissingExtraError(
                 f"the processor of the model in {str(folder)!r} cannot be made without torchvision, which most "
                 f"processors need and which is not installed; run: pip install torchvision ({reason:.120})"
+            ) from error
+        if isinstance(error, ImportError):
+            raise MissingExtraError(
+                f"the processor of the model in {str(folder)!r} needs a package that is not installed: {reason:.200}"
             ) from error
         raise _damaged(folder, "processor", error) from error
     if not getattr(processor, "chat_template", None):
