@@ -13,7 +13,8 @@ pytest.importorskip("transformers")
 from deepeyes_env.agents.families import family_of
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
-from deepeyes_env.trainers.grpo.questions import file_view
+from deepeyes_env.trainers.grpo.build import make_env
+from deepeyes_env.trainers.grpo.questions import Questions, file_view
 from deepeyes_env.trainers.tiny import BASE
 from tests.trainers.grpo.small_runs import config
 
@@ -46,3 +47,17 @@ def test_a_model_without_bounds_of_its_own_leaves_the_settings(tmp_path):
 def test_a_model_that_is_not_there_is_named_as_ever(tmp_path):
     with pytest.raises(UsageError, match="nowhere"):
         file_view(config(tmp_path, "model=nowhere", "data=mine.parquet"))
+
+
+def test_environments_show_images_and_read_boxes_as_the_models_family_does(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    settings = ["rollout.backend=threads", "rollout.prompts=1", "rollout.group_size=2", "evaluation.samples=0"]
+    begun = config(tmp_path / "run", *settings, f"model={tmp_path}", "scenes.view_pixels=16384")
+    env = make_env(begun, Questions(begun))
+    try:
+        _, infos = env.reset(seed=0)
+        for trajectory in infos["trajectory"]:
+            assert trajectory.frame == "norm1000"
+            assert trajectory.prompt.images[0].size == (128, 128)
+    finally:
+        env.close()
