@@ -145,6 +145,14 @@ def test_an_export(tmp_path, monkeypatch):
     assert "format turns has no reader, so that its files cannot be checked" in checked.stderr
 
 
+@pytest.fixture(autouse=True)
+def plugins_are_forgotten():
+    """Those of other tests' folders, as a new process knows none."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def looker(tmp_path, monkeypatch):
     """A folder with a random model of the family that the plugin registers."""
@@ -155,7 +163,6 @@ def looker(tmp_path, monkeypatch):
 
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_family", raising=False)  # of another test's folder
     load_plugins([written("Model family", tmp_path)])
     tokenizer = byte_tokenizer()
     made = random_model(tokenizer, family="qwen3_vl", model_class=FAMILIES["looker"].architecture().model_class)

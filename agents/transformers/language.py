@@ -110,9 +110,9 @@ def _key(heads: Any, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor)
 
 
 def _of_heads(heads: Any, name: str, x: torch.Tensor) -> torch.Tensor:
-    """Norm each head of queries or keys, where the model does so (Qwen3)."""
+    """Norm each head of queries or keys, where the model does so (Qwen3); in ``float32``, as transformers does."""
     norm = getattr(heads, name, None)
-    return x if norm is None else _normed(norm, x)
+    return x if norm is None else _normed(norm, x.float()).to(x.dtype)
 
 
 def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,12 @@ import json
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
 from deepeyes_env.agents.hub import is_hub_name, model_directory  # noqa: E402
+from deepeyes_env.cli.app import app  # noqa: E402
 from deepeyes_env.errors import UsageError  # noqa: E402
 from tests.hub_server import SHA, HubServer  # noqa: E402
 
@@ -116,3 +118,30 @@ def test_a_model_without_safetensors_is_told(cache, model, monkeypatch):
         path.unlink()
     with served(monkeypatch, model), pytest.raises(UsageError, match="lacks config.json or weights as safetensors"):
         model_directory(NAME)
+
+
+def test_a_name_on_the_hub_plays_and_begins_a_run(cache):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from deepeyes_env.agents.transformers.agent import TransformersAgent
+    from deepeyes_env.trainers.grpo.config import load_config, model_folder
+    from deepeyes_env.trainers.tiny import BASE
+
+    folder = planted(cache, BASE)
+    assert model_folder(load_config([f"model={NAME}"])) == folder
+    agent = TransformersAgent(NAME)
+    assert (agent.name, agent.frame) == ("looker-7B", "view")
+
+
+@pytest.mark.slow
+def test_the_command_evaluates_a_name_on_the_hub(cache, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from deepeyes_env.trainers.tiny import BASE
+
+    planted(cache, BASE)
+    command = ["eval", "--bench", "visual_search", "--limit", "2", "--model", NAME, "--local", "--max-tokens", "8"]
+    told = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")])
+    assert told.exit_code == 0, told.output
+    report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+    assert (report["policy"], report["conditions"][0]["episodes"]) == ("looker-7B", 2)

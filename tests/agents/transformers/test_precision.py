@@ -25,7 +25,8 @@ def half_policy(**text):
 
 
 def generated(policy):
-    image = ImageRef.of(np.random.default_rng(0).integers(0, 256, (56, 84, 3), np.uint8))
+    shape = (2 * policy.factor, 3 * policy.factor, 3)
+    image = ImageRef.of(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     ids = np.array([5, 6, *[policy.image_token] * 6, 7, 8])
     written = []
     conversation = CachedConversation((1,), TokenSequence.context(ids, [image]))
@@ -49,12 +50,15 @@ class MatrixCasts(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_copy_generates_what_autocast_does(tied):
-    policy = half_policy(tie_word_embeddings=tied)
+@pytest.mark.parametrize(
+    ("family", "tied"), [("qwen2_5_vl", False), ("qwen2_5_vl", True), ("qwen2_vl", False), ("qwen3_vl", False)]
+)
+def test_a_copy_generates_what_autocast_does(family, tied):
+    policy = half_policy(family=family, tie_word_embeddings=tied)
     with torch.no_grad():
-        weight = policy.model.get_input_embeddings().weight
-        weight.copy_(weight.bfloat16())  # what the copy rounds
+        for module in policy.model.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.weight.copy_(module.weight.bfloat16())  # what the copy rounds
     copied = generation_copy(policy)
     ids, logprobs = generated(copied)
     expected_ids, expected = generated(policy)
