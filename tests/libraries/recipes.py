@@ -9,6 +9,7 @@ SB3 = Recipe("sb3", (TORCH, (*TORCH, *OURS, "stable-baselines3==2.9.2", "sb3-con
 MINARI = Recipe("minari", ((*OURS, "minari[hdf5,create]==0.5.4"),))
 TIANSHOU = Recipe("tianshou", (TORCH, (*TORCH, *OURS[1:], "tianshou==2.0.1")))
 TORCHRL = Recipe("torchrl", (TORCH, (*TORCH, *OURS, "torchrl==0.14.1")))
+RLLIB = Recipe("rllib", (TORCH, (*TORCH, *OURS[1:], "ray[rllib]==2.60.0")))  # Gymnasium 1.2.2
 BOARD = Recipe("board", (("streamlit==1.40.0", "ujson==5.10.0", "plotly==5.18.0", "matplotlib", "scipy"),))
 SKYRL = Recipe("skyrl", ((*OURS, "skyrl-gym==0.4.0"),))
 OPENENV = Recipe(

@@ -69,6 +69,14 @@ def test_torchrl_plays(play):
     assert all(correct in (-1.0, 0.0, 1.0) for correct in result["correct"])
 
 
+def test_rllib_trains(play):
+    result = play(recipes.RLLIB, HERE / "play_rllib.py")
+    assert min(result["episodes"]) > 10
+    assert all(0 <= mean <= 2 for mean in result["returns"])
+    assert all(1 <= length <= 2 for length in result["lengths"])
+    assert math.isfinite(result["loss"])
+
+
 def check_episode(result):
     """A question with its image, a crop that is fitted into the view, and a judged answer."""
     assert result["prompt"] == [["system", ["text"]], ["user", [[224, 224], "text"]]]
