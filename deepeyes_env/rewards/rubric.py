@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from deepeyes_env.call_effects import call_effects_of, with_call_effects
 from deepeyes_env.core import RewardTerm, Trajectory
 from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.judges import MAX_ANSWER_LENGTH, Judge, RuleJudge
@@ -185,6 +186,33 @@ class Rubric(BaseRubric):
     def with_judge(self, judge: Judge) -> Rubric:
         """Return the same rubric with another judge."""
         return replace(self, judge=judge)
+
+
+@dataclass(frozen=True, eq=False)
+class EffectsLater(BaseRubric):
+    """A rubric for episodes whose calls nobody has played on from yet: what calls were worth counts as nothing.
+
+    Environments score by it where a trainer plays on from some of the episodes afterwards, and scores those again.
+
+    Attributes:
+        rubric: The rubric itself.
+    """
+
+    rubric: BaseRubric
+
+    def __call__(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory scored; one without effects says from now on that none were played on purpose."""
+        played = call_effects_of(trajectory) is not None
+        return self.rubric(trajectory if played else with_call_effects(trajectory, ()))
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the rubric's terms."""
+        return self.rubric.term_names
+
+    def with_judge(self, judge: Judge) -> EffectsLater:
+        """Return the same with another judge."""
+        return EffectsLater(self.rubric.with_judge(judge))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.sections import (
     AlgorithmSettings,
     CheckpointSettings,
+    CreditSettings,
     EnvSettings,
     EvaluationSettings,
     LogSettings,
@@ -46,6 +47,7 @@ class Config(Section):
         scenes: The built-in task.
         env: The environment.
         rollout: How episodes are played.
+        credit: Which episodes are played on from, to see what their calls were worth.
         weights: Which weights are trained.
         algorithm: What is optimised.
         optim: The optimizer.
@@ -64,6 +66,7 @@ class Config(Section):
     scenes: SceneSettings = SceneSettings()
     env: EnvSettings = EnvSettings()
     rollout: RolloutSettings = RolloutSettings()
+    credit: CreditSettings = CreditSettings()
     weights: WeightsSettings = WeightsSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
     optim: OptimSettings = OptimSettings()
@@ -86,6 +89,11 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
+        if self.env.rubric == "causal_tool" and not self.credit.share:
+            raise UsageError(
+                "env.rubric=causal_tool pays for what calls were worth, which is played only where credit.share is "
+                "above 0, such as 0.25"
+            )
         if self.algorithm.kl == "loss" and self.algorithm.kl_estimator == "k1":
             raise UsageError(
                 "algorithm.kl_estimator=k1 with algorithm.kl=loss has a gradient of 0 on average; use k1+, k2 or k3+"

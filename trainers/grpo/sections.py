@@ -135,6 +135,21 @@ class RolloutSettings(Section):
     dynamic_sampling: int = Field(default=0, ge=0)
 
 
+class CreditSettings(Section):
+    """Playing on from calls, to see what they were worth: for rubrics that ask, such as ``causal_tool``.
+
+    Attributes:
+        share: Share of the questions of a step whose episodes are played on from, all of a group alike; the calls of
+            the others count as worth nothing. 0: never.
+        plays: Pairs of episodes from each call, with its result as it was and changed.
+        change: How its result is changed: ``blank``, ``swapped``, ``moved``, or ``dropped`` with the call.
+    """
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    plays: int = Field(default=4, ge=1, le=64)
+    change: Literal["blank", "swapped", "moved", "dropped"] = "blank"
+
+
 class WeightsSettings(Section):
     """Which weights are trained.
 

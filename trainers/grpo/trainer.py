@@ -19,7 +19,7 @@ from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.adapters import TrainedPart
 from deepeyes_env.trainers.grpo.batch import make_batch
-from deepeyes_env.trainers.grpo.build import load_policy, make_env
+from deepeyes_env.trainers.grpo.build import load_policy, make_credit, make_env
 from deepeyes_env.trainers.grpo.checkpoint import Checkpoints, Progress, reading
 from deepeyes_env.trainers.grpo.config import Config
 from deepeyes_env.trainers.grpo.diagnosis import (
@@ -136,6 +136,7 @@ class Trainer:
         self._recording = 0.0
         self.board: LoggingBoard | None = None
         self._played_metrics: dict[str, float] = {}
+        self._credit_metrics: dict[str, float] = {}
 
     def close(self) -> None:
         """End the environments, and Ray if this run started it."""
@@ -277,15 +278,21 @@ class Trainer:
         played: list[PlayedEpisode] = []
         for _ in range(1 + rollout.dynamic_sampling):
             self._begin(position)
-            now = self._rollouts.play()
+            now = self._credited(self._rollouts.play())
             position += rollout.prompts
             played += now
             chosen += _informative_groups(now) if rollout.dynamic_sampling else now
             if len({each.spec.group for each in chosen}) >= rollout.prompts:
                 break
-        self._played_metrics = _played_metrics(played)
+        self._played_metrics = _played_metrics(played) | self._credit_metrics
         wanted = sorted({each.spec.group for each in chosen})[: rollout.prompts]
         return [each for each in chosen if each.spec.group in wanted], position
+
+    def _credited(self, played: list[PlayedEpisode]) -> list[PlayedEpisode]:
+        if not self.config.credit.share:
+            return played
+        played, self._credit_metrics = make_credit(self.config, self.env, self._generating).of(played)
+        return played
 
     def _learned(self, step: int, rollouts: Sequence[PlayedEpisode]) -> dict[str, float]:
         """Learn from the episodes that have a reward."""
