@@ -129,11 +129,11 @@ class CallPlan:
         return named if set(named) - {"as_was"} else ()
 
     def _other(self, trajectory: Trajectory, asked: Asked) -> ToolResult | None:
-        """Return the result of a call about another sample; ``None`` if there is none."""
-        random = Random(f"{self.seed} {asked}")
+        """Return the result of a call about another sample, with other images; ``None`` if none is found."""
+        random, own = Random(f"{self.seed} {asked}"), trajectory.results[asked.call].images
         for _ in range(64):
             other = random.choice(self._others)
-            if other.sample_id != trajectory.sample.id:
+            if other.sample_id != trajectory.sample.id and (other.result.images != own or not own):
                 return other.result
         return None
 

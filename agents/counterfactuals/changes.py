@@ -14,6 +14,7 @@ from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size, iou
 from deepeyes_env.images.ops import crop, fit
+from deepeyes_env.images.regions import Region
 from deepeyes_env.images.store import shared_store
 from deepeyes_env.protocols.tagged import response_text
 
@@ -74,7 +75,7 @@ def possible_changes(trajectory: Trajectory, call: int) -> tuple[Change, ...]:
     named: list[Change] = ["as_was"]
     if result.ok and (result.images or result.text):
         named += ["blank", "swapped"]
-    if result.ok and len(result.images) == 1 and result.box and _fits_elsewhere(result.box, trajectory.native_size):
+    if _movable(result, trajectory):
         named.append("moved")
     if len(turn.results) == 1 or _without(turn, place, trajectory) is not None:
         named.append("dropped")
@@ -115,22 +116,33 @@ def _changed(
         images = [_fitted(theirs[i % len(theirs)], size) if theirs else _blank(size) for i, size in enumerate(sizes)]
         return replace(result, images=tuple(images), text=other.text if other else "")
     if change == "moved" and result.box is not None:
-        box = elsewhere(result.box, trajectory, seed)
-        pixels = crop(shared_store().pixels(trajectory.sample.images[0]), box)
+        box = elsewhere(Region(result.source, result.box), trajectory, seed)
+        pixels = crop(shared_store().pixels(trajectory.sample.images[result.source]), box)
         x1, y1, x2, y2 = box
-        return replace(result, images=(_fitted(ImageRef(pixels), sizes[0]),), box=(x1, y1, x2, y2))
+        place = Region(result.source, (x1, y1, x2, y2))
+        origin = result.origin and replace(result.origin, regions=(place,))
+        return replace(result, images=(_fitted(ImageRef(pixels), sizes[0]),), box=place.box, origin=origin)
     return result
 
 
-def elsewhere(box: BBox, trajectory: Trajectory, seed: int) -> PixelBox:
+def _movable(result: ToolResult, trajectory: Trajectory) -> bool:
+    """Whether a result is one upright part of an image, and another part of the same size lies elsewhere."""
+    regions = result.regions
+    if not result.ok or len(regions) != 1 or regions[0] is None or not regions[0].upright or result.box is None:
+        return False
+    return _fits_elsewhere(result.box, trajectory.sample.images[result.source].size)
+
+
+def elsewhere(place: Region, trajectory: Trajectory, seed: int) -> PixelBox:
     """Return a box of the same size in another place: of some drawn, that which least overlaps it and the true ones."""
-    width, height = trajectory.native_size
+    box = place.box
+    width, height = trajectory.sample.images[place.image].size
     x1, y1, x2, y2 = map(round, box)
     w, h = x2 - x1, y2 - y1
     random = Random(f"{seed} {trajectory.sample.id} {box}")
     corners = [(random.randint(0, width - w), random.randint(0, height - h)) for _ in range(_TRIES)]
     boxes = [(x, y, x + w, y + h) for x, y in corners]
-    avoided = [box, *trajectory.sample.boxes]
+    avoided = [box, *(truth.box for truth in trajectory.sample.regions if truth.image == place.image)]
     return min(boxes, key=lambda each: max(iou(each, other) for other in avoided))
 
 

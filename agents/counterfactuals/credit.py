@@ -9,6 +9,7 @@ from typing import Any
 
 from deepeyes_env.agents.agent import Agent, about_of, name_of
 from deepeyes_env.agents.counterfactuals.calls import CallPlan
+from deepeyes_env.agents.counterfactuals.changes import CHANGES
 from deepeyes_env.agents.counterfactuals.cost import Cost
 from deepeyes_env.agents.counterfactuals.engine import judged_in, run_plan
 from deepeyes_env.agents.counterfactuals.outcomes import Outcome
@@ -19,6 +20,7 @@ from deepeyes_env.agents.run_folder import CREDIT, RunFolder
 from deepeyes_env.call_effects import CallEffect
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.prompt_files import recordable
+from deepeyes_env.registry import unknown_name
 from deepeyes_env.trajectories import read_trajectories
 
 DEFAULT_PLAYS = 16
@@ -66,6 +68,8 @@ def play_credit(
         UsageError: An argument is wrong, or the episodes open otherwise than they did.
         DataError: There is no run, or its records cannot be read.
     """
+    if change not in (changes := [each for each in CHANGES if each != "as_was"]):
+        raise unknown_name("change", change, changes)
     folder = Path(run)
 
     def reread() -> Iterable[Trajectory]:

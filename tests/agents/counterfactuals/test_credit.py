@@ -76,6 +76,8 @@ def test_wrong_arguments_are_refused(tmp_path):
     out = played(tmp_path / "run", episodes=1)
     with pytest.raises(UnknownNameError, match="blnk"):
         credit(out, change="blnk")
+    with pytest.raises(UnknownNameError, match="as_was"):
+        credit(out, change="as_was")
     with pytest.raises(UsageError, match="k=0"):
         credit(out, k=0)
     with pytest.raises(UnknownNameError, match="tru"):
