@@ -9,21 +9,22 @@ from tests.trainers.grpo.small_runs import RecordedRows, config, trained
 ZOOMS = ("rollout.prompts=6", "rollout.group_size=8", "env.rubric=causal_tool", "credit.plays=2")
 
 
+class Seen(list):
+    """Is given the episodes that a step learned from."""
+
+    def write(self, step, episodes):
+        self.extend(episodes)
+
+
 def seen_episodes(out, *overrides):
     """The episodes that one step learned from, and the metrics of it."""
-    rows, seen = RecordedRows(), []
+    rows, seen = RecordedRows(), Seen()
 
-    def spoil(trainer):
-        credited = trainer._credited
+    def watch(trainer):
+        trainer.board = seen
 
-        def watched(played):
-            seen.extend(credited(played))
-            return seen
-
-        trainer._credited = watched
-
-    trained(out, *ZOOMS, *overrides, recorders=[rows], spoil=spoil)
-    return [each.finished for each in seen], rows[-1]
+    trained(out, *ZOOMS, *overrides, recorders=[rows], spoil=watch)
+    return list(seen), rows[-1]
 
 
 @pytest.mark.slow
