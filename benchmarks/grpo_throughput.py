@@ -21,7 +21,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -33,10 +32,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psutil
 
 from benchmarks.env_step import Measurement
-from benchmarks.pace import MeasuredStep, Settings
+from benchmarks.pace import ROOT, Child, MeasuredStep, Settings
 from deepeyes_env.trainers.tiny import BASE
 
-ROOT = Path(__file__).parent.parent
 RAY, RAY_2, IN_PROCESS, TRL = "ours, Ray", "ours, Ray, 2 threads", "ours, in process", "TRL"
 TRL_DEFAULTS = f"{TRL}, default settings"
 INSTALL = "pip install -c constraints.txt trl jmespath"
@@ -50,6 +48,7 @@ class Contestant:
         name: What it is called in the table.
         command: What runs it.
         settings: Its settings.
+        folder: The checkout that it is run from.
         rounds: The steps of each round.
         cpu: CPU seconds of a step in each round, of the process and all that it started.
         versions: Of the libraries that it uses.
@@ -58,36 +57,25 @@ class Contestant:
     name: str
     command: Sequence[str]
     settings: Settings
+    folder: Path = ROOT
     rounds: list[list[MeasuredStep]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Contestant:
         threads = str(self.settings.threads)
-        self._log = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            [*self.command, json.dumps(asdict(self.settings))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "TRL_EXPERIMENTAL_SILENCE": "1"},
-        )
-        self.versions = self._answer()
+        command = [*self.command, json.dumps(asdict(self.settings))]
+        self._child = Child(command, self.folder, OMP_NUM_THREADS=threads, TRL_EXPERIMENTAL_SILENCE="1")
+        self.versions = self._child.facts
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # closes its standard input, which ends it
-        self._log.close()
+        self._child.__exit__()
 
     def play(self, steps: int) -> None:
         """Let it take some steps."""
         before = self._cpu_seconds()
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{steps}\n")
-        self._process.stdin.flush()
-        self.rounds.append([MeasuredStep(**step) for step in self._answer()["steps"]])
+        self.rounds.append([MeasuredStep(**step) for step in self._child.ask(steps)["steps"]])
         self.cpu.append((self._cpu_seconds() - before) / (steps + 1))
 
     def medians(self, of: Callable[[MeasuredStep], float]) -> list[float]:
@@ -98,16 +86,8 @@ class Contestant:
         """Return the mean of something over all steps."""
         return statistics.fmean(getattr(step, name) for steps in self.rounds for step in steps)
 
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.seek(0)
-            raise RuntimeError(f"{self.name} ended early:\n{self._log.read()[-3000:]}")
-        return json.loads(line)
-
     def _cpu_seconds(self) -> float:
-        process = psutil.Process(self._process.pid)
+        process = psutil.Process(self._child.pid)
         return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
 
 
@@ -150,23 +130,23 @@ def rows(entered: Sequence[Contestant], policy: str) -> list[Measurement]:
     ours, inside = by_name[RAY], by_name[IN_PROCESS]
     number = ours.settings.episodes
     what = f"a step with {number} environments, Ray, {policy}"
-    table.append(_ratio(what, ours, inside, "x in process", "<= 1.25", lambda step: step.seconds))
+    table.append(ratio(what, ours, inside, "x in process", "<= 1.25", lambda step: step.seconds))
     theirs = [each for each in entered if each.name.startswith(TRL)]
     if theirs:
         best, our_best = _fastest(theirs), _fastest([ours, by_name[RAY_2]])
         unit = f"x faster than {best.name}"
         what = f"rollouts and optimizer steps, {policy}, {our_best.name}"
         table += [
-            _ratio(what, best, our_best, unit, ">= 5", lambda step: step.seconds),
-            _ratio(f"the same in process, {policy}", best, inside, unit, None, lambda step: step.seconds),
-            _ratio(f"rollouts only, {policy}", best, our_best, unit, None, lambda step: step.play),
-            _ratio(f"policy updates only, {policy}", best, our_best, unit, None, lambda step: step.seconds - step.play),
+            ratio(what, best, our_best, unit, ">= 5", lambda step: step.seconds),
+            ratio(f"the same in process, {policy}", best, inside, unit, None, lambda step: step.seconds),
+            ratio(f"rollouts only, {policy}", best, our_best, unit, None, lambda step: step.play),
+            ratio(f"policy updates only, {policy}", best, our_best, unit, None, lambda step: step.seconds - step.play),
         ]
         unit = f"x faster than {TRL_DEFAULTS}"
-        table.append(_ratio(what, by_name[TRL_DEFAULTS], our_best, unit, ">= 5", lambda step: step.seconds))
+        table.append(ratio(what, by_name[TRL_DEFAULTS], our_best, unit, ">= 5", lambda step: step.seconds))
         alone = _fastest([each for each in theirs if each.settings.threads == 1])
         unit = f"x faster than {alone.name}"
-        table.append(_ratio(f"one thread each, {policy}", alone, ours, unit, None, lambda step: step.seconds))
+        table.append(ratio(f"one thread each, {policy}", alone, ours, unit, None, lambda step: step.seconds))
     return table
 
 
@@ -174,7 +154,7 @@ def _fastest(entered: Sequence[Contestant]) -> Contestant:
     return min(entered, key=lambda each: statistics.median(each.medians(lambda step: step.seconds)))
 
 
-def _ratio(
+def ratio(
     name: str, above: Contestant, below: Contestant, unit: str, limit: str | None, of: Callable[[MeasuredStep], float]
 ) -> Measurement:
     pairs = list(zip(above.medians(of), below.medians(of), strict=True))

@@ -1,6 +1,6 @@
-"""Pacing of a trainer in a child process: it takes steps when the parent asks, so that several trainers can take turns.
+"""Work in child processes that is done when the parent asks, so that several can take turns.
 
-The parent writes how many steps to take, one number a line; the child answers each line with a line of JSON. One more
+The parent writes a line of JSON, the child answers with another. Of a trainer the parent wants so many steps; one more
 warm-up step is taken before them and not counted: it meets cold caches, and questions drawn in the pause.
 """
 
@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,61 @@ class MeasuredStep:
     reward: float
 
 
+class Child:
+    """The parent's side: a process that answers each line of JSON with a JSON object in a line.
+
+    Attributes:
+        facts: What it said of itself at the beginning.
+        pid: Its number.
+
+    Args:
+        command: What runs it.
+        folder: The checkout that it works in.
+        path: Folders of further modules.
+        **variables: Variables beside this process's.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path = ROOT, path: Sequence[str] = (), **variables: str) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        given = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(folder), *path])}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **given, **variables},
+        )
+        self.pid = self._process.pid
+        self._name = " ".join(command)[:200]
+        self.facts = self._answer()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # closes its standard input, which ends it
+        self._log.close()
+
+    def ask(self, request: Any) -> Any:
+        """Send a request; returns the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith('{"'):  # libraries print too
+                return json.loads(line)
+        self._log.seek(0)
+        raise RuntimeError(f"{self._name} ended early:\n{self._log.read()[-3000:]}")
+
+
 class Pace:
-    """The child's side. What else is written to standard output goes to standard error from now on."""
+    """A trainer's side. What else is written to standard output goes to standard error from now on."""
 
     def __init__(self) -> None:
         self._answers = os.fdopen(os.dup(1), "w")
@@ -111,3 +170,24 @@ class Pace:
         self._wanted = int(line or 0)
         self._began = time.perf_counter()
         return bool(line)
+
+
+def serve(facts: Mapping[str, Any], answer: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Say what this process is, then answer requests until the parent hangs up; other output goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    said = facts
+    while True:
+        answers.write(json.dumps(dict(said)) + "\n")
+        answers.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        said = answer(json.loads(line))
+
+
+def cpu_ms(call: Callable[[], object]) -> float:
+    """Return the CPU milliseconds of a call, all threads of this process."""
+    began = time.process_time()
+    call()
+    return (time.process_time() - began) * 1e3

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 CACHE = "DEEPEYES_TEST_CACHE"
+PATIENCE = 1500
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,10 @@ def environment(recipe: Recipe, temporary: Path) -> Path:
         *([*pip, "uninstall", *quietly, "--yes", package] for package in recipe.removes),
     ]
     for step in steps:
-        ran = subprocess.run(step, capture_output=True, text=True, timeout=1500, check=False)
+        try:
+            ran = subprocess.run(step, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{' '.join(step)} took more than {PATIENCE} s")
         if ran.returncode:
             pytest.skip(f"{' '.join(step)} failed: {ran.stderr.strip()[-500:]}")
     done.write_text(repr(recipe), encoding="utf-8")

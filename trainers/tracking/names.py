@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from deepeyes_env import labels
+from deepeyes_env.core import StopReason
 
 REWARD_TERM = "reward/"
 """Goes before the name of a term."""
@@ -15,6 +17,9 @@ TOOL_CALLS = "tool/calls"
 ZOOM_RATE = "zoom/rate"
 ZOOM_IOU = "zoom/iou"
 RESPONSE_TOKENS = "response/tokens"
+
+STOP_REASONS: tuple[str, ...] = tuple(reason for reason in get_args(StopReason) if reason)
+"""Stand behind ``stop/``: all reasons why an episode may have ended."""
 
 CHANCE = "chance"
 """What guessing scores."""

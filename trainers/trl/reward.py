@@ -27,7 +27,7 @@ METRICS = (
     "tool/failed",
     names.ZOOM_RATE,
     "response/turns",
-    *(f"stop/{reason}" for reason in ("answer", "format_error", "max_turns", "image_budget", "token_budget")),
+    *(f"stop/{reason}" for reason in names.STOP_REASONS),
 )
 """What is logged of each batch, 0 where nothing is known: processes have to log the same names."""
 

@@ -30,6 +30,9 @@ from deepeyes_env.trainers.verl.worker import env_kwargs, judge_of, make_env
 ROWS = 64
 """Rows of each data set that are opened: they lie evenly in it."""
 
+TRL = "trl<1.13"
+"""The TRL that goes with verl 0.9."""
+
 ASKS_A_MODEL = ("llm", "chain")
 """The judges that ask a model behind a server."""
 
@@ -143,6 +146,8 @@ def _notes(config: VerlConfig, shape: ModelShape) -> Iterator[str]:
     settings = config.settings
     if settings.judge in ASKS_A_MODEL or settings.judge_url:
         yield _check_judge(config)
+    if config.algorithm == "ppo":
+        yield _check_critic()
     if find_spec("verl") is None:
         yield "verl is not installed here: its own settings were not checked"
     else:
@@ -150,6 +155,13 @@ def _notes(config: VerlConfig, shape: ModelShape) -> Iterator[str]:
 
         check_overrides(overrides(config))
         yield "verl takes all of these settings"
+
+
+def _check_critic() -> str:
+    needed = f"PPO's critic gets its value head from TRL: pip install '{TRL}'"
+    if find_spec("verl") is not None and find_spec("trl") is None:
+        raise UsageError(f"algorithm=ppo: {needed}, or choose another algorithm")
+    return f"{needed}, on every node"
 
 
 def _check_judge(config: VerlConfig) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from deepeyes_env.core import StopReason
 from deepeyes_env.envs.toolbox import TOOLBOXES, get_toolbox
 from deepeyes_env.rewards import BaseRubric, Rubric, RubricLike, get_rubric
 from deepeyes_env.rewards.rubric import RoutedRubric
@@ -17,8 +15,6 @@ FAILED = "failed"
 
 ACCURACY = "acc"
 """What verl calls an accuracy: it goes into its core metrics."""
-
-STOPS = tuple(reason for reason in get_args(StopReason) if reason)
 
 
 def term_names(rubric: RubricLike | None, toolbox: str) -> tuple[str, ...]:
@@ -67,7 +63,7 @@ def reward_extra_info(rollout: PlayedRollout, terms: Sequence[str]) -> dict[str,
     report = dict.fromkeys((ACCURACY, *(f"{names.REWARD_TERM}{term}" for term in terms)), 0.0)
     report |= dict.fromkeys((names.TOOL_RATE, names.TOOL_CALLS, "tool/failed", names.ZOOM_RATE, names.ZOOM_IOU), 0.0)
     report |= dict.fromkeys(("response/turns", "response/policy_tokens", "finish/length"), 0.0)
-    report |= {f"stop/{reason}": 0.0 for reason in STOPS}
+    report |= {f"stop/{reason}": 0.0 for reason in names.STOP_REASONS}
     report |= {"vision_tokens": float(rollout.vision_tokens), FAILED: float(bool(rollout.error))}
     return report | _of_finished(rollout)
 

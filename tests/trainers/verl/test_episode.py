@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from deepeyes_env.core import PolicyTokens
+from deepeyes_env.data import load
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
-from deepeyes_env.trainers.verl.report import STOPS, reward_extra_info, term_names
+from deepeyes_env.images.views import ViewBudget
+from deepeyes_env.trainers.tracking.names import STOP_REASONS
+from deepeyes_env.trainers.verl.report import reward_extra_info, term_names
 from deepeyes_env.trainers.verl.settings import TokenLimits
+from tests.trainers import faults
 from tests.trainers.verl.players import ANSWER, LIMITS, ZOOM, Writer, load_policy, play, tokens_of
 
 
@@ -185,7 +189,7 @@ def test_all_rollouts_report_the_same_names(policy, terms):
     right = play(policy, Writer(tokens_of(policy, ZOOM), tokens_of(policy, ANSWER)))
     reports = [reward_extra_info(each, terms) for each in (failed, right)]
     assert reports[0].keys() == reports[1].keys()
-    assert {f"stop/{reason}" for reason in STOPS} < reports[0].keys()
+    assert {f"stop/{reason}" for reason in STOP_REASONS} < reports[0].keys()
     assert {"reward/acc", "reward/format", "reward/tool"} < reports[0].keys()
     shares = sum(value for name, value in reports[1].items() if name.startswith("reward/"))
     assert shares == pytest.approx(right.trajectory.reward)
@@ -195,3 +199,18 @@ def test_all_rollouts_report_the_same_names(policy, terms):
 def test_limits_count_what_is_left():
     assert LIMITS.room(100, 50) == 206
     assert TokenLimits(128, 256, 120, 32).room(100, 15) == 5
+
+
+def test_every_fault_of_a_row_is_masked_or_counted(policy, tmp_path, terms):
+    data, view = load(str(faults.write_rows(tmp_path))), ViewBudget(faults.VIEW, faults.VIEW)
+    limits, reports = TokenLimits(2048, 1024, 4096, 32), {}
+    for number, name in enumerate(("sound", "torn", "unjudged", "restless", "hanging")):
+        given = {"tool_timeout": faults.LIMIT, "max_turns": 3, "judge": faults.Outage()}
+        env = VisualToolboxEnv(faults.SOUND, data, view=view, **given)
+        rollout = play(policy, Writer(tokens_of(policy, ANSWER)), env=env, number=number, limits=limits)
+        assert bool(rollout.error) == (name in ("torn", "unjudged")) == (not rollout.response.mask.any())
+        reports[name] = reward_extra_info(rollout, terms)
+    assert [report["failed"] for report in reports.values()] == [0, 1, 1, 0, 0]
+    assert reports["sound"]["stop/answer"] == 1
+    assert reports["restless"]["stop/max_turns"] == 1
+    assert reports["hanging"]["stop/tool_timeout"] == 1

@@ -99,3 +99,12 @@ def test_without_verl_a_run_is_refused_with_what_brings_it():
     done = deepeyes("steps=1")
     assert done.exit_code == 1
     assert "[verl]" in " ".join(done.output.split())
+
+
+def test_ppo_says_what_its_critic_needs(rows):
+    given = [f"train=[{rows}]", "algorithm=ppo", *SMALL]
+    if find_spec("verl") and not find_spec("trl"):
+        with pytest.raises(UsageError, match=r"algorithm=ppo: .*pip install 'trl<1\.13'"):
+            check(load_config(given))
+    else:
+        assert "pip install 'trl<1.13'" in check(load_config(given)).text()
