@@ -325,6 +325,7 @@ def _update(shape: ModelShape, load: Load, precision: Precision) -> Parts:
         layer = {ACTIVATIONS: back}
     first = {ATTENTION: masks + attention, ACTIVATIONS: rotations + norm + mlp + back}
     images, block = _images_saved(shape, load, precision)
+    images += (shape.levels - 1) * table  # deep features, each where its token stands
     gradients = 4 * trainable(shape, precision)
     several = gradients if load.microbatches > 1 else 0
     head = 0 if precision.lora_rank else 4 * shape.vocabulary * shape.hidden

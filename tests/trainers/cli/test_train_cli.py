@@ -207,6 +207,13 @@ def test_ablate_stops_where_it_is_interrupted(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "ablation").iterdir() if path.is_dir()] == ["no_bonus"]
 
 
+def test_a_family_of_which_no_tiny_policy_is_built_is_told(tmp_path):
+    result = deepeyes("build-tiny", "--family", "qwen3vl", "--out", tmp_path / "tiny")
+    assert result.exit_code == 1
+    assert "unknown family of a tiny policy 'qwen3vl'; did you mean 'qwen3_vl'?" in result.output.replace("\n", " ")
+    assert not (tmp_path / "tiny").exists()
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", "config.json"])
 def test_build_tiny_does_not_delete_what_it_did_not_write(tmp_path, name):
     (tmp_path / name).write_text("x", encoding="utf-8")
