@@ -106,6 +106,7 @@ def test_a_box_is_drawn_on_the_image_that_it_was_written_on():
         actions = [ToolCall("image_zoom_in_tool", {"source": name, "bbox_2d": box}) for name, box in calls]
         images = [plain(1000, 800), plain(640, 640)]
         one, two = (play(images, actions[:count], "v99", view=None) for count in (1, 2))
+    gym.registry.pop("VisualToolbox-v99")
     frame = render.rgb_array(one)
     assert where(frame[:, :BESIDE], canvas.colour_of(1)) is None
     second = render.rgb_array(two)
