@@ -67,6 +67,13 @@ EXTRAS = {
         "torch>=2.4",
         "transformers>=5.5",  # local models
     ],
+    "sandbox": [  # with bubblewrap and libseccomp2, which are no Python packages
+        "matplotlib>=3.8",  # what programs of a policy may import, here and below
+        "opencv-python-headless>=4.9",
+        "pyseccomp>=0.1.2",  # the filter of system calls, compiled by libseccomp
+        "scipy>=1.11",
+        "stack-data>=0.6",  # tracebacks with their lines, as IPython writes them
+    ],
     "train": [
         "matplotlib>=3.8",  # curves.png
         "pyyaml>=6",  # configurations

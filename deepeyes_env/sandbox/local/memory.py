@@ -1,0 +1,117 @@
+"""The memory of a whole session: all its processes together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deepeyes_env.sandbox.local.kernel import LocalKernel
+
+PERIOD = 0.05
+logger = logging.getLogger(__name__)
+
+
+class MemoryWatch:
+    """Looks at the memory of sessions in which a cell runs, and kills one that takes too much.
+
+    Attributes:
+        kind: What it is, in words.
+    """
+
+    kind = f"a watchdog, every {PERIOD * 1000:g} ms"
+
+    def __init__(self) -> None:
+        self._kernels: weakref.WeakSet[LocalKernel] = weakref.WeakSet()
+        self._limits: weakref.WeakKeyDictionary[LocalKernel, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._owner = os.getpid()
+        self._closed = threading.Event()
+
+    def add(self, kernel: LocalKernel, limit: int) -> None:
+        """Watch a session from now on.
+
+        Args:
+            kernel: The session.
+            limit: Bytes beyond what it shares with the warm parent.
+        """
+        with self._lock:
+            self._limits[kernel] = (limit, 0)
+            self._kernels.add(kernel)
+            if self._thread is None or self._owner != os.getpid():
+                self._owner = os.getpid()
+                self._closed.clear()
+                self._thread = threading.Thread(target=self._run, name="sandbox-memory", daemon=True)
+                self._thread.start()
+
+    def pids(self) -> set[int]:
+        """Return the first process of every session that is open."""
+        with self._lock:
+            return {each.pid for each in self._kernels if each.alive}
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        self._thread = None
+
+    def _run(self) -> None:
+        closed = self._closed
+        while not closed.wait(PERIOD):
+            with self._lock:
+                running = [(each, self._limits[each][0]) for each in self._kernels if each.running and each.alive]
+            for kernel, limit in running:
+                if used_memory(kernel.pid, limit) > limit:
+                    logger.info("session %d uses more than %d bytes of memory and is ended", kernel.pid, limit)
+                    kernel.over_memory = True
+                    kernel.kill()
+
+
+def used_memory(pid: int, limit: int) -> int:
+    """Return how many bytes a process and all below it take, or less if that is under a limit in any case.
+
+    Shared pages count in proportion; adding them up takes long, so that it is done only where it may matter.
+
+    Args:
+        pid: The first process of a session.
+        limit: Below this, an upper bound is good enough to tell.
+    """
+    pids = descendants(pid)
+    rough = sum(_resident(each) for each in pids)
+    if rough <= limit:
+        return min(rough, limit)
+    return sum(_proportional(each) for each in pids)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that it and they have started and that still run."""
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        try:
+            for task in Path(f"/proc/{one}/task").iterdir():
+                todo += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return _resident(pid)
+    return sum(int(size) << 10 for size in re.findall(r"^Pss: +(\d+) kB", text, re.MULTILINE))

@@ -1,0 +1,1 @@
+"""What runs inside the sandbox. It stands alone: inside, no other module of the package is imported."""
