@@ -80,6 +80,8 @@ def _become_worker(files: InitFiles, gate: int, request: dict[str, Any]) -> None
     from deepeyes_env.sandbox.worker.cells import serve
 
     try:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # an error, as in any Python
+            signal.signal(number, signal.SIG_IGN)
         files.control.close()
         kernel.set_dumpable(True)  # or it could not read its own /proc
         serve(files.cells, gate, files.stdout, files.stderr, request)

@@ -1,0 +1,80 @@
+"""Hostile programs: none gets out, none hangs, and the neighbour's episode goes on."""
+
+import os
+import re
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepeyes_env.sandbox import Limits, Session
+from tests.conftest import pattern
+from tests.sandbox.attacks import ATTACKS
+from tests.sandbox.conftest import frozen, local_sandbox
+
+TRUTH = "the-ground-truth-of-this-question"
+LIMITS = Limits(memory=400 << 20, disk=64 << 20, processes=40)
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """A sandbox that starts with a secret in the environment, and what there is to be attacked on the host."""
+    os.environ["SECRET"] = TRUTH
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "secret").write_text(TRUTH)
+    listening = socket.create_server(("127.0.0.1", 0))
+    abstract = socket.socket(socket.AF_UNIX)
+    abstract.bind(f"\0deepeyes-{os.getpid()}")
+    abstract.listen()
+    with local_sandbox() as sandbox, Session(sandbox=sandbox, limits=LIMITS) as neighbour:
+        neighbour.run("y = 41")
+        (other,) = sandbox.pids()
+        told = {
+            "host": str(folder / "secret"),
+            "port": listening.getsockname()[1],
+            "abstract": abstract.getsockname(),
+            "pid": os.getpid(),
+            "other": other,
+            "backwards": TRUTH[::-1],
+        }
+        yield sandbox, neighbour, told
+    del os.environ["SECRET"]
+    listening.close()
+    abstract.close()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(each, marks=pytest.mark.slow) if each.slow else each for each in ATTACKS],
+    ids=lambda attack: attack.name.replace(" ", "-"),
+)
+def test_attack(attack, attacked):
+    sandbox, neighbour, told = attacked
+    code = re.sub(r"\{(\w+)(!r)?\}", lambda found: _filled(found, told), attack.code)
+    limits = replace(LIMITS, cell_seconds=attack.seconds)
+    with Session([frozen(pattern(64, 48))], sandbox=sandbox, limits=limits) as session:
+        got = session.run(code)
+        assert "ESCAPED" not in got.stdout
+        outcome = "\n".join([got.error or "", got.stdout, got.stderr, *got.notes])
+        assert re.search(attack.expected, outcome), outcome[:2000]
+        assert session.lost == int(got.ended)
+        if not attack.poisons:
+            later = session.run("print('a later cell')")
+            assert (later.stdout, later.error) == ("a later cell\n", None)
+    assert Path(told["host"]).read_text() == TRUTH
+    assert [each.name for each in Path(told["host"]).parent.iterdir()] == ["secret"]
+    assert neighbour.run("print(y)").stdout == "41\n"
+    assert neighbour.lost == 0
+
+
+def _filled(found, told):
+    name, as_repr = found.groups()
+    if name not in told:
+        return found[0]
+    return repr(told[name]) if as_repr else str(told[name])
+
+
+def test_there_are_enough_and_each_has_a_name():
+    names = [attack.name for attack in ATTACKS]
+    assert len(names) == len(set(names)) >= 60
