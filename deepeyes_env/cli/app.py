@@ -35,6 +35,7 @@ COMMANDS = {
     "photos": "deepeyes_env.cli.photos:photos",
     "judge": "deepeyes_env.cli.judge:judge",
     "envs": "deepeyes_env.cli.envs:envs",
+    "sandbox": "deepeyes_env.cli.sandbox:sandbox",
     "play": "deepeyes_env.agents.cli.play:play",
     "train": "deepeyes_env.trainers.cli.train:train",
     "train-trl": "deepeyes_env.trainers.cli.train_trl:train_trl",

@@ -5,6 +5,7 @@ Every kind of sandbox implements these two classes; ``deepeyes_env.sandbox.regis
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,6 +16,7 @@ from deepeyes_env.images import Image
 from deepeyes_env.telling import quoted
 
 MIB = 1 << 20
+_ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
 
 
 class SandboxError(DeepEyesError):
@@ -113,8 +115,11 @@ class CellResult:
         return replace(self, notes=notes + self.notes) if notes else self
 
     def same_output(self, other: CellResult) -> bool:
-        """Whether a cell that was run again came to the same."""
-        mine, theirs = ((each.stdout, each.stderr, each.result, each.error) for each in (self, other))
+        """Whether a cell that was run again came to the same; where objects lie in memory does not matter."""
+        mine, theirs = (
+            [_ADDRESS.sub("", text or "") for text in (each.stdout, each.stderr, each.result, each.error)]
+            for each in (self, other)
+        )
         return mine == theirs and [x.tobytes() for x in self.images] == [x.tobytes() for x in other.images]
 
 

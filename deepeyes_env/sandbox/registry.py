@@ -25,6 +25,13 @@ def _local() -> Sandbox:
     return LocalSandbox()
 
 
+@SANDBOXES.register("http")
+def _http() -> Sandbox:
+    from deepeyes_env.sandbox.http import HTTPSandbox
+
+    return HTTPSandbox()
+
+
 SANDBOXES.protect()
 
 

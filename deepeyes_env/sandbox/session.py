@@ -68,10 +68,18 @@ class Session:
         """The cells that make up the state, with what came of them."""
         return tuple((ran.cell.code, ran.result) for ran in self._history)
 
-    def run(self, code: str) -> CellResult:
+    def number_from(self, number: int) -> None:
+        """Let the next image have a number, where another one counts them."""
+        self._images = number - 1
+
+    def run(self, code: str, seconds: float | None = None) -> CellResult:
         """Run a cell.
 
         What goes wrong in the program is in the result.
+
+        Args:
+            code: Python.
+            seconds: Wall-clock time that it may take, if that is less than the limits allow.
 
         Raises:
             SandboxError: The sandbox itself does not work.
@@ -79,12 +87,12 @@ class Session:
         with self._lock:
             notes: list[str] = []
             for attempt in range(_TRIES):
-                seconds = min(self.limits.cell_seconds, self.limits.episode_seconds - self.seconds)
-                if seconds <= 0:
+                left = min(self.limits.cell_seconds, self.limits.episode_seconds - self.seconds)
+                if left <= 0:
                     most = self.limits.episode_seconds
                     told = f"TimeOutError: the {most:g} s that all cells of an episode may take are used up"
                     return CellResult(stderr=told, error="timeout").noting(*notes)
-                cell = Cell(code, seconds, tuple(self._unbound), self._images + 1)
+                cell = Cell(code, min(left, seconds or left), tuple(self._unbound), self._images + 1)
                 try:
                     kernel = self._kernel or self._reopened(notes)
                     result = kernel.execute(cell)

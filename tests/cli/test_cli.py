@@ -148,6 +148,7 @@ def test_envs_lists_every_environment():
         "photos",
         "judge",
         "envs",
+        "sandbox",
         "play",
         "eval",
         "compare",

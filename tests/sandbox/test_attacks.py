@@ -2,7 +2,11 @@
 
 import os
 import re
+import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,3 +82,25 @@ def _filled(found, told):
 def test_there_are_enough_and_each_has_a_name():
     names = [attack.name for attack in ATTACKS]
     assert len(names) == len(set(names)) >= 60
+
+
+def test_the_guide_lists_all():
+    guide = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    assert [attack.name for attack in ATTACKS if attack.name not in guide] == []
+
+
+@pytest.mark.slow
+def test_an_ordinary_user_is_as_safe():
+    """All of it again without root's rights, by an interpreter that lies outside root's home."""
+    python = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin:/opt/bin")
+    if os.getuid() != 0 or python is None:
+        pytest.skip("needs root, and an interpreter of the same version that others may use")
+    root = Path(__file__).parents[2]
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        line = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", python, "-m", "pytest", "-q"]
+        line += ["-p", "no:cacheprovider", f"--basetemp={folder}/base", "tests/sandbox/test_attacks.py"]
+        told = {"PATH": "/usr/bin:/bin", "HOME": folder, "PYTHONPATH": ":".join([str(root), *packages]), "CI": "true"}
+        ran = subprocess.run(line, cwd=root, env=told, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:]

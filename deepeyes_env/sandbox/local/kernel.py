@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import signal
 import socket
 import struct
@@ -87,6 +88,9 @@ class LocalKernel(Kernel):
         with self._lock:
             if self._closed:
                 raise KernelLostError("killed", "the session has ended before", blameless=True)
+            if self._has_ended():  # the cell has not begun, and is not to blame
+                self.close()
+                raise KernelLostError("killed", "the session was ended between cells", blameless=True)
             self._number += 1
             started = time.monotonic()
             self.running = True
@@ -144,6 +148,11 @@ class LocalKernel(Kernel):
             return KernelLostError("killed", "the session's process was killed", seconds, blameless=status is None)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return KernelLostError("exited", f"the program ended the session's process {how}", seconds)
+
+    def _has_ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _exit_status(self) -> int | None:
         """Return how the process that runs cells ended, if its parent lived to tell."""
@@ -245,7 +254,7 @@ def request_of(limits: Limits, program: bytes, address_space: int, seed: int) ->
         "file": limits.file,
         "processes": limits.processes,
         "open_files": limits.open_files,
-        "address_space": address_space + limits.memory,
+        "address_space": address_space + limits.memory // 8 * 7,  # a MemoryError comes before the end
         "cpu": int(limits.episode_seconds) + 60,
         "filter": base64.b64encode(program).decode(),
         "seed": seed,

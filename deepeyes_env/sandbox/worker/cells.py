@@ -27,7 +27,7 @@ from deepeyes_env.sandbox.worker.indentation import mended
 from deepeyes_env.sandbox.worker.streams import OutputFile, cut
 from deepeyes_env.sandbox.worker.tracebacks import CELL, format_error
 
-MAX_REQUEST = 1 << 24
+MAX_REQUEST = 1 << 26
 TIMED_OUT = "Timed out!"
 
 
