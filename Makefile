@@ -55,6 +55,7 @@ bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/result
 	$(BIN)/python benchmarks/env_step.py
 	$(BIN)/python benchmarks/agent_requests.py
 	$(BIN)/python benchmarks/grpo_throughput.py
+	$(BIN)/python benchmarks/sandbox.py
 
 dist: $(VENV)/.release  ## wheel and sdist in dist/, checked
 	rm -rf dist

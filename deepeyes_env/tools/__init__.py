@@ -1,6 +1,7 @@
 """Tools: what a policy can ask the environment to do."""
 
 from deepeyes_env.tools.context import ToolContext
+from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.registry import TOOLS, ToolLike, get_tool, register_tool
 from deepeyes_env.tools.rotate import RotateTool
 from deepeyes_env.tools.signature import Unread
@@ -11,6 +12,7 @@ from deepeyes_env.tools.zoom import ZoomTool
 __all__ = [
     "TOOLS",
     "FunctionTool",
+    "PythonTool",
     "RotateTool",
     "Tool",
     "ToolBaseTool",
