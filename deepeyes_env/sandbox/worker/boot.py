@@ -6,11 +6,16 @@ import types
 
 _FOLDER = "/sandbox/worker"
 
-for name in ("deepeyes_env", "deepeyes_env.sandbox", "deepeyes_env.sandbox.worker"):
-    module = sys.modules[name] = types.ModuleType(name)
-    module.__path__ = [_FOLDER] if name.endswith("worker") else []
 
-if __name__ == "__main__":
+def boot() -> None:
+    """Make the package's names known, and start the warm parent."""
+    for name in ("deepeyes_env", "deepeyes_env.sandbox", "deepeyes_env.sandbox.worker"):
+        module = sys.modules[name] = types.ModuleType(name)
+        module.__path__ = [_FOLDER] if name.endswith("worker") else []
     from deepeyes_env.sandbox.worker.warm_parent import main
 
     main(json.loads(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    boot()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import types
 from typing import Any
 
 from PIL import Image, ImageShow
+
+from deepeyes_env.sandbox.worker.kernel_calls import LIBC
 
 
 class Display:
@@ -23,6 +26,7 @@ class Display:
         self.dropped: dict[str, int] = {}
         self._most = most
         self._pixels = pixels
+        self._drew = False
 
     def begin(self, most: int, pixels: int) -> None:
         """Start a cell.
@@ -82,6 +86,7 @@ class Display:
             figure.savefig(file, format="png", bbox_inches="tight", pil_kwargs={"compress_level": 0})
             self.images.append(Image.open(file).convert("RGB"))
         plt.close(figure)
+        self._drew = True
 
     def show_figures(self) -> None:
         """Show every open figure once."""
@@ -91,11 +96,16 @@ class Display:
             self.figure(plt.figure(number))
 
     def close_figures(self) -> None:
-        """Close what was never shown: it does not come back with a later cell."""
+        """Close what was never shown: it does not come back with a later cell. Give back the memory of all."""
         import matplotlib.pyplot as plt
 
         if plt.get_fignums():
             plt.close("all")
+            self._drew = True
+        if self._drew:
+            self._drew = False
+            gc.collect()  # figures hold themselves
+            LIBC.malloc_trim(0)
 
     @staticmethod
     def is_figure(value: Any) -> bool:

@@ -8,12 +8,9 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
-from stack_data.core import LINE_GAP, FrameInfo, Options, RepeatedFrames
-
 CELL = "<cell "
 """How the file names of cells begin."""
 _WIDTH = 75
-_OPTIONS = Options(before=2, after=2)
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n"
 
@@ -48,6 +45,8 @@ def _one(error: BaseException) -> Iterator[str]:
 def _frames(trace: TracebackType | None) -> Iterator[str]:
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(CELL):
         trace = trace.tb_next
+    from stack_data.core import RepeatedFrames
+
     first = True
     for frame in _framed(trace):
         if isinstance(frame, RepeatedFrames):
@@ -64,7 +63,9 @@ def _frames(trace: TracebackType | None) -> Iterator[str]:
 
 
 def _framed(trace: TracebackType | None) -> Iterator[Any]:
-    return iter(FrameInfo.stack_data(trace, options=_OPTIONS)) if trace else iter(())
+    from stack_data.core import FrameInfo, Options
+
+    return iter(FrameInfo.stack_data(trace, options=Options(before=2, after=2))) if trace else iter(())
 
 
 def _place(frame: Any) -> str:
@@ -85,6 +86,8 @@ def _call(frame: Any) -> str:
 
 
 def _lines(frame: Any) -> Iterator[str]:
+    from stack_data.core import LINE_GAP
+
     for line in frame.lines:
         if line is LINE_GAP:
             yield "   (...)"
