@@ -14,7 +14,7 @@ from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import BBox, PixelBox, Size, iou
 from deepeyes_env.images.ops import crop, fit
-from deepeyes_env.images.regions import Region
+from deepeyes_env.images.regions import Origin, Region
 from deepeyes_env.images.store import shared_store
 from deepeyes_env.protocols.tagged import response_text
 
@@ -110,11 +110,11 @@ def _changed(
 ) -> ToolResult:
     sizes = [image.size for image in result.images]
     if change == "blank":
-        return replace(result, images=tuple(map(_blank, sizes)), text="")
+        return replace(result, images=tuple(map(_blank, sizes)), text="", origin=_of_no_image(result))
     if change == "swapped":
         theirs = list(other.images) if other else []
         images = [_fitted(theirs[i % len(theirs)], size) if theirs else _blank(size) for i, size in enumerate(sizes)]
-        return replace(result, images=tuple(images), text=other.text if other else "")
+        return replace(result, images=tuple(images), text=other.text if other else "", origin=_of_no_image(result))
     if change == "moved" and result.box is not None:
         box = elsewhere(Region(result.source, result.box), trajectory, seed)
         pixels = crop(shared_store().pixels(trajectory.sample.images[result.source]), box)
@@ -123,6 +123,11 @@ def _changed(
         origin = result.origin and replace(result.origin, regions=(place,))
         return replace(result, images=(_fitted(ImageRef(pixels), sizes[0]),), box=place.box, origin=origin)
     return result
+
+
+def _of_no_image(result: ToolResult) -> Origin:
+    """Return the origin of images that are no part of the question's: a zoom into them must not show real pixels."""
+    return replace(result.origin or Origin(), regions=(None,) * len(result.images))
 
 
 def _movable(result: ToolResult, trajectory: Trajectory) -> bool:

@@ -148,14 +148,14 @@ def test_an_id_takes_everything_along_that_samples_may_name(own_toolbox, caplog)
     with TOOLBOXES.restored(), RUBRICS.restored():
         TOOLBOXES.register("Beside-v0", mine)
         RUBRICS.register("travelling", RUBRICS.get("deepeyes"))
-        register_toolbox("Broken-v0", tools=[tool(function_with_a_lock())])
+        register_toolbox("Locked-v0", tools=[tool(function_with_a_lock())])
         pickled = pickle.dumps(ToolboxId("VisualToolbox-v2"))
-    gym.registry.pop("Broken-v0")
+    gym.registry.pop("Locked-v0")
     assert pickle.loads(pickled) == "VisualToolbox-v2"
     assert "Beside-v0" in TOOLBOXES
     assert "travelling" in RUBRICS
-    assert "Broken-v0" not in TOOLBOXES
-    assert "'Broken-v0' cannot be sent to other processes" in caplog.text
+    assert "Locked-v0" not in TOOLBOXES
+    assert "'Locked-v0' cannot be sent to other processes" in caplog.text
 
 
 def function_with_a_lock():

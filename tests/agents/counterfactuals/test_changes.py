@@ -1,5 +1,6 @@
 """Changed results: what the policy sees of them."""
 
+import json
 from dataclasses import replace
 
 import gymnasium as gym
@@ -7,9 +8,18 @@ import numpy as np
 import pytest
 
 from deepeyes_env.agents.counterfactuals.changes import GREY, before, elsewhere, possible_changes
+from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.images.frames import iou
 from deepeyes_env.images.regions import Region
 from tests.conftest import zoom_text
+
+NAMED = "VisualToolboxNamed-v0"
+
+
+def look(image, box):
+    arguments = {"bbox_2d": box, "image": f"image_{image + 1}"}
+    call = json.dumps({"name": "image_zoom_in_tool", "arguments": arguments})
+    return f"<think>Look closer.</think>\n<tool_call>\n{call}\n</tool_call>"
 
 
 def played(sample, *messages, env="VisualToolbox-v2"):
@@ -76,3 +86,14 @@ def test_one_of_several_calls_of_a_message_is_dropped(sample):
     assert replace(turn, action="", observation=None) == replace(
         episode.turns[0], action="", observation=None, results=episode.results[1:]
     )
+
+
+def test_a_zoom_into_a_blanked_crop_shows_no_real_pixels(sample):
+    episode = played(sample, look(0, [0, 0, 100, 100]), look(1, [20, 20, 90, 90]), "<answer>red</answer>", env=NAMED)
+    state = before(episode, 0, "blank", None, seed=0)
+    env = gym.make(NAMED, dataset=[sample])
+    env.reset(options={"snapshot": Snapshot.of_record(state)})
+    observation, *_ = env.step(look(1, [20, 20, 90, 90]))
+    real, shown = episode.results[1].images[0], env.unwrapped.trajectory.results[1].images[0]
+    assert shown.size == real.size
+    assert set(np.unique(shown.pixels())) == {GREY}
