@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
+    "MALLOC_MMAP_THRESHOLD_": "131072",  # what is large goes back to the system when it is freed
     "MPLBACKEND": "Agg",
     "MPLCONFIGDIR": "/tmp/.matplotlib",
     "OMP_NUM_THREADS": "1",

@@ -84,6 +84,7 @@ def warm_up() -> None:
     cells.warm_up()
     Display().warm_up()
     gc.collect()
+    kernel.LIBC.malloc_trim(0)
     gc.freeze()  # a collection in a session would touch, and so copy, every page
 
 
