@@ -123,7 +123,8 @@ class BoundToolbox:
             facts: dict[str, Any] = {"prompt": "row", **({UNKNOWN_TOOLS: list(missing)} if missing else {})}
             reply = self.template if self.template.replies else self.protocol.row_reply
             prefill = self.template.prefill or (reply.prefill if reply else None)
-            return Opening(row.system, row.user, row.instructions, reply, prefill or "", facts)
+            words = reply if reply and reply.replies else None
+            return Opening(row.system, row.user, row.instructions, words, prefill or "", facts)
         system = str(sample.metadata.get("system_prompt", "")) if ordinary else self.system_prompt
         addressing, instructions = self.toolbox.addressing, self.instructions
         several = len(sample.images) > 1 and bool(self.tools)

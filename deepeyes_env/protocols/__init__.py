@@ -3,6 +3,7 @@
 The numbered ones follow the original's toolboxes: what they read and how many calls of a message they run.
 """
 
+from deepeyes_env.protocols.deepeyes_v2 import DeepEyesV2Protocol
 from deepeyes_env.protocols.native import (
     RETURNED,
     NativeProtocol,
@@ -49,6 +50,7 @@ __all__ = [
     "V3",
     "V4",
     "V5",
+    "DeepEyesV2Protocol",
     "MalformedCall",
     "NativeProtocol",
     "ParsedCall",

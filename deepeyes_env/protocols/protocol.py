@@ -60,8 +60,8 @@ class Protocol(ABC):
     Attributes:
         native: Whether calls travel beside the text of a message, as with function calling: the endpoint explains the
             tools, and the environment does not.
-        row_reply: How results are written in an episode that opened with a row's own prompt, whose words go on in them;
-            ``None``: as ``reply`` writes them.
+        row_reply: How results are written in an episode that opened with a row's own prompt, whose words go on in them,
+            and what the next message begins with; ``None``: as ``reply`` writes them.
     """
 
     native: ClassVar[bool] = False

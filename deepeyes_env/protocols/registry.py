@@ -1,10 +1,11 @@
-"""Protocols by name: the original's v1 to v5, native tool calls, no protocol, and a user's own."""
+"""Protocols by name: the original's v1 to v5, DeepEyesV2's, native tool calls, no protocol, and a user's own."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 from deepeyes_env.errors import UsageTypeError
+from deepeyes_env.protocols.deepeyes_v2 import DeepEyesV2Protocol
 from deepeyes_env.protocols.native import NativeProtocol
 from deepeyes_env.protocols.plain import PlainProtocol
 from deepeyes_env.protocols.protocol import Protocol
@@ -66,6 +67,7 @@ for _name, _protocol in {
     "v3": V3,
     "v4": V4,
     "v5": V5,
+    "deepeyes_v2": DeepEyesV2Protocol(),
     "native": NativeProtocol(),
     "plain": PlainProtocol(),
 }.items():
