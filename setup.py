@@ -58,6 +58,7 @@ EXTRAS = {
     ],
     "lora": ["peft>=0.17"],  # weights.lora_rank
     "math": ["math-verify>=0.8"],  # MathJudge
+    "mcp": ["mcp>=2.3"],  # tools of MCP servers, and `deepeyes mcp`; brings jsonschema, which checks calls of them
     "openai": [
         "openai>=3",  # OpenAIAgent, LLMJudge: any OpenAI-compatible server
         "pybase64>=1.4",  # images in requests: 24 to 38 times the standard library's speed

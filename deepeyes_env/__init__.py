@@ -17,6 +17,7 @@ from deepeyes_env.errors import (
     RecordError,
     RowError,
     ToolError,
+    ToolServerError,
     UnexportableError,
     UnknownNameError,
     UnreadableReplyError,
@@ -26,6 +27,7 @@ from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.judges import register_judge
+from deepeyes_env.mcp import mcp_tools
 from deepeyes_env.protocols import register_protocol
 from deepeyes_env.rewards import Rubric, Term, register_rubric
 from deepeyes_env.rewards.rubric import ScoringError
@@ -57,6 +59,7 @@ __all__ = [
     "ToolError",
     "ToolOutput",
     "ToolResult",
+    "ToolServerError",
     "Toolbox",
     "Trajectory",
     "Turn",
@@ -67,6 +70,7 @@ __all__ = [
     "ViewBudget",
     "VisualToolboxEnv",
     "get_toolbox",
+    "mcp_tools",
     "register_backend",
     "register_benchmark",
     "register_export",

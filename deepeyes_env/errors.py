@@ -14,6 +14,7 @@
     │   ├── ArgumentError       because of the arguments of the call
     │   ├── ToolTimeoutError    it did not return in time
     │   └── ToolExitError       it tried to end the process
+    ├── ToolServerError         a server of tools cannot be reached, or what it says of its tools is of no use
     ├── RayLostError            Ray's own process on this machine has ended
     └── JudgeError              a judge could not be reached or understood
         ├── ScoringError          for some trajectories of a batch (``deepeyes_env.rewards.rubric`` raises it)
@@ -95,6 +96,10 @@ class ToolTimeoutError(ToolError):
 
 class ToolExitError(ToolError):
     """A tool tried to end the process, as ``sys.exit`` does: the episode is given up, and the process goes on."""
+
+
+class ToolServerError(DeepEyesError, RuntimeError):
+    """A server of tools cannot be reached, or what it says of its tools is of no use; the message names the server."""
 
 
 class RayLostError(DeepEyesError, RuntimeError):

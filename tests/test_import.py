@@ -10,7 +10,7 @@ import pytest
 
 import deepeyes_env
 
-HEAVY = ("torch", "ray", "transformers", "openai", "pyarrow", "rich", "typer", "math_verify", "simplejpeg")
+HEAVY = ("torch", "ray", "transformers", "openai", "pyarrow", "rich", "typer", "math_verify", "simplejpeg", "mcp")
 
 
 def test_import_pulls_in_nothing_heavy():
@@ -43,7 +43,7 @@ LAYERS = (
         "data",
         "sandbox",
     ),
-    ("tools", "protocols", "judges", "rewards"),
+    ("tools", "mcp", "protocols", "judges", "rewards"),
     ("conversation", "envs", "trajectories"),
     ("cli",),
     ("agents",),

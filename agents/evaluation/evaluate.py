@@ -122,7 +122,7 @@ def rescore(folder: str | Path, scoring: Scoring, *, progress: bool = True) -> R
 
 
 def _check_tools(benchmark: Benchmark, env: str) -> None:
-    offered = {tool.name for tool in get_toolbox(env).tools}
+    offered = get_toolbox(env).known_tools()
     missing = [name for name in benchmark.tools if name not in offered]
     if missing:
         raise UsageError(

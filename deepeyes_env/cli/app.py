@@ -36,6 +36,7 @@ COMMANDS = {
     "judge": "deepeyes_env.cli.judge:judge",
     "envs": "deepeyes_env.cli.envs:envs",
     "sandbox": "deepeyes_env.cli.sandbox:sandbox",
+    "mcp": "deepeyes_env.cli.mcp:mcp",
     "play": "deepeyes_env.agents.cli.play:play",
     "train": "deepeyes_env.trainers.cli.train:train",
     "train-trl": "deepeyes_env.trainers.cli.train_trl:train_trl",

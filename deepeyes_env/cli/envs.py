@@ -27,10 +27,11 @@ def envs() -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("a call")
     for toolbox in TOOLBOXES.values():
-        tools = toolbox.make_tools()
+        tools = toolbox.known_tools()
         call = toolbox.protocol.format_call(_example(tools))
         reward = toolbox.rubric if isinstance(toolbox.rubric, str) else type(toolbox.rubric).__name__
-        table.add_row(toolbox.name, "\n".join(tools), reward, " ".join(call.split()))
+        named = "\n".join([*tools, *map(str, toolbox.sources)])
+        table.add_row(toolbox.name, named, reward, " ".join(call.split()))
     console().print(table)
 
 
@@ -41,5 +42,4 @@ def _example(tools: Mapping[str, Tool]) -> ToolCall:
     if not tools:
         return ToolCall("", {})
     name, tool = next(iter(tools.items()))
-    taken = tool.signature.parameters["properties"]
-    return ToolCall(name, {argument: value for argument, value in _EXAMPLES.items() if argument in taken})
+    return ToolCall(name, {argument: value for argument, value in _EXAMPLES.items() if argument in tool.own_arguments})

@@ -19,6 +19,7 @@ from deepeyes_env.registry import Registry, did_you_mean
 from deepeyes_env.rewards import RubricLike, get_rubric
 from deepeyes_env.tools import Tool, ToolLike, get_tool
 from deepeyes_env.tools.signature import box_parameters
+from deepeyes_env.tools.source import ToolSource
 
 ENTRY_POINT = "deepeyes_env.envs.visual_toolbox:VisualToolboxEnv"
 VECTOR_ENTRY_POINT = "deepeyes_env.envs.vector.thread:ThreadVectorEnv"
@@ -42,21 +43,41 @@ class Toolbox:
 
     Attributes:
         name: Its environment id, such as ``VisualToolbox-v2``; empty for ordinary questions.
-        tools: Tools, or tool classes of which each environment gets instances of its own.
+        tools: Tools, tool classes of which each environment gets instances of its own, or where tools come from.
         protocol: How the policy writes calls and answers.
         rubric: What scores the trajectory: a preset's name, a rubric, or ``None`` for no reward.
         addressing: Which images the tools may be asked about, and how a call names one.
     """
 
     name: str
-    tools: tuple[Tool | type[Tool], ...]
+    tools: tuple[Tool | type[Tool] | ToolSource, ...]
     protocol: Protocol = V2
     rubric: RubricLike | None = "deepeyes"
     addressing: Addressing = DEEPEYES
 
     def make_tools(self) -> dict[str, Tool]:
-        """Return the tools by name, with an instance of each tool class."""
-        return {tool.name: tool() if isinstance(tool, type) else tool for tool in self.tools}
+        """Return the tools by name, with an instance of each tool class, and what sources have.
+
+        Raises:
+            UsageError: A source has a tool of the same name as another one.
+        """
+        tools = self.known_tools()
+        for source in self.sources:
+            for tool in source.make_tools():
+                if tool.name in tools:
+                    raise UsageError(f"{self.name}: {source} has a tool {tool.name!r}, and there is one of that name")
+                tools[tool.name] = tool
+        return tools
+
+    def known_tools(self) -> dict[str, Tool]:
+        """Return those tools that no source has to be asked for."""
+        own = (tool for tool in self.tools if not isinstance(tool, ToolSource))
+        return {tool.name: tool() if isinstance(tool, type) else tool for tool in own}
+
+    @property
+    def sources(self) -> tuple[ToolSource, ...]:
+        """Where tools come from that are found out at reset; asking them may take seconds."""
+        return tuple(tool for tool in self.tools if isinstance(tool, ToolSource))
 
     @cached_property
     def schemas(self) -> tuple[dict[str, Any], ...]:
@@ -85,7 +106,7 @@ class Toolbox:
     @cached_property
     def cropping_tools(self) -> frozenset[str]:
         """The names of those tools that return pixels of stored images as they are."""
-        return frozenset(name for name, tool in self.make_tools().items() if tool.returns_crops)
+        return frozenset(name for name, tool in self.known_tools().items() if tool.returns_crops)
 
 
 class ToolboxId(str):
@@ -116,7 +137,7 @@ TOOLBOXES: Registry[Toolbox] = toolbox_registry.TOOLBOXES
 def register_toolbox(
     id: str,
     *,
-    tools: Sequence[ToolLike],
+    tools: Sequence[ToolLike | ToolSource] | ToolSource,
     protocol: ProtocolLike = "v2",
     rubric: RubricLike | None = "deepeyes",
     addressing: str | Addressing = "deepeyes",
@@ -126,7 +147,7 @@ def register_toolbox(
 
     Args:
         id: Environment id in Gymnasium's form, such as ``"MyToolbox-v0"``.
-        tools: Names of registered tools, tools, or tool classes.
+        tools: Names of registered tools, tools, tool classes, or ``mcp_tools(...)``.
         protocol: How the policy writes calls and answers: a registered protocol's name, or a protocol; by default
             ``<tool_call>`` JSON, as in the original's v2.
         rubric: A preset's name, a rubric, or ``None``.
@@ -139,8 +160,9 @@ def register_toolbox(
         UsageError: Two tools have the same name, or a toolbox of the package has that name.
         UsageTypeError: A tool, the protocol or the rubric is none; or the environment has no such argument.
     """
-    resolved = tuple(get_tool(tool) for tool in tools)
-    names = [tool.name for tool in resolved]
+    given = (tools,) if isinstance(tools, ToolSource) else tools
+    resolved = tuple(tool if isinstance(tool, ToolSource) else get_tool(tool) for tool in given)
+    names = [tool.name for tool in resolved if not isinstance(tool, ToolSource)]
     _check_arguments(id, kwargs)
     if rubric is not None and not isinstance(rubric, str):
         get_rubric(rubric)

@@ -123,8 +123,10 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._scorers: dict[str, BaseRubric] = {}
         self._bound_toolboxes: dict[str, BoundToolbox] = {}
         self.toolbox = get_toolbox(toolbox)
-        self._bound = self._bind("")
-        self._scorer(self._bound.toolbox)
+        self._bound: BoundToolbox
+        if not self.toolbox.sources:  # those are asked at reset
+            self._bound = self._bind("")
+        self._scorer(self.toolbox)
         self._views = ObservationViews()
         self._index: int | None = None
         self._context: ToolContext | None = None

@@ -173,10 +173,7 @@ class ToolSignature:
         return ArgumentError(f"{reason}; {self._usage()}")
 
     def _usage(self) -> str:
-        usage = ", ".join(
-            f'"{name}": {_usage(schema)}' for name, schema in self.parameters.get("properties", {}).items()
-        )
-        return f"the arguments of {self.name} are {{{usage}}}"
+        return usage(self.name, self.parameters)
 
 
 def _without_numpy(value: Any) -> Any:
@@ -232,6 +229,17 @@ def box_parameters(function: Mapping[str, Any]) -> list[str]:
     """
     parameters = function["parameters"].get("properties", {})
     return [name for name, schema in parameters.items() if is_box_schema(schema)]
+
+
+def usage(name: str, parameters: Mapping[str, Any]) -> str:
+    """Say in a sentence which arguments a tool takes.
+
+    Args:
+        name: Its name.
+        parameters: JSON schema of its arguments.
+    """
+    each = ", ".join(f'"{key}": {_usage(schema)}' for key, schema in parameters.get("properties", {}).items())
+    return f"the arguments of {name} are {{{each}}}"
 
 
 def _usage(schema: Mapping[str, Any]) -> str:
