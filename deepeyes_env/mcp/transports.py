@@ -14,15 +14,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import anyio
-import httpx2
-import mcp_types as types
-from anyio.abc import ByteReceiveStream, Process
-from mcp.client.stdio import get_default_environment
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.message import SessionMessage
-
+from deepeyes_env.extras import needs_extra
 from deepeyes_env.mcp.messages import MAX_MESSAGE, TOO_LARGE, Lines, TooLarge
+
+with needs_extra("mcp"):
+    import anyio
+    import httpx2
+    import mcp_types as types
+    from anyio.abc import ByteReceiveStream, Process
+    from mcp.client.stdio import get_default_environment
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared.message import SessionMessage
 
 GRACE = 2.0
 """Seconds that a server has to end once its standard input is closed, and then once it was told to."""
@@ -152,6 +154,7 @@ class _Bounded(httpx2.AsyncHTTPTransport):
     """Refuses bodies that are too large; a stream of events has a bound for each."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; the reply's body can be read up to the bound."""
         response = await super().handle_async_request(request)
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = _BoundedStream(response.stream)
@@ -171,4 +174,5 @@ class _BoundedStream(httpx2.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
+        """Close the stream below."""
         await self._stream.aclose()
