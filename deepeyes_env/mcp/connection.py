@@ -80,6 +80,7 @@ class Connection:
         self.server = server
         self._said: deque[str] = deque(maxlen=20)
         self._here = _here()
+        self._closing = False
         self._stop = asyncio.Event()
         self._client: Any = None
         self._ended: Future[None] = Future()
@@ -121,7 +122,7 @@ class Connection:
     @property
     def ended(self) -> bool:
         """Whether it takes no more calls."""
-        return self._stop.is_set() or self._ended.done()
+        return self._closing or self._ended.done()
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Call a tool; returns the SDK's ``CallToolResult``.
@@ -165,6 +166,7 @@ class Connection:
 
     def close(self) -> Future[None]:
         """End it, without waiting; returns what to wait for."""
+        self._closing = True
         with suppress(RuntimeError):  # the loop has ended with the interpreter
             self._here.loop.call_soon_threadsafe(self._stop.set)
             if not self._ready.done():
