@@ -1,6 +1,7 @@
 """Environments in which a vision-language model learns to think with images.
 
-Importing this registers ``VisualToolbox-v1`` to ``v5`` with Gymnasium and does nothing else.
+Importing this registers the environments' ids (``VisualToolbox-v2``, ``DeepEyesV2-v0`` and others) with Gymnasium and
+does nothing else.
 """
 
 from deepeyes_env.core import Sample, ToolCall, ToolResult, Trajectory, Turn
@@ -18,6 +19,7 @@ from deepeyes_env.errors import (
     RowError,
     ToolError,
     ToolServerError,
+    ToolSetupError,
     UnexportableError,
     UnknownNameError,
     UnreadableReplyError,
@@ -60,6 +62,7 @@ __all__ = [
     "ToolOutput",
     "ToolResult",
     "ToolServerError",
+    "ToolSetupError",
     "Toolbox",
     "Trajectory",
     "Turn",

@@ -3,7 +3,8 @@
     DeepEyesError
     ├── UsageError              an argument, an option or a setting is wrong
     │   ├── UnknownNameError    nothing is registered under that name
-    │   └── UsageTypeError      an argument has the wrong type; also a ``TypeError``
+    │   ├── UsageTypeError      an argument has the wrong type; also a ``TypeError``
+    │   └── ToolSetupError      a tool has not what it runs on
     ├── MissingExtraError       an optional dependency is not installed
     ├── DataError               a file or a row holds what cannot be used
     │   ├── RowError            one row of a data file
@@ -41,6 +42,13 @@ class UnknownNameError(UsageError, LookupError):
 
 class UsageTypeError(UsageError, TypeError):
     """An argument has the wrong type, or there is no such argument; the message says what is accepted."""
+
+
+class ToolSetupError(UsageError):
+    """A tool has not what it runs on, whatever is asked of it; the message has the remedy.
+
+    Raised while a tool opens or runs, it is raised to the user: the policy can do nothing about it.
+    """
 
 
 class MissingExtraError(DeepEyesError, ImportError):

@@ -11,7 +11,14 @@ from typing import Any
 from deepeyes_env.core import StopReason, ToolCall, ToolResult, Turn
 from deepeyes_env.envs.asked import asked_about, origin_of
 from deepeyes_env.envs.tool_runner import ToolRunner
-from deepeyes_env.errors import ArgumentError, ToolError, ToolExitError, ToolTimeoutError, UsageTypeError
+from deepeyes_env.errors import (
+    ArgumentError,
+    ToolError,
+    ToolExitError,
+    ToolSetupError,
+    ToolTimeoutError,
+    UsageTypeError,
+)
 from deepeyes_env.images import ImageRef, shown_size
 from deepeyes_env.images.codec import as_rgb_array
 from deepeyes_env.images.ops import fit
@@ -119,8 +126,8 @@ def run_call(
 ) -> tuple[ToolResult, StopReason]:
     """Run one call; the images of its result are fitted to the view budget, its text is cut.
 
-    Never raises: a call that cannot be read or run, and a tool that breaks, give a result that says so. A tool that
-    breaks is logged with its traceback.
+    Whatever the policy wrote raises nothing: a call that cannot be read or run, and a tool that breaks, give a result
+    that says so. A tool that breaks is logged with its traceback.
 
     Args:
         call: The call.
@@ -132,6 +139,9 @@ def run_call(
 
     Returns:
         The result, and why the episode cannot go on; empty if it can.
+
+    Raises:
+        ToolSetupError: The tool has not what it runs on.
     """
     if isinstance(call, MalformedCall):
         return ToolResult(ToolCall("", {}), "malformed", call.error), ""
@@ -163,6 +173,8 @@ def run_call(
         return ToolResult(call, "ok", "", text, images, box, seconds, origin), ""
     except ArgumentError as refusal:
         return ToolResult(call, "bad_arguments", _cut(str(refusal)), seconds=time.perf_counter() - start), ""
+    except ToolSetupError:
+        raise
     except ToolError as refusal:
         message = str(refusal)
         stop = _STOPS.get(type(refusal), "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +22,7 @@ class Snapshot:
 
     In the process that made it, it shares the immutable trajectory with the environment: branching costs nothing. When
     pickled it keeps only what the state follows from (a few kB); restoring then replays the actions, as it always does
-    for tools that keep state.
+    for tools that keep state. What these come to is compared with what they came to before.
 
     Attributes:
         index: Index of the sample in the data set; ``None`` if it came through ``options``.
@@ -31,6 +33,7 @@ class Snapshot:
         fingerprint: Tells whether another data set has the same sample at that index (``fingerprint_of``).
         trajectory: The trajectory itself; lost in pickling.
         turns: Turns that stand whatever the actions lead to when they are replayed; empty for those that they lead to.
+        outcomes: What the calls of each turn came to, where tools keep state: digests; see ``outcome_of``.
     """
 
     index: int | None
@@ -41,20 +44,26 @@ class Snapshot:
     fingerprint: str
     trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
     turns: tuple[Turn, ...] = field(default=(), compare=False, repr=False)
+    outcomes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def of_state(cls, trajectory: Trajectory, index: int | None, rng: np.random.Generator) -> Snapshot:
+    def of_state(
+        cls, trajectory: Trajectory, index: int | None, rng: np.random.Generator, *, stateful: bool = False
+    ) -> Snapshot:
         """Return the snapshot of an environment's state.
 
         Args:
             trajectory: The episode so far.
             index: Index of its sample in the data set; ``None`` if it came through ``options``.
             rng: The environment's random number generator.
+            stateful: Whether tools keep state: then outcomes are noted.
         """
         sample, state = trajectory.sample, dict(rng.bit_generator.state)
         actions = tuple(turn.action for turn in trajectory.turns)
         own = sample if index is None else None
-        return cls(index, own, sample.options, actions, state, fingerprint_of(sample), trajectory)
+        outcomes = tuple(map(outcome_of, trajectory.turns)) if stateful else ()
+        fingerprint = fingerprint_of(sample)
+        return cls(index, own, sample.options, actions, state, fingerprint, trajectory, outcomes=outcomes)
 
     @classmethod
     def of_record(cls, trajectory: Trajectory) -> Snapshot:
@@ -72,6 +81,16 @@ class Snapshot:
         )
         sample, actions = trajectory.sample, tuple(turn.action for turn in trajectory.turns)
         return cls(None, sample, sample.options, actions, {}, fingerprint_of(sample), going, trajectory.turns)
+
+    def differing(self, turns: Sequence[Turn]) -> list[int]:
+        """Return the numbers of the turns, from 1, whose calls came to something else when they were replayed.
+
+        Args:
+            turns: The turns that the actions led to now.
+        """
+        then = self.outcomes or tuple(map(outcome_of, self.turns))
+        now = tuple(map(outcome_of, turns)) if then else ()
+        return [number for number in range(1, len(then) + 1) if now[number - 1 : number] != then[number - 1 : number]]
 
     def check_opening(self, opening: Trajectory) -> None:
         """Check that a recorded episode begins in an environment as it did when it was recorded.
@@ -111,8 +130,24 @@ class Snapshot:
     def __reduce__(self) -> tuple[Any, ...]:
         return (
             Snapshot,
-            (self.index, self.sample, self.options, self.actions, self.rng, self.fingerprint, None, self.turns),
+            (
+                *(self.index, self.sample, self.options, self.actions, self.rng, self.fingerprint),
+                *(None, self.turns, self.outcomes),
+            ),
         )
+
+
+_ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
+
+
+def outcome_of(turn: Turn) -> str:
+    """Return a digest of what the calls of a turn came to: texts, but for addresses in memory, and pixels."""
+    digest = hashlib.sha256()
+    for result in turn.results:
+        digest.update(_ADDRESS.sub("", json.dumps([result.status, result.error, result.text])).encode())
+        for image in result.images:
+            digest.update(repr(image.size).encode() + image.pixels().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def fingerprint_of(sample: Sample) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -32,6 +33,8 @@ from deepeyes_env.spaces import RGBImage, UnicodeText
 from deepeyes_env.tools import ToolContext
 
 Observation = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 class VisualToolboxEnv(gym.Env[Observation, Any]):
@@ -237,12 +240,14 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     def snapshot(self) -> Snapshot:
         """Return the current state, to branch from with ``restore``."""
-        return Snapshot.of_state(self.trajectory, self._index, self.np_random)
+        return Snapshot.of_state(self.trajectory, self._index, self.np_random, stateful=self._bound.stateful)
 
     def restore(self, state: Snapshot) -> Observation:
         """Go back to a state of this or an equally configured environment; returns its last observation.
 
-        The environment need not have been reset before; ``step`` then goes on from that state.
+        The environment need not have been reset before; ``step`` then goes on from that state. Where tools keep state,
+        the actions are replayed; turns that come to something else are logged, and numbered in the trajectory's
+        ``metadata["replay_differs"]``.
 
         Raises:
             UsageError: The data set has another sample at the snapshot's index, or a recorded episode opens otherwise.
@@ -261,6 +266,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         else:
             for action in state.actions:
                 self.step(action)
+            if self._bound.stateful and (differing := state.differing(self._turns)):
+                self._tell_of(differing)
             if state.turns:
                 self._turns = list(state.turns)
                 self._images_shown = self.trajectory.image_count
@@ -316,6 +323,11 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         so_far = self.trajectory
         told = {"system_prompt": so_far.system_prompt, "tools": self._bound.fresh_schemas()}
         return {**told, "sample_id": so_far.sample.id, "trajectory": so_far}
+
+    def _tell_of(self, differing: list[int]) -> None:
+        opening = self._begun()
+        logger.warning("sample %s: replayed turns came to something else: %s", opening.sample.id, differing)
+        self._opening = replace(opening, metadata={**opening.metadata, "replay_differs": differing})
 
     def _begun(self) -> Trajectory:
         if self._opening is None:

@@ -167,6 +167,13 @@ class Sandbox(ABC):
             SandboxError: It cannot be opened; the message has the remedy.
         """
 
+    def check_installed(self) -> None:  # noqa: B027  (some need nothing)
+        """Look whether what it needs is installed, without starting anything.
+
+        Raises:
+            SandboxError, MissingExtraError: It is not; the message has the remedy.
+        """
+
     def describe(self) -> str:
         """Return in a line how programs are shut in, and how memory is bounded."""
         return type(self).__name__

@@ -10,11 +10,11 @@ from deepeyes_env.sandbox import IsolationError, Limits, Session
 from tests.conftest import pattern
 
 
-def local_sandbox():
-    """A started sandbox; where there can be none, a test is skipped, but not in CI."""
+def local_sandbox(sandbox=None):
+    """A started sandbox, or the one given; where there can be none, a test is skipped, but not in CI."""
     from deepeyes_env.sandbox.local import LocalSandbox
 
-    sandbox = LocalSandbox()
+    sandbox = sandbox or LocalSandbox()
     try:
         sandbox.start()
     except IsolationError as error:

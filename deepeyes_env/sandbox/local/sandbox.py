@@ -79,6 +79,11 @@ class LocalSandbox(Sandbox):
         """
         self._living_parent()
 
+    def check_installed(self) -> None:
+        """Look for bubblewrap, libseccomp and pyseccomp; see ``Sandbox.check_installed``."""
+        find_bubblewrap()
+        filter_program()
+
     def check(self) -> None:
         """Open a session and run a cell in it.
 
