@@ -5,6 +5,7 @@ from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.registry import TOOLS, ToolLike, get_tool, register_tool
 from deepeyes_env.tools.rotate import RotateTool
 from deepeyes_env.tools.signature import Unread
+from deepeyes_env.tools.text_search import SearchTool
 from deepeyes_env.tools.tool import FunctionTool, Tool, ToolOutput, tool
 from deepeyes_env.tools.toolbase import ToolBaseTool
 from deepeyes_env.tools.zoom import ZoomTool
@@ -14,6 +15,7 @@ __all__ = [
     "FunctionTool",
     "PythonTool",
     "RotateTool",
+    "SearchTool",
     "Tool",
     "ToolBaseTool",
     "ToolContext",

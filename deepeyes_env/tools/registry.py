@@ -8,6 +8,7 @@ from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.registry import Registry
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.rotate import RotateTool
+from deepeyes_env.tools.text_search import SearchTool
 from deepeyes_env.tools.tool import Tool
 from deepeyes_env.tools.zoom import ZoomTool
 
@@ -55,4 +56,5 @@ def _no_tool(tool: object) -> UsageTypeError:
 register_tool(ZoomTool())
 register_tool(RotateTool())
 register_tool(PythonTool)
+register_tool(SearchTool())
 TOOLS.protect()
