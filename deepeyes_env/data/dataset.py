@@ -17,9 +17,12 @@ from deepeyes_env.errors import DataError, UsageTypeError
 from deepeyes_env.registry import nearest
 
 VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
-"""Names of the built-in procedural tasks: the whole one, and the easy one that the tiny policy plays."""
+"""Names of built-in procedural tasks: the whole one, and the easy one that the tiny policy plays."""
 
-BUILT_IN = (VISUAL_SEARCH, PATTERN_SEARCH)
+IMAGE_SEARCH, PATTERN_PAIRS, NESTED_SEARCH = "image_search", "pattern_pairs", "nested_search"
+"""Over several images, over two images as easy as ``PATTERN_SEARCH``, and with details that take two zooms."""
+
+BUILT_IN = (VISUAL_SEARCH, PATTERN_SEARCH, IMAGE_SEARCH, PATTERN_PAIRS, NESTED_SEARCH)
 
 _READERS: Mapping[str, Callable[..., Dataset]] = {
     ".parquet": ParquetDataset,
@@ -28,7 +31,7 @@ _READERS: Mapping[str, Callable[..., Dataset]] = {
 }
 
 _ACCEPTED = (
-    f"the built-in {VISUAL_SEARCH!r} and {PATTERN_SEARCH!r}; a .parquet file or a folder of them (DeepEyes format); "
+    f"the built-in {', '.join(map(repr, BUILT_IN))}; a .parquet file or a folder of them (DeepEyes format); "
     f"a .tsv file (VLMEvalKit); a .jsonl file; a V* folder (with {' or '.join(CATEGORIES)}); a sequence of Samples or "
     "of mappings with their fields; or anything with __len__ and __getitem__ that gives such rows"
 )
@@ -65,10 +68,10 @@ def load(
     """Make a data set of whatever names or holds one.
 
     Args:
-        source: ``"visual_search"`` or ``"pattern_search"``; a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder
-            of parquet files or in the layout of V*; a data set; a sequence of samples or of mappings with their fields;
+        source: The name of a built-in task (``BUILT_IN``); a ``.parquet``, ``.tsv`` or ``.jsonl`` file; a folder of
+            parquet files or in the layout of V*; a data set; a sequence of samples or of mappings with their fields;
             or anything with ``__len__`` and ``__getitem__`` that gives such rows (``MapStyleDataset``);
-            or the settings of the built-in task as a mapping: what is left of a ``VisualSearch`` in a spec's JSON.
+            or the settings of a built-in task as a mapping: what is left of a ``VisualSearch`` in a spec's JSON.
         on_error: What to do about a bad row of a file: ``"raise"`` when it is read, or ``"skip"``, which reads the
             whole file once, leaves bad rows out, lists them in ``skipped`` and logs how many there are by reason.
         image_root: One more folder in which the images of a file may lie, beside the file's own: a data set is treated
@@ -89,17 +92,17 @@ def load(
 
 def _open(source: Source, on_error: OnError, image_root: str | Path | None, options: dict[str, Any]) -> Dataset:
     if isinstance(source, str) and source in BUILT_IN:
-        from deepeyes_env.data.visual_search import VisualSearch, pattern_search
+        from deepeyes_env.data.visual_search import built_in
 
-        return VisualSearch(**options) if source == VISUAL_SEARCH else pattern_search(**options)
+        return built_in(source, **options)
     if options:
         raise UsageTypeError(f"{_named(source)} takes no options, got {', '.join(options)}")
     if isinstance(source, str) and not source:
         raise DataError(f"the name of the data set is empty; accepted: {_ACCEPTED}")
     if isinstance(source, Mapping):
-        from deepeyes_env.data.visual_search import VisualSearch
+        from deepeyes_env.data.visual_search import of_settings
 
-        return VisualSearch.of(source)
+        return of_settings(source)
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser(), on_error, image_root)
     if isinstance(source, Sequence):

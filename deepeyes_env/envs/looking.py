@@ -9,7 +9,7 @@ from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox, Size, from_native, to_pixels
 from deepeyes_env.images.regions import Region
-from deepeyes_env.shown import Shown, question_image
+from deepeyes_env.shown import Shown, question_image, shown_images
 
 
 def image_argument(episode: Trajectory, number: int) -> dict[str, Any]:
@@ -70,5 +70,21 @@ def look_on(episode: Trajectory, shown: Shown, box: BBox, digits: int = 6) -> To
 
 
 def look_at(episode: Trajectory, region: Region, digits: int = 6) -> ToolCall:
-    """Return the call that looks at a part of one of the question's images; see ``look_on``."""
-    return look_on(episode, question_image(episode, region.image), region.box, digits)
+    """Return the call that looks at a part of one of the question's images; see ``look_on``.
+
+    Where calls may name any image, it is about the last one that shows all of the part: a zoom into a zoom.
+    """
+    shown = question_image(episode, region.image)
+    if toolbox_of(episode).addressing.scope == "episode":
+        shown = [each for each in shown_images(episode) if _shows(each, region)][-1]
+    assert shown.region is not None
+    return look_on(episode, shown, shown.region.from_source(region.box), digits)
+
+
+def _shows(shown: Shown, region: Region) -> bool:
+    if not shown.call:
+        return shown.number == region.image
+    if shown.region is None or (box := shown.region.sees(region)) is None:
+        return False
+    width, height = shown.region.size
+    return min(box[:2]) >= 0 and box[2] <= width and box[3] <= height

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepeyes_env import Image, Sample, agents, register_toolbox, tool
+from deepeyes_env import Image, Sample, ViewBudget, agents, register_toolbox, tool
 from deepeyes_env.agents.random_agent import random_argument
 from deepeyes_env.agents.scripted import NoisyAgent, OracleAgent, guess, padded, right_answer
+from deepeyes_env.data import load
 from deepeyes_env.data.benchmarks.transforms import box_text
+from deepeyes_env.data.visual_search import ImageSearch, NestedSearch
 from deepeyes_env.errors import UnknownNameError
 from deepeyes_env.images.box_sides import MIN_ZOOM_SIDE
 from deepeyes_env.images.frames import FRAMES
@@ -222,3 +224,44 @@ def test_an_unknown_agent_is_an_error_with_the_nearest_names():
 def test_agents_implement_the_protocol():
     for name in agents.AGENTS.names():
         assert isinstance(agents.make_agent(name), agents.Agent)
+
+
+NAMING = ("VisualToolboxQwen3VL-v0", "VisualToolboxMiniO3-v0", "VisualToolboxNamed-v0")
+SMALL = {
+    "objects": (2, 2),
+    "clutter": 0,
+    "size": (224, 224),
+    "view": ViewBudget(84 * 84, 84 * 84),
+    "object_side": (20, 24),
+}
+NESTED = {"size": (1260, 1260), "objects": (1, 1)}
+
+
+def assert_the_oracle_looks_at_every_place(env, data, episodes):
+    run = play(env, "oracle", episodes, dataset=data)
+    assert (run.summary.accuracy, run.summary.failed_calls) == (1.0, {})
+    for trajectory in run.trajectories:
+        assert len(trajectory.results) == len(trajectory.sample.boxes) > 0
+        for look, truth in zip(trajectory.looks, trajectory.sample.regions, strict=True):
+            assert look.image == truth.image
+            assert holds(look.box, truth.box, slack=1)
+        if isinstance(data, NestedSearch) and env != "VisualToolboxQwen3VL-v0":
+            assert [result.about for result in trajectory.results] == [0, 1]  # a zoom into the zoom
+
+
+@pytest.mark.parametrize("env", NAMING)
+def test_the_oracle_looks_at_every_place_in_the_words_of_the_family(env):
+    assert_the_oracle_looks_at_every_place(env, ImageSearch(split="test", compare=0.5, **SMALL), 12)
+    assert_the_oracle_looks_at_every_place(env, NestedSearch(split="test", **NESTED), 2)
+
+
+def test_who_does_not_look_at_several_images_is_at_chance():
+    assert_at_chance(play(NAMING[0], "blind", 100, dataset=ImageSearch(split="test", images=(2, 3), **SMALL)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["image_search", "pattern_pairs", "nested_search"])
+def test_over_hundreds_of_questions_only_who_looks_is_right(data):
+    for env in NAMING:
+        assert_the_oracle_looks_at_every_place(env, load(data, split="test"), 300)
+    assert_at_chance(play(NAMING[0], "blind", 300, dataset=load(data, split="test")))

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from deepeyes_env.agents.hub import model_directory
-from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH
+from deepeyes_env.data.dataset import BUILT_IN, PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.registry import nearest, unknown_name
@@ -40,11 +40,11 @@ class Config(Section):
 
     Attributes:
         model: ``tiny``, or the folder of a Qwen2-VL, Qwen2.5-VL or dense Qwen3-VL, or its name on the Hugging Face Hub.
-        data: ``visual_search`` for the built-in task, or a data file.
+        data: ``visual_search`` for the built-in task with ``scenes``, another built-in one by name, or a data file.
         out: Folder of the run.
         steps: How many steps.
         seed: Seed of all random draws.
-        scenes: The built-in task.
+        scenes: The built-in task ``visual_search``.
         env: The environment.
         rollout: How episodes are played.
         credit: Which episodes are played on from, to see what their calls were worth.
@@ -112,7 +112,7 @@ class Config(Section):
             raise UsageError(f"{name} goes by held-out accuracy: raise evaluation.samples above 0")
         if self.evaluation.patience and not self.evaluation.every:
             raise UsageError("evaluation.patience counts evaluations during the run: raise evaluation.every above 0")
-        if self.evaluation.data and self.data == VISUAL_SEARCH:
+        if self.evaluation.data and self.data in BUILT_IN:
             raise UsageError(f"evaluation.data={self.evaluation.data!r} has no effect without data=FILE")
         return self
 

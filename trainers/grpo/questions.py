@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +14,8 @@ from deepeyes_env.agents.families import family_of
 from deepeyes_env.agents.transformers.policy import check_directory
 from deepeyes_env.core import Sample
 from deepeyes_env.data import Dataset, load
-from deepeyes_env.data.dataset import VISUAL_SEARCH
-from deepeyes_env.data.visual_search import VisualSearch
+from deepeyes_env.data.dataset import BUILT_IN, VISUAL_SEARCH
+from deepeyes_env.data.visual_search import VisualSearch, built_in
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import DEFAULT_FACTOR, ViewBudget
 from deepeyes_env.trainers.grpo.config import Config, model_folder
@@ -51,7 +52,7 @@ class Questions:
     def __init__(self, config: Config) -> None:
         self._seed = config.seed
         number = config.evaluation.samples
-        if config.data == VISUAL_SEARCH:
+        if config.data in BUILT_IN:
             self.dataset: Any = scenes(config, "train", config.seed, ENDLESS)
             self.view = None
             self._size = ENDLESS
@@ -103,7 +104,12 @@ class Questions:
 
 
 def file_view(config: Config) -> ViewBudget:
-    """Return the view budget for images of a file: what the settings allow within what the model's processor does."""
+    """Return the view budget for images of a file: what the settings allow within what the model's processor does.
+
+    A built-in task brings its own.
+    """
+    if config.data in BUILT_IN:
+        return scenes(config, "train", 0, 1).view
     asked = ViewBudget(config.env.min_pixels, config.env.max_pixels)
     folder = model_folder(config)
     check_directory(folder)
@@ -114,10 +120,14 @@ def file_view(config: Config) -> ViewBudget:
 
 
 def scenes(config: Config, split: Any, seed: int, length: int) -> VisualSearch:
-    """Return the built-in task with the settings of a run."""
-    settings = config.scenes
+    """Return the built-in task of a run: ``visual_search`` with the run's settings, any other as its name has it."""
     family = family_of(model_folder(config)).view
-    pixels, factor = settings.view_pixels, family.factor if family else DEFAULT_FACTOR
+    factor = family.factor if family else DEFAULT_FACTOR
+    if config.data != VISUAL_SEARCH:
+        task = built_in(config.data, split=split, seed=seed, length=length)
+        return replace(task, view=replace(task.view, factor=factor))
+    settings = config.scenes
+    pixels = settings.view_pixels
     return VisualSearch(
         split=split,
         length=length,

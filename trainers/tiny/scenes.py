@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.patterns import pattern_search
-from deepeyes_env.data.visual_search.scene import Scene
+from deepeyes_env.data.visual_search.scene import Item, Scene
 from deepeyes_env.images import ops
 from deepeyes_env.images.frames import BBox
 from deepeyes_env.images.ref import ImageRef
@@ -163,7 +163,11 @@ def training_scenes(
         scene = sample.images[0].source
         assert isinstance(scene, Scene)
         pixels = sample.images[0].pixels()
-        squares = tuple(Square(item.colour, item.mark.value, item.mark.fine, _scaled(item.box)) for item in scene.items)
+        squares = tuple(
+            Square(item.colour, item.mark.value, item.mark.fine, _scaled(item.box))
+            for item in scene.items
+            if isinstance(item, Item)
+        )
         view = Picture(_picture(ops.fit(pixels, task.view.fit(task.size))), whole, squares, task=task)
         targets = range(len(squares))
         good = [_crop(pixels, squares, target, GOOD, rng, task) for target in targets for _ in range(2)]

@@ -8,7 +8,15 @@ from pathlib import Path
 from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
 from deepeyes_env.data.benchmarks.registry import BENCHMARKS, Benchmark, register_benchmark
 from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN
-from deepeyes_env.data.dataset import PATTERN_SEARCH, VISUAL_SEARCH, Dataset, load
+from deepeyes_env.data.dataset import (
+    IMAGE_SEARCH,
+    NESTED_SEARCH,
+    PATTERN_PAIRS,
+    PATTERN_SEARCH,
+    VISUAL_SEARCH,
+    Dataset,
+    load,
+)
 from deepeyes_env.data.vlmevalkit import REQUIRED_COLUMNS, TSVDataset
 from deepeyes_env.data.vstar import VStarDataset
 
@@ -91,12 +99,14 @@ register_benchmark(
     load,
     suffixes=(".jsonl",),
 )
-register_benchmark(
-    Benchmark(VISUAL_SEARCH, "Visual search", _NO_FILES, "open", "rules", ("task", "easy")),
-    partial(load, VISUAL_SEARCH, split="test"),
-)
-register_benchmark(
-    Benchmark(PATTERN_SEARCH, "Pattern search", _NO_FILES, "open", "rules", ("easy",)),
-    partial(load, PATTERN_SEARCH, split="test"),
-)
+for _name, _title, _categories in (
+    (VISUAL_SEARCH, "Visual search", ("task", "easy")),
+    (PATTERN_SEARCH, "Pattern search", ("easy",)),
+    (IMAGE_SEARCH, "Search in several images", ("task", "images", "easy")),
+    (PATTERN_PAIRS, "Pattern search in two images", ("easy",)),
+    (NESTED_SEARCH, "Nested search", ("easy",)),
+):
+    register_benchmark(
+        Benchmark(_name, _title, _NO_FILES, "open", "rules", _categories), partial(load, _name, split="test")
+    )
 BENCHMARKS.protect()

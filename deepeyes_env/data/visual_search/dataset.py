@@ -7,13 +7,13 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from deepeyes_env.core import Sample
 from deepeyes_env.data.visual_search.backgrounds import Drawn, Photo, find_photos
 from deepeyes_env.data.visual_search.layout import capacity, looks, place
 from deepeyes_env.data.visual_search.questions import TASKS, Task, ask
-from deepeyes_env.data.visual_search.scene import COLOURS, Body, Item, Scene
+from deepeyes_env.data.visual_search.scene import COLOURS, Board, Body, Item, Scene
 from deepeyes_env.data.visual_search.shapes import SHAPES
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.box_sides import MIN_BOX_SIDE
@@ -91,7 +91,7 @@ class VisualSearch:
             object.__setattr__(self, "_photos", tuple(map(Photo.of, find_photos(Path(self.backgrounds)))))
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> VisualSearch:
+    def of(cls, settings: Mapping[str, Any]) -> Self:
         """Make one of settings as JSON gives them back: lists for tuples, an object for the view.
 
         Raises:
@@ -103,7 +103,7 @@ class VisualSearch:
             if name in names:
                 made[name] = tuple(value) if isinstance(value, list) else value
             elif name != "_photos":  # which follow from the backgrounds
-                raise unknown_name("setting of VisualSearch", name, names)
+                raise unknown_name(f"setting of {cls.__name__}", name, names)
         if isinstance(made.get("view"), Mapping):
             made["view"] = ViewBudget(**made["view"])
         return cls(**made)
@@ -129,12 +129,8 @@ class VisualSearch:
         easy = rng.random() < self.easy
         bodies = self._bodies(rng, least=2 if task == "position" else 1)
         question = ask(task, rng, bodies, fine=not easy)
-        items = tuple(
-            Item(body.shape, body.colour, body.x, body.y, body.side, mark)
-            for body, mark in zip(bodies, question.marks, strict=True)
-        )
-        background = self._background(rng)
-        scene = Scene(self.size, self.view.fit(self.size), background, items, self.detail, rng.getrandbits(32))
+        items = tuple(map(Item.of, bodies, question.marks))
+        scene = self._scene(rng, items)
         name = f"visual_search/{self.split}/{self.seed}/{index}"
         return Sample(
             id=name,
@@ -160,6 +156,10 @@ class VisualSearch:
         corners = place(rng, self.size, sides, self._gap, parity=get_args(Split).index(self.split))
         chosen = looks(rng, number, self.shapes)
         return [Body(*look, *corner, side) for look, corner, side in zip(chosen, corners, sides, strict=True)]
+
+    def _scene(self, rng: random.Random, items: tuple[Item | Board, ...]) -> Scene:
+        background = self._background(rng)
+        return Scene(self.size, self.view.fit(self.size), background, items, self.detail, rng.getrandbits(32))
 
     def _background(self, rng: random.Random) -> Drawn | Photo:
         if not self._photos:

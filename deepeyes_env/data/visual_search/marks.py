@@ -58,7 +58,7 @@ def draw(mark: Mark, side: int, origin: tuple[int, int], period: tuple[float, fl
             return _texture(mark.value, side, origin, period if mark.fine else (side / 3, side / 3))
         case "letter":
             cell = LETTER_CELL * min(period) if mark.fine else side / math.hypot(GLYPH_WIDTH, GLYPH_HEIGHT)
-            return _letter(mark.value, side, max(1, round(cell)))
+            return letter(mark.value, max(1, round(cell)), (side, side))
         case "dots":
             diameter = max(2.0, DOT * min(period)) if mark.fine else 0.16 * side
             return _dots(int(mark.value), side, diameter, random.Random(f"{origin}"))
@@ -81,11 +81,13 @@ def _texture(value: str, side: int, origin: tuple[int, int], period: tuple[float
     return mark
 
 
-def _letter(value: str, side: int, cell: int) -> Pattern:
+def letter(value: str, cell: int, size: tuple[int, int]) -> Pattern:
+    """Draw a letter in the middle of ``(width, height)`` pixels; its strokes are ``cell`` pixels wide."""
+    width, height = size
     ink = glyph(value).repeat(cell, axis=0).repeat(cell, axis=1)
-    ink = ink[:side, :side]
-    top, left = (side - ink.shape[0]) // 2, (side - ink.shape[1]) // 2
-    pattern = np.zeros((side, side))
+    ink = ink[:height, :width]
+    top, left = (height - ink.shape[0]) // 2, (width - ink.shape[1]) // 2
+    pattern = np.zeros((height, width))
     pattern[top : top + ink.shape[0], left : left + ink.shape[1]] = -1.0 * ink
     return pattern
 

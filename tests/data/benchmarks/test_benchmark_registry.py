@@ -7,6 +7,7 @@ from deepeyes_env import Sample
 from deepeyes_env.data import write_jsonl, write_tsv, write_vstar
 from deepeyes_env.data.benchmarks import Benchmark, benchmarks, open_benchmark, register_benchmark
 from deepeyes_env.data.benchmarks.records import find_image, read_json_records, read_parquet
+from deepeyes_env.data.dataset import BUILT_IN
 from deepeyes_env.errors import DataError, UsageError
 from deepeyes_env.judges import make_judge
 
@@ -85,12 +86,12 @@ def test_files_of_ones_own_are_choices_if_they_have_options(tmp_path, options, m
     assert open_benchmark("tsv", tmp_path / "mine.tsv")[0].metric == metric
 
 
-@pytest.mark.parametrize("name", ["visual_search", "pattern_search"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_in_tasks_need_no_files(name):
     bench, data = open_benchmark(name)
     assert (bench.name, bench.metric) == (name, "choice")
     assert all(category in data[0].metadata for category in bench.categories)
-    assert data[0].id.startswith("visual_search/test/")  # no scene that a policy may have been trained on
+    assert data[0].id.startswith(f"{data[0].data_source}/test/")  # no scene that a policy may have been trained on
     assert data[0].images[0].size[0] > 100
     assert open_benchmark(name.replace("_", "-"), rotated=True)[1].view == data.view
 

@@ -11,9 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from deepeyes_env.agents.families import family_of
+from deepeyes_env.data import load
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.trainers.grpo.build import make_env
+from deepeyes_env.trainers.grpo.config import load_config
 from deepeyes_env.trainers.grpo.questions import Questions, file_view
 from deepeyes_env.trainers.tiny import BASE
 from tests.trainers.grpo.small_runs import config
@@ -61,3 +63,15 @@ def test_environments_show_images_and_read_boxes_as_the_models_family_does(tmp_p
             assert trajectory.prompt.images[0].size == (128, 128)
     finally:
         env.close()
+
+
+@pytest.mark.parametrize("data", ["image_search", "pattern_pairs", "nested_search"])
+def test_other_built_in_tasks_come_with_their_own_settings(data):
+    run = load_config([f"data={data}", "evaluation.samples=6", "seed=3"])
+    questions = Questions(run)
+    assert questions.view is None
+    assert file_view(run) == questions.dataset.view == load(data).view
+    assert questions.dataset[5] == load(data, seed=3)[5]
+    assert list(questions.held_out) == list(load(data, split="test", seed=run.evaluation.seed, length=6))
+    with pytest.raises(UsageError, match=r"evaluation\.data"):
+        load_config([f"data={data}", "evaluation.data=mine.jsonl"])
