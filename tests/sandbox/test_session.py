@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,21 +119,6 @@ def test_sessions_are_killed_from_outside_and_go_on(sandbox, make_session):
     assert got.stdout == "1\n"
     assert "run again" in got.notes[0]
     assert neighbour.run("print(y)").notes == ()
-
-
-@pytest.mark.slow
-def test_the_warm_parent_is_killed_and_all_go_on(sandbox, make_session):
-    sessions = [make_session(), make_session()]
-    for number, each in enumerate(sessions):
-        each.run(f"x = {number}")
-    pids = sandbox.pids()
-    os.kill(sandbox.parent_pid, signal.SIGKILL)
-    for _ in range(3000):
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            break
-        time.sleep(0.01)
-    assert [each.run("print(x)").stdout for each in sessions] == ["0\n", "1\n"]
-    assert all(each.lost == 1 for each in sessions)
 
 
 def test_nothing_opens_before_the_first_cell():

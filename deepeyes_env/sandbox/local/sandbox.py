@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from deepeyes_env.sandbox.local.system_calls import filter_program
 from deepeyes_env.sandbox.worker.framing import BrokenMessageError, receive, send
 
 START_SECONDS = 120.0
+_TRIES = 3
 logger = logging.getLogger(__name__)
 
 
@@ -43,16 +45,15 @@ class LocalSandbox(Sandbox):
 
     def open(self, limits: Limits) -> LocalKernel:
         """Fork a session; see ``Sandbox.open``."""
-        for attempt in range(3):
+        for attempt in range(_TRIES):
             parent = self._living_parent()
             try:
                 return self._fork(parent, limits)
             except (OSError, SandboxError) as error:
-                if isinstance(error, IsolationError) or (parent.alive and attempt == 2) or attempt == 2:
+                if attempt == _TRIES - 1:
                     raise SandboxError(f"no session could be opened: {error}") from error
                 if not parent.alive:
                     logger.warning("the sandbox's warm parent is gone (%s); it is started again", error)
-                parent.close_if_dead()
         raise AssertionError("unreachable")
 
     def _fork(self, parent: _WarmParent, limits: Limits) -> LocalKernel:
@@ -163,18 +164,22 @@ class _WarmParent:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, and belongs to this process and not to one that forked it."""
-        return os.getpid() == self._owner and self._process.poll() is None
+        """Whether it runs and listens, and belongs to this process and not to one that forked it."""
+        return os.getpid() == self._owner and self._process.poll() is None and not self._hung_up()
+
+    def _hung_up(self) -> bool:
+        """Whether the process inside is gone; bubblewrap outlives it by a moment, long on a busy machine."""
+        poll = select.poll()
+        try:
+            poll.register(self._control, 0)  # the end of the connection is told unasked
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # closed
+            return True
 
     def ask(self, request: dict[str, object], fds: list[int]) -> None:
         """Ask for a session."""
         with self._lock:
             send(self._control, request, fds=fds)
-
-    def close_if_dead(self) -> None:
-        """Give a process that was just killed the time to be seen dead."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.05)
 
     def close(self) -> None:
         """End it, and with it all its sessions."""
