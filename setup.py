@@ -40,6 +40,7 @@ EXTRAS = {
         "openpyxl>=3.1",  # VLMEvalKit's result sheets
         "pyarrow>=15",  # DeepEyes-format parquet, streamed
     ],
+    "documents": ["pypdfium2>=5"],  # pages of PDF files, drawn at any scale
     "eval": [
         "isal>=1.6",  # crops recorded as PNG: 8 to 10 times Pillow's speed
         "math-verify>=0.8",  # --judge chain
@@ -84,6 +85,10 @@ EXTRAS = {
         "torch>=2.4",  # the learner
         "transformers>=5.5",
         "typer>=0.12",
+    ],
+    "slides": [
+        "openslide-bin>=4.0.1",  # its library, which many systems lack
+        "openslide-python>=1.4",  # whole-slide files and tiled TIFF, read part by part
     ],
     "trl": [
         "datasets>=3",  # rows for its trainer

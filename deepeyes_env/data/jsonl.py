@@ -34,6 +34,8 @@ from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.files import encoded_image, image_extension
 from deepeyes_env.images.folder import ImageFolder
+from deepeyes_env.images.sources.named import relative_name
+from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.telling import quoted
 
@@ -125,7 +127,8 @@ def write_jsonl(samples: Iterable[Sample], path: str | Path) -> None:
     """Write samples to a JSONL file, and their images into the folder ``<stem>_images`` beside it.
 
     Images are named by the SHA-256 of their encoded bytes, so that an image shared by many samples is stored once.
-    Encoded images keep their bytes; pixels and recipes become PNG. The file appears whole or not at all.
+    Encoded images keep their bytes; pixels and recipes become PNG; of slides and documents the path is written,
+    relative to the file. The file appears whole or not at all.
 
     Raises:
         DataError: A sample cannot be written: see ``checked_samples``; or its metadata
@@ -145,6 +148,9 @@ def _record(sample: Sample, path: Path) -> dict[str, Any]:
     folder = path.with_name(f"{path.stem}_images")
     names = []
     for image in sample.images:
+        if isinstance(image.source, RegionSource):
+            names.append(relative_name(image.source, path.parent))
+            continue
         data = encoded_image(image)
         target = folder / f"{hashlib.sha256(data).hexdigest()}.{image_extension(data)}"
         if not target.exists():

@@ -208,7 +208,8 @@ def write_parquet(samples: Iterable[Sample], path: str | Path, *, row_group_size
     """Write samples to a parquet file in the format of DeepEyes-Datasets-47k.
 
     Only one row group is in memory at a time; one is closed early when it holds ``BLOCK_BYTES`` of images. Encoded
-    images keep their bytes; pixels and recipes become PNG. The file appears whole or not at all.
+    images keep their bytes; pixels and recipes become PNG; of slides and documents the path is written.
+    The file appears whole or not at all.
 
     Args:
         samples: The samples; an iterator will do.
@@ -232,23 +233,23 @@ def write_parquet(samples: Iterable[Sample], path: str | Path, *, row_group_size
         # Pages are cut only between write batches: small ones keep the pages of large images small.
         pq.ParquetWriter(temporary, schema, use_dictionary=_DICTIONARY_COLUMNS, write_batch_size=4) as writer,
     ):
-        for rows in _grouped(checked_samples(samples), row_group_size):
+        for rows in _grouped(checked_samples(samples), row_group_size, Path(path).parent):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=row_group_size)
 
 
 _DICTIONARY_COLUMNS = ["data_source", "ability", "env_name", "prompt.list.element.content", "reward_model.style"]
 
 
-def _grouped(samples: Iterable[Sample], size: int) -> Iterator[list[dict[str, Any]]]:
+def _grouped(samples: Iterable[Sample], size: int, folder: Path) -> Iterator[list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     held = 0
     for index, sample in enumerate(samples):
         try:
-            row = row_of_sample(sample, index)
+            row = row_of_sample(sample, index, folder)
         except (TypeError, ValueError, OSError) as error:
             raise DataError(f"cannot write sample {quoted(sample.id)}: {error}") from error
         rows.append(row)
-        held += sum(len(image["bytes"]) for image in row["images"])
+        held += sum(len(image["bytes"] or b"") for image in row["images"])
         if len(rows) == size or held >= BLOCK_BYTES:
             yield rows
             rows, held = [], 0

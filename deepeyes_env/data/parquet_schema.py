@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
@@ -18,6 +19,8 @@ from deepeyes_env.data.fields import box_list_field, index_list_field, names_of,
 from deepeyes_env.images.files import encoded_image
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.sources.named import relative_name
+from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.prompt_messages import PromptMessage
 from deepeyes_env.telling import MOST_QUOTED, quoted
 
@@ -268,12 +271,19 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
+def _entry(image: ImageRef, folder: Path) -> dict[str, Any]:
+    if isinstance(image.source, RegionSource):
+        return {"bytes": None, "path": relative_name(image.source, folder)}
+    return {"bytes": encoded_image(image), "path": None}
+
+
+def row_of_sample(sample: Sample, index: int, folder: Path) -> dict[str, Any]:
     """Make a row of a sample; the inverse of ``sample_of_row``.
 
     Args:
         sample: The sample.
         index: The number of the row in the file.
+        folder: Where the file is: paths of slides and documents are written relative to it.
 
     Raises:
         TypeError: ``metadata`` is not JSON-able.
@@ -289,7 +299,7 @@ def row_of_sample(sample: Sample, index: int) -> dict[str, Any]:
     return {
         "data_source": sample.data_source,
         "prompt": [{"role": each.role, "content": each.content} for each in sample.messages or written],
-        "images": [{"bytes": encoded_image(image), "path": None} for image in sample.images],
+        "images": [_entry(image, folder) for image in sample.images],
         "ability": texts.get("ability", "vl"),
         "env_name": sample.env_name or None,
         "reward_model": {"ground_truth": sample.answer, "style": texts.get("style", "rule")},

@@ -8,6 +8,7 @@ from pathlib import Path
 from deepeyes_env.errors import ImageError
 from deepeyes_env.images.names import named_image
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.sources.named import source_of, split_fragment
 from deepeyes_env.telling import quoted
 
 IMAGE_ROOT = "DEEPEYES_IMAGE_ROOT"
@@ -38,7 +39,10 @@ class ImageFolder:
             ImageError: The name leads out of the folder, or is a URL of another kind.
         """
         named = named_image(name)
-        return ImageRef(named, name="in a data URL") if isinstance(named, bytes) else ImageRef(self.path(named))
+        if isinstance(named, bytes):
+            return ImageRef(named, name="in a data URL")
+        path, fragment = split_fragment(named)  # links are followed without it
+        return ImageRef(source_of(self.path(path), fragment), name=str(self.folder / named))
 
     def path(self, name: str | Path) -> Path:
         """Return the path of a name.

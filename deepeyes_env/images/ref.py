@@ -16,6 +16,7 @@ from deepeyes_env.images import codec
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import Size
 from deepeyes_env.images.names import named_image
+from deepeyes_env.images.sources.named import source_of
 
 
 @runtime_checkable
@@ -79,7 +80,8 @@ class ImageRef:
         """Make a ref from whatever names or holds an image.
 
         Writable arrays are copied, so that nobody can change an image behind a ref's back. A text is a path, a
-        ``file://`` URL or a data URL.
+        ``file://`` URL or a data URL. A whole-slide file, a large tiled TIFF or a page of a PDF
+        (``report.pdf#page=3``) is read part by part: see ``deepeyes_env.images.sources``.
 
         Raises:
             ImageError: ``image`` is the URL of another machine, or a data URL that holds no image.
@@ -92,9 +94,10 @@ class ImageRef:
         if isinstance(image, bytes | bytearray):
             return cls(bytes(image), name=name)
         if isinstance(image, str):
-            return cls(named_image(image), name=name)
+            named = named_image(image)
+            return cls(named, name=name) if isinstance(named, bytes) else cls.of(named, name=name)
         if isinstance(image, Path):
-            return cls(image, name=name or str(image))
+            return cls(source_of(image), name=name or str(image))
         if isinstance(image, PILImage.Image):
             return cls(codec.to_rgb_array(image), name=name)
         if isinstance(image, np.ndarray):

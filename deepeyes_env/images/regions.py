@@ -126,10 +126,13 @@ class Region:
             UsageError: The region is tilted, empty, or reaches beyond the image.
         """
         self._refuse_tilted()
-        found = crop(pixels, to_pixels(self.box))
+        return self.held(crop(pixels, to_pixels(self.box)))
+
+    def held(self, pixels: Image) -> Image:
+        """Hold pixels of this region, cut out in any scale, as it is held: a view, nothing is copied."""
         if self.mirrored:
-            found = found[:, ::-1]
-        return np.rot90(found, -self.quarters) if self.quarters else found
+            pixels = pixels[:, ::-1]
+        return np.rot90(pixels, -self.quarters) if self.quarters else pixels
 
     def _refuse_tilted(self) -> None:
         if self.tilted:

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.errors import ImageError
+from deepeyes_env.errors import ImageError, UsageError
 from deepeyes_env.images.codec import Image
-from deepeyes_env.images.frames import Size
-from deepeyes_env.images.ops import FitMode, fit
+from deepeyes_env.images.frames import PixelBox, Size
+from deepeyes_env.images.ops import FitMode, crop, fit
 from deepeyes_env.images.pixel_cache import PixelCache, PixelKey
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.sources.region_source import MAX_WHOLE, RegionSource
 from deepeyes_env.images.views import ViewBudget, shown_size
 from deepeyes_env.single_flight import SingleFlight
 
@@ -111,7 +112,39 @@ class ImageStore:
         if size == loaded.size:
             return self.pixels(loaded)
         key = PixelKey(loaded.digest, loaded.is_recipe, size, mode)
-        return self._flight.once(key, lambda: fit(self.pixels(loaded), size, mode))
+        return self._flight.once(key, lambda: self._fitted(loaded, size, mode))
+
+    def part(self, ref: ImageRef, box: PixelBox, budget: ViewBudget | None, mode: FitMode = "exact") -> Image:
+        """Return a part of an image, in as many pixels as an environment needs to show it.
+
+        An image that is decoded whole gives its native pixels: a view, nothing is copied. One that is read part by part
+        (``RegionSource``) is read at ``shown_size`` of the box; such a part is not kept.
+
+        Args:
+            ref: The image.
+            box: ``(x1, y1, x2, y2)`` in native pixels.
+            budget: The view budget; ``None`` shows native pixels.
+            mode: How it is resized.
+
+        Raises:
+            ImageError: The image cannot be decoded, or the part is too large to be read.
+            UsageError: The box is empty or reaches beyond the image.
+        """
+        source = ref.source
+        if not isinstance(source, RegionSource):
+            return crop(self.pixels(ref), box)
+        x1, y1, x2, y2 = box
+        size = shown_size((x2 - x1, y2 - y1), budget)
+        if not (0 <= x1 < x2 <= ref.size[0] and 0 <= y1 < y2 <= ref.size[1]):
+            raise UsageError(f"box {box} does not lie inside the image of {ref.size[0]} x {ref.size[1]}")
+        if size[0] * size[1] > MAX_WHOLE:
+            raise ImageError(f"image {ref.name}: {size[0]} x {size[1]} pixels are too many to be shown at once")
+        return fit(source.read(box, size), size, mode)
+
+    def _fitted(self, ref: ImageRef, size: Size, mode: FitMode) -> Image:
+        if isinstance(ref.source, RegionSource):
+            return fit(ref.source.read((0, 0, *ref.size), size), size, mode)
+        return fit(self.pixels(ref), size, mode)
 
     def size(self, ref: ImageRef) -> Size:
         """Return ``(width, height)`` of an image in native pixels, without decoding it.

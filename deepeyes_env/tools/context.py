@@ -23,6 +23,7 @@ from deepeyes_env.images.frames import (
 )
 from deepeyes_env.images.ops import FitMode, crop
 from deepeyes_env.images.regions import Region
+from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.shown import Shown
 from deepeyes_env.tools.album import Album
@@ -94,8 +95,20 @@ class ToolContext:
         return replace(self, target=target, native_size=native, view_size=size)
 
     def cut(self, box: PixelBox) -> Image:
-        """Cut a box of ``image`` out of it, in native pixels: a view, nothing is copied."""
-        return crop(self.image if self.target else self.store.pixels(self.refs[0]), box)
+        """Cut a box of ``image`` out of it, in native pixels: a view, nothing is copied.
+
+        Of an image that is read part by part (``deepeyes_env.images.sources``), the box in as many pixels as it is
+        shown in.
+        """
+        if self.target is None:
+            ref = self.refs[0]
+            if not isinstance(ref.source, RegionSource):
+                return crop(self.store.pixels(ref), box)
+            return self.store.part(ref, box, self.budget, self.mode)
+        region = self.part(box)
+        if region is None or not isinstance(self.refs[region.image].source, RegionSource):
+            return crop(self.image, box)
+        return region.held(self.store.part(self.refs[region.image], to_pixels(region.box), self.budget, self.mode))
 
     def part(self, box: BBox) -> Region | None:
         """Return what part of the question's images a box of ``image`` is; ``None`` on what is none."""

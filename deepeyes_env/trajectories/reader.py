@@ -10,6 +10,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.errors import DataError, RecordError, UsageError
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.sources.recorded import ADDRESS_EXTENSION, Recorded
 from deepeyes_env.json_lines import read_lines
 from deepeyes_env.trajectories import schema
 from deepeyes_env.trajectories.files import RECORDS
@@ -47,7 +48,10 @@ def _read(path: Path) -> Iterator[Trajectory]:
         match = _IMAGE.fullmatch(name)
         if match is None:
             raise UsageError(f"image {name!r} is not of the form images/<2 hex>/<sha256>.<extension>")
-        return ImageRef(images.path(name), digest=match[1])
+        path = images.path(name)
+        if name.endswith(f".{ADDRESS_EXTENSION}"):
+            return ImageRef(Recorded(path, match[1], images), name=name, digest=match[1])
+        return ImageRef(path, digest=match[1])
 
     for number, line in read_lines(path):
         try:

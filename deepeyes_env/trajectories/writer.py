@@ -10,6 +10,8 @@ from deepeyes_env.files import refuse_file, replacing, sweep
 from deepeyes_env.images import codec
 from deepeyes_env.images.files import image_extension
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.images.sources.recorded import ADDRESS_EXTENSION, dump_address
+from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.json_lines import JSONLinesFile
 from deepeyes_env.single_flight import SingleFlight
 from deepeyes_env.trajectories import schema
@@ -73,12 +75,19 @@ class TrajectoryWriter:
         if path.exists():
             return name
         with replacing(path) as temporary:
-            encoded = image.encoded() if image.is_encoded else codec.encode(image.pixels(), format="png")
-            temporary.write_bytes(encoded)
+            temporary.write_bytes(_bytes_of(image))
         return name
 
 
+def _bytes_of(image: ImageRef) -> bytes:
+    if isinstance(image.source, RegionSource):  # gigapixels are not copied: the record says where they are
+        return dump_address(image.source)
+    return image.encoded() if image.is_encoded else codec.encode(image.pixels(), format="png")
+
+
 def _extension(image: ImageRef) -> str:
+    if isinstance(image.source, RegionSource):
+        return ADDRESS_EXTENSION
     if isinstance(image.source, bytes):
         return image_extension(image.source[:16])
     if isinstance(image.source, Path):

@@ -93,7 +93,7 @@ def test_a_zoom_into_a_blanked_crop_shows_no_real_pixels(sample):
     state = before(episode, 0, "blank", None, seed=0)
     env = gym.make(NAMED, dataset=[sample])
     env.reset(options={"snapshot": Snapshot.of_record(state)})
-    observation, *_ = env.step(look(1, [20, 20, 90, 90]))
+    _observation, *_ = env.step(look(1, [20, 20, 90, 90]))
     real, shown = episode.results[1].images[0], env.unwrapped.trajectory.results[1].images[0]
     assert shown.size == real.size
     assert set(np.unique(shown.pixels())) == {GREY}

@@ -59,7 +59,7 @@ def write_large_parquet(path, decoded_bytes):
                 )
                 for i in range(start, min(count, start + IMAGES))
             ]
-            rows = [row_of_sample(sample, start + i) for i, sample in enumerate(samples)]
+            rows = [row_of_sample(sample, start + i, Path()) for i, sample in enumerate(samples)]
             file.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
     return count
 

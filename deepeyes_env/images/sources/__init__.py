@@ -1,0 +1,6 @@
+"""Images that are read part by part: whole-slide files and pages of documents."""
+
+from deepeyes_env.images.sources.named import source_of
+from deepeyes_env.images.sources.region_source import RegionSource
+
+__all__ = ["RegionSource", "source_of"]
