@@ -76,6 +76,7 @@ EXTRAS = {
         "scipy>=1.11",
         "stack-data>=0.6",  # tracebacks with their lines, as IPython writes them
     ],
+    "search": ["opencv-python-headless>=4.9"],  # FolderImageSearch: features of images
     "train": [
         "matplotlib>=3.8",  # curves.png
         "pyyaml>=6",  # configurations

@@ -23,6 +23,9 @@ from deepeyes_env.telling import quoted
 IMAGE_PLACEHOLDER = "<image>"
 """Stands in a text for one image of the accompanying list, in order."""
 
+IMAGE_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands in what a tool says for one of its images, if it says where each belongs; otherwise they follow its text."""
+
 
 def is_right(verdict: float) -> bool:
     """Whether a verdict, 0 to 1, finds an answer more right than wrong."""

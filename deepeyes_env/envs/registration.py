@@ -10,7 +10,7 @@ import gymnasium as gym
 from deepeyes_env.envs.toolbox import TOOLBOXES, register_toolbox
 from deepeyes_env.images.box_sides import MIN_SIDE_V2
 from deepeyes_env.images.views import MIN_SIDE
-from deepeyes_env.tools import PythonTool, RotateTool, SearchTool, ZoomTool
+from deepeyes_env.tools import ImageSearchTool, PythonTool, RotateTool, SearchTool, ZoomTool
 from deepeyes_env.tools.zoom import ImagePathZoomTool
 
 DEFAULT_VERSION = 2
@@ -36,7 +36,9 @@ def register_builtin() -> None:
     register_toolbox("VisualToolboxMiniO3-v0", addressing="mini_o3", frame="unit", **named)
     register_toolbox("VisualToolboxNamed-v0", addressing="deepeyes_v2", **named)
     writes_code: dict[str, Any] = {"rubric": "deepeyes_v2", "addressing": "deepeyes_v2", "max_turns": V2_MAX_TURNS}
-    register_toolbox("DeepEyesV2-v0", tools=[PythonTool, SearchTool()], protocol="deepeyes_v2", **writes_code)
+    register_toolbox(
+        "DeepEyesV2-v0", tools=[PythonTool, SearchTool(), ImageSearchTool()], protocol="deepeyes_v2", **writes_code
+    )
     for spec in gym.registry.values():
         if spec.name == "VisualToolbox" and spec.version != DEFAULT_VERSION:
             spec.version = 0  # so that "VisualToolbox" alone, for which Gymnasium takes the highest, is the default one

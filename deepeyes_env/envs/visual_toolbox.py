@@ -312,6 +312,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             budget=self.view,
             mode=self.resize,
             album=bound.album(views, sample.images),
+            sample=sample,
         )
         for tool in bound.tools.values():
             self._runner.open(tool, sample)

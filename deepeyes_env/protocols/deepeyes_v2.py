@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
@@ -176,6 +177,7 @@ def _observation(result: ToolResult) -> str:
     if not result.ok:
         return response_text(result)
     if result.call.name != PYTHON:
-        return TOOL_RESPONSE.around(f"\n{response_text(result)}\n")
+        # Names would stand before images otherwise; here only the prompt says how they are numbered.
+        return TOOL_RESPONSE.around(f"\n{response_text(replace(result, origin=None))}\n")
     images = f"\n\nImages:\n{IMAGE_PLACEHOLDER * len(result.images)}" if result.images else ""
     return neutral(result.text) + images

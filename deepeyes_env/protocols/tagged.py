@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
+from deepeyes_env.core import IMAGE_MARK, IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
 from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag, after_thought
@@ -178,11 +178,17 @@ class TaggedProtocol(Protocol):
 
 
 def response_text(result: ToolResult) -> str:
-    """Write one result: its text, then a placeholder per image, with its name where calls name it; or the error."""
+    """Write one result: its text and a placeholder per image, with its name where calls name it; or the error.
+
+    Images follow the text, unless it says where each belongs (``IMAGE_MARK``).
+    """
     if not result.ok:
         return f"Error: {neutral(result.error)}"
+    named = [f"{name}: {IMAGE_PLACEHOLDER}" for name in result.names] or [IMAGE_PLACEHOLDER] * len(result.images)
+    if named and result.text.count(IMAGE_MARK) == len(named):
+        pieces = neutral(result.text).split(IMAGE_MARK)
+        return pieces[0] + "".join(image + piece for image, piece in zip(named, pieces[1:], strict=True))
     if result.origin is not None and result.names:
-        named = (f"{name}: {IMAGE_PLACEHOLDER}" for name in result.names)
         return "\n".join(filter(None, (neutral(result.text), *named)))
     return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
 

@@ -1,6 +1,7 @@
 """Tools: what a policy can ask the environment to do."""
 
 from deepeyes_env.tools.context import ToolContext
+from deepeyes_env.tools.image_search import ImageSearchTool
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.registry import TOOLS, ToolLike, get_tool, register_tool
 from deepeyes_env.tools.rotate import RotateTool
@@ -13,6 +14,7 @@ from deepeyes_env.tools.zoom import ZoomTool
 __all__ = [
     "TOOLS",
     "FunctionTool",
+    "ImageSearchTool",
     "PythonTool",
     "RotateTool",
     "SearchTool",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deepeyes_env.core import Sample
 from deepeyes_env.errors import ArgumentError
 from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import (
@@ -58,6 +59,7 @@ class ToolContext:
         mode: How views are resized.
         target: The image that the call names; ``None`` for the first one.
         album: What a call may name; ``None`` where there is nothing to choose from.
+        sample: The question.
     """
 
     store: ImageStore
@@ -69,6 +71,7 @@ class ToolContext:
     mode: FitMode = "exact"
     target: Shown | None = None
     album: Album | None = None
+    sample: Sample | None = None
 
     @property
     def image(self) -> Image:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from deepeyes_env.errors import UsageTypeError
 from deepeyes_env.registry import Registry
+from deepeyes_env.tools.image_search import ImageSearchTool
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.rotate import RotateTool
 from deepeyes_env.tools.text_search import SearchTool
@@ -57,4 +58,5 @@ register_tool(ZoomTool())
 register_tool(RotateTool())
 register_tool(PythonTool)
 register_tool(SearchTool())
+register_tool(ImageSearchTool())
 TOOLS.protect()

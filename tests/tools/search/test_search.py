@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepeyes_env import ToolCall, ToolResult, UsageError
@@ -85,6 +85,7 @@ def small(tmp_path_factory):
     return FolderSearch(folder)
 
 
+@settings(max_examples=25)
 @given(query=st.text() | st.sampled_from(["NEAR", "a AND", '"', "a*", "title: a", "-", "NOT b"]))
 def test_whatever_is_searched_for_nothing_breaks(query, small):
     assert len(small.search(query)) <= 1
