@@ -10,6 +10,7 @@ MINARI = Recipe("minari", ((*OURS, "minari[hdf5,create]==0.5.4"),))
 TIANSHOU = Recipe("tianshou", (TORCH, (*TORCH, *OURS[1:], "tianshou==2.0.1")))
 TORCHRL = Recipe("torchrl", (TORCH, (*TORCH, *OURS, "torchrl==0.14.1")))
 RLLIB = Recipe("rllib", (TORCH, (*TORCH, *OURS[1:], "ray[rllib]==2.60.0")))  # Gymnasium 1.2.2
+OCR = Recipe("ocr", ((*OURS, "rapidocr==3.10.0", "onnxruntime==1.32.0", "scikit-image==0.26.0"),))
 BOARD = Recipe("board", (("streamlit==1.40.0", "ujson==5.10.0", "plotly==5.18.0", "matplotlib", "scipy"),))
 SKYRL = Recipe("skyrl", ((*OURS, "skyrl-gym==0.4.0"),))
 OPENENV = Recipe(
