@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.terminal import say
 
 if TYPE_CHECKING:
-    from deepeyes_env.core import Trajectory
     from deepeyes_env.data import Dataset
 
 
@@ -23,11 +21,16 @@ def export(
         Path | None, typer.Argument(help="Run folder of `deepeyes rollout` or `deepeyes eval`.", metavar="RUN")
     ] = None,
     format: Annotated[
-        str, typer.Option(help="sharegpt (LLaMA-Factory), huggingface (parquet), openai (fine-tuning), vlmevalkit, ...")
+        str,
+        typer.Option(
+            help="sharegpt, messages (LLaMA-Factory), huggingface (parquet), openai (fine-tuning), vlmevalkit, ..."
+        ),
     ] = "sharegpt",
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write: .jsonl, .parquet for huggingface, .xlsx or .tsv for vlmevalkit."),
+        typer.Option(
+            help="File to write: .jsonl, .json for messages, .parquet for huggingface, .xlsx or .tsv for vlmevalkit."
+        ),
     ] = None,
     right: Annotated[bool, typer.Option("--right", help="Only episodes with a right answer.")] = False,
     min_reward: Annotated[float | None, typer.Option(help="Only episodes with at least this reward.")] = None,
@@ -56,6 +59,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the episodes of a run to a file for training or evaluation elsewhere; or check such a file."""
+    from deepeyes_env.agents.evaluation.scored import read_scored
     from deepeyes_env.files import refuse_existing
     from deepeyes_env.trajectories import export as exports
     from deepeyes_env.trajectories.files import RECORDS
@@ -74,7 +78,7 @@ def export(
         raise UsageError(f"{out}: is the run itself; give another file")
     dataset, rows = (None, None) if data is None else _data_set(run, data)
     done = exports.export(
-        _scored(run),
+        read_scored(run),
         out,
         format,
         selection=exports.Selection(right, min_reward, clean, used_tools, tools, only_useful_calls),  # type: ignore[arg-type]  # checked there
@@ -113,17 +117,3 @@ def _data_set(run: Path, data: str) -> tuple[Dataset, Dataset | None]:
         )
     path = Path(data).expanduser()
     return dataset, TSVDataset(path) if path.suffix.lower() == ".tsv" else None
-
-
-def _scored(run: Path) -> Iterator[Trajectory]:
-    """Read a run, with the verdicts of the judge that came after it, if any did, and what its calls were worth."""
-    from deepeyes_env.agents.evaluation.effects import read_effects, with_effects
-    from deepeyes_env.agents.evaluation.score_file import last_scores
-    from deepeyes_env.agents.evaluation.scoring import with_score
-    from deepeyes_env.trajectories import read_trajectories
-    from deepeyes_env.trajectories.files import folder_of
-
-    scores, effects = last_scores(folder_of(run)), read_effects(folder_of(run))
-    for trajectory in read_trajectories(run):
-        judged = with_score(trajectory, scores.get(trajectory.metadata.get("episode", -1)))
-        yield with_effects(judged, effects)

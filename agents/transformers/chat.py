@@ -53,11 +53,23 @@ class Chat:
 
     def prompt(self, trajectory: Trajectory) -> TokenSequence:
         """Return the system prompt and the first user message, with the generation prompt at the end."""
-        messages: list[dict[str, Any]] = [_user(self.plain(trajectory.prompt.text))]
-        if trajectory.system_prompt:
-            messages.insert(0, {"role": "system", "content": self.plain(trajectory.system_prompt)})
+        return self.opening(trajectory.system_prompt, trajectory.prompt)
+
+    def opening(self, system_prompt: str, message: Message) -> TokenSequence:
+        """Return a system prompt, if there is one, and a user message, with the generation prompt at the end."""
+        messages: list[dict[str, Any]] = [_user(self.plain(message.text))]
+        if system_prompt:
+            messages.insert(0, {"role": "system", "content": self.plain(system_prompt)})
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self._context(text, trajectory.prompt)
+        return self._context(text, message)
+
+    def message(self, text: str) -> NDArray[np.int64]:
+        """Return a message of the assistant's that was not sampled here: its ids, and the one that ends it.
+
+        What looks like a special token in it is text: a policy cannot write special tokens.
+        """
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        return np.array([*ids, self.end_of_turn], np.int64)
 
     def observation(self, message: Message, last_token: int) -> TokenSequence:
         """Return what stands between two messages of the assistant.

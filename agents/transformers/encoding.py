@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from deepeyes_env.agents.budget import Budget
 from deepeyes_env.agents.families import ModelFamily
 from deepeyes_env.agents.transformers.chat import Chat, written
@@ -96,5 +94,4 @@ def _completion(chat: Chat, turn: Turn, begun: str) -> TokenSequence:
     """Return a message of the policy; what it was begun with stands before it already."""
     if turn.tokens is not None and turn.tokens.ids:
         return written(turn.tokens)
-    ids = chat.tokenizer(turn.action.removeprefix(begun), add_special_tokens=False, split_special_tokens=True).input_ids
-    return TokenSequence.context(np.array([*ids, chat.end_of_turn], np.int64))
+    return TokenSequence.context(chat.message(turn.action.removeprefix(begun)))

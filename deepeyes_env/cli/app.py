@@ -41,6 +41,7 @@ COMMANDS = {
     "train": "deepeyes_env.trainers.cli.train:train",
     "train-trl": "deepeyes_env.trainers.cli.train_trl:train_trl",
     "train-verl": "deepeyes_env.trainers.cli.train_verl:train_verl",
+    "sft": "deepeyes_env.trainers.cli.sft:sft",
     "ablate": "deepeyes_env.trainers.cli.ablate:ablate",
     "conformance": "deepeyes_env.trainers.cli.conformance:conformance",
     "build-tiny": "deepeyes_env.trainers.cli.build_tiny:build_tiny",

@@ -156,6 +156,7 @@ def test_envs_lists_every_environment():
         "train",
         "train-trl",
         "train-verl",
+        "sft",
         "ablate",
         "build-tiny",
     ],

@@ -15,7 +15,10 @@ from deepeyes_env import extras
 from tests.environments import Recipe, environment
 
 ROOT = Path(__file__).parents[2]
-CHECKS = [Path(__file__).with_name(name) for name in ("checks.py", "conformance_checks.py", "faults_checks.py")]
+CHECKS = [
+    Path(__file__).with_name(name)
+    for name in ("checks.py", "sft_checks.py", "conformance_checks.py", "faults_checks.py")
+]
 NAMES = [
     node.name
     for file in CHECKS

@@ -20,7 +20,7 @@ from deepeyes_env.trainers.trl.reward import EpisodeReward
 from deepeyes_env.trainers.trl.rollout import EpisodeRollouts, VisionRolloutTrainer
 from deepeyes_env.trainers.trl.rows import make_rows
 
-TOKENIZER_FILES = (
+KEPT_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",
@@ -28,6 +28,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "generation_config.json",  # of which transformers' trainer leaves one token that ends a message
 )
 """Files of a model directory that training leaves as they are."""
 
@@ -54,7 +55,7 @@ def save(model: Any, source: Path, folder: Path) -> None:
     """Write trained weights, adapters merged into them, beside the files of the model that they began from."""
     trained = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     trained.save_pretrained(folder)
-    for name in (*TOKENIZER_FILES, *PROCESSOR_FILES):
+    for name in (*KEPT_FILES, *PROCESSOR_FILES):
         if (source / name).is_file():
             (folder / name).write_bytes((source / name).read_bytes())
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deepeyes_env.registry import Registry
-from deepeyes_env.trajectories.export import huggingface, openai_jsonl, openai_reader, sharegpt, vlmevalkit
+from deepeyes_env.trajectories.export import (
+    huggingface,
+    messages_json,
+    openai_jsonl,
+    openai_reader,
+    sharegpt,
+    vlmevalkit,
+)
 from deepeyes_env.trajectories.export.conversation import Conversation
 
 
@@ -66,6 +73,9 @@ register_export = FORMATS.register
 for _name, _format in {
     "sharegpt": Format(
         ".jsonl", sharegpt.write_sharegpt, sharegpt.read_sharegpt, sharegpt.reason_to_skip, either_calls=True
+    ),
+    "messages": Format(
+        ".json", messages_json.write_messages, messages_json.read_messages, messages_json.reason_to_skip
     ),
     "huggingface": Format(".parquet", huggingface.write_huggingface, huggingface.read_huggingface),
     "openai": Format(

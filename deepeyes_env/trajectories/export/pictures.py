@@ -1,12 +1,18 @@
-"""Images for other people's decoders: bytes that give everybody the pixels that the policy saw."""
+"""Images beside a file: written in bytes that give everybody the policy's pixels, and read by their placeholders."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from deepeyes_env.core import IMAGE_PLACEHOLDER
+from deepeyes_env.data.fields import checked
 from deepeyes_env.files import link_or_copy, replacing
 from deepeyes_env.images.files import portable_image
+from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS
 from deepeyes_env.trajectories.files import image_path
 
 
@@ -43,3 +49,38 @@ class PictureFolder:
                 else:
                     temporary.write_bytes(data)
         return name
+
+
+def shown_images(text: str, images: Iterator[ImageRef], where: str) -> tuple[ImageRef, ...]:
+    """Take the images of a text's placeholders from those of a conversation.
+
+    Args:
+        text: The text.
+        images: The images that are left; moves on.
+        where: What holds the text, for errors.
+
+    Raises:
+        ValueError: There are too few, or there is the placeholder of a video.
+    """
+    for mark in MEDIA_PLACEHOLDERS[1:]:
+        if mark in text:
+            raise ValueError(f"{where}: {mark}, and the data set has none")
+    wanted = text.count(IMAGE_PLACEHOLDER)
+    shown = tuple(image for _, image in zip(range(wanted), images, strict=False))
+    if len(shown) < wanted:
+        raise ValueError(f"{where}: has an {IMAGE_PLACEHOLDER} for which images has no image")
+    return shown
+
+
+def named_image(name: Any, folder: ImageFolder, where: str) -> ImageRef:
+    """Return the image that a file names, once its header is read.
+
+    Raises:
+        ValueError: It is no name, or there is no such image in the folder.
+    """
+    try:
+        image = folder.image(checked(name, str, where))
+        _ = image.size
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return image

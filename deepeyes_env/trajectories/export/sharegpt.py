@@ -19,16 +19,16 @@ from typing import Any
 
 from deepeyes_env.conversation import ChatMessage
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall
-from deepeyes_env.data.fields import checked, from_json, get, json_lines, read_tools
-from deepeyes_env.errors import DataError, UsageError
+from deepeyes_env.data.fields import from_json, get, json_lines, read_tools
+from deepeyes_env.errors import DataError
 from deepeyes_env.files import replacing
 from deepeyes_env.images.folder import ImageFolder
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.strict_json import plain
 from deepeyes_env.trajectories.export.conversation import MEDIA_PLACEHOLDERS, Conversation
-from deepeyes_env.trajectories.export.pictures import PictureFolder
+from deepeyes_env.trajectories.export.dataset_info import check_entry, entries_for, write_entry
+from deepeyes_env.trajectories.export.pictures import PictureFolder, named_image, shown_images
 
-INFO = "dataset_info.json"
 COLUMNS = {"messages": "conversations", "system": "system", "tools": "tools", "images": "images"}
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -58,29 +58,12 @@ def write_sharegpt(conversations: Iterable[Conversation], path: Path) -> None:
         UsageError: The name is that of another file's data set.
         ImageError: An image cannot be read.
     """
-    _entries_for(path)  # before the work is done
+    entries_for(path)  # before the work is done
     pictures = PictureFolder(path.parent)
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         for conversation in conversations:
             file.write(json.dumps(_record(conversation, pictures), default=plain) + "\n")
-    info = {**_entries_for(path), path.stem: {"file_name": path.name, "formatting": "sharegpt", "columns": COLUMNS}}
-    with replacing(path.with_name(INFO)) as temporary:
-        temporary.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-
-
-def _entries_for(path: Path) -> dict[str, Any]:
-    """Return the entries of ``dataset_info.json``, in which a file is to have one."""
-    beside = path.with_name(INFO)
-    info = _read_info(beside) if beside.exists() else {}
-    entry = info.get(path.stem)
-    if entry is not None:
-        file = entry.get("file_name", "another source") if isinstance(entry, dict) else entry
-        if file != path.name:
-            raise UsageError(
-                f"{beside}: the data set {path.stem!r} is that of {file!r}, not of {path.name!r}; export to a file of "
-                "another name"
-            )
-    return info
+    write_entry(path, {"formatting": "sharegpt", "columns": COLUMNS})
 
 
 def _record(conversation: Conversation, pictures: PictureFolder) -> dict[str, Any]:
@@ -130,17 +113,7 @@ def read_sharegpt(path: Path) -> Iterator[Conversation]:
     Raises:
         DataError: The file, its images or its entry in ``dataset_info.json`` are wrong; the message says where.
     """
-    info = _read_info(path.with_name(INFO))
-    try:
-        entry = get(info, path.stem, dict, "")
-        if get(entry, "formatting", str, path.stem) != "sharegpt":
-            raise ValueError(f"{path.stem}.formatting must be 'sharegpt', not {entry['formatting']!r}")
-        if get(entry, "file_name", str, path.stem) != path.name:
-            raise ValueError(f"{path.stem}.file_name must be {path.name!r}, not {entry['file_name']!r}")
-        if get(entry, "columns", dict, path.stem) != COLUMNS:
-            raise ValueError(f"{path.stem}.columns must be {json.dumps(COLUMNS)}, not {json.dumps(entry['columns'])}")
-    except ValueError as error:
-        raise DataError(f"{path.with_name(INFO)}: {error}") from error
+    check_entry(path, {"formatting": "sharegpt", "columns": COLUMNS})
     images = ImageFolder(path.parent)
     for where, record in json_lines(path):
         try:
@@ -149,17 +122,8 @@ def read_sharegpt(path: Path) -> Iterator[Conversation]:
             raise DataError(f"{where}: {error}") from error
 
 
-def _read_info(path: Path) -> dict[str, Any]:
-    try:
-        return checked(json.loads(path.read_text(encoding="utf-8")), dict, "it")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); the data set's entry is there") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is not an object of data sets ({error}); move it away") from error
-
-
 def _conversation(record: dict[str, Any], folder: ImageFolder) -> Conversation:
-    images = [_image(name, folder, f"images[{i}]") for i, name in enumerate(get(record, "images", list, ""))]
+    images = [named_image(name, folder, f"images[{i}]") for i, name in enumerate(get(record, "images", list, ""))]
     turns = get(record, "conversations", list, "")
     if not turns or len(turns) % 2:
         raise ValueError(f"conversations has {len(turns)} messages; it must be pairs of a question and a reply")
@@ -196,13 +160,13 @@ def _messages(
     elif speaker == "human":
         if before and before[-1].calls:
             raise ValueError(f"{where}.from must be observation after a function_call, not 'human'")
-        yield ChatMessage("user", value, _shown(value, images, where))
+        yield ChatMessage("user", value, shown_images(value, images, f"{where}.value"))
     else:
         calls, results = (before[-1].calls if before else ()), value.split(_NEXT_RESULT)
         if len(calls) != len(results):
             raise ValueError(f"{where}: an observation of {len(results)} results, after {len(calls)} calls")
         for call, result in zip(calls, results, strict=True):
-            yield ChatMessage("tool", result, _shown(result, images, where), call_id=call.id)
+            yield ChatMessage("tool", result, shown_images(result, images, f"{where}.value"), call_id=call.id)
 
 
 def _read_calls(value: str, number: int, where: str) -> tuple[str, tuple[ToolCall, ...]]:
@@ -221,23 +185,3 @@ def _read_calls(value: str, number: int, where: str) -> tuple[str, tuple[ToolCal
         ToolCall(get(call, "name", str, where), get(call, "arguments", dict, where), f"call_{number + i}")
         for i, call in enumerate(calls)
     )
-
-
-def _shown(text: str, images: Iterator[ImageRef], where: str) -> tuple[ImageRef, ...]:
-    for mark in MEDIA_PLACEHOLDERS[1:]:
-        if mark in text:
-            raise ValueError(f"{where}.value: {mark}, and the data set has none")
-    wanted = text.count(IMAGE_PLACEHOLDER)
-    shown = tuple(image for _, image in zip(range(wanted), images, strict=False))
-    if len(shown) < wanted:
-        raise ValueError(f"{where}.value: has an {IMAGE_PLACEHOLDER} for which images has no image")
-    return shown
-
-
-def _image(name: Any, folder: ImageFolder, where: str) -> ImageRef:
-    try:
-        image = folder.image(checked(name, str, where))
-        _ = image.size
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return image
