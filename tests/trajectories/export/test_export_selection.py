@@ -109,7 +109,7 @@ def test_nothing_left_is_an_error(oracle, tmp_path, format):
 @pytest.mark.parametrize(
     ("name", "format", "kwargs", "message"),
     [
-        ("a.jsonl", "alpaca", {}, "unknown format 'alpaca'; known: huggingface, openai, sharegpt"),
+        ("a.jsonl", "alpaca", {}, "unknown format 'alpaca'; known: huggingface, messages, openai, sharegpt"),
         ("a.json", "sharegpt", {}, "a file of format sharegpt must end in .jsonl"),
         ("a.csv", "vlmevalkit", {}, "a file of format vlmevalkit must end in .xlsx or .tsv"),
         ("a.jsonl", "openai", {"calls": "xml"}, "calls='xml': must be 'text' or 'native'"),
