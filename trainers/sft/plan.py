@@ -104,7 +104,10 @@ def check(settings: SFTSettings, sources: Sequence[Path]) -> Plan:
     view = family_of(settings.folder).view_within(ViewBudget(settings.min_pixels, settings.max_pixels))
     chat = load_chat(settings.folder, view.factor)
     most = _most_tokens(settings, kind)
-    read, examples, lengths, trained = [], [], [], []
+    read: list[Source] = []
+    examples: list[Example] = []
+    lengths: list[int] = []
+    trained: list[int] = []
     for source in sources:
         left_out: Counter[str] = Counter()
         before = len(examples)
