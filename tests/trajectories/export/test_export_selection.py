@@ -120,7 +120,7 @@ def test_nothing_left_is_an_error(oracle, tmp_path, format):
 def test_wrong_arguments_are_named(oracle, tmp_path, name, format, kwargs, message):
     with pytest.raises(ValueError, match=message):
         export(oracle, tmp_path / name, format, **kwargs)
-    assert tuple(FORMATS)[:4] == ("sharegpt", "huggingface", "openai", "vlmevalkit")
+    assert tuple(FORMATS)[:5] == ("sharegpt", "messages", "huggingface", "openai", "vlmevalkit")
 
 
 def test_a_format_of_ones_own_needs_no_reader(oracle, tmp_path):
