@@ -55,7 +55,7 @@ def check_entry(path: Path, wanted: Mapping[str, Any]) -> None:
     info = _read_info(path.with_name(INFO))
     try:
         entry = get(info, path.stem, dict, "")
-        for key, value in {"file_name": path.name, **wanted}.items():
+        for key, value in {"formatting": wanted["formatting"], "file_name": path.name, **wanted}.items():
             found = get(entry, key, type(value), path.stem)
             if found != value:
                 raise ValueError(f"{path.stem}.{key} must be {_written(value)}, not {_written(found)}")
