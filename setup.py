@@ -102,6 +102,7 @@ EXTRAS = {
         "trl>=1.12",  # GRPOTrainer with environment_factory
         "typer>=0.12",
     ],
+    "video": ["av>=14"],  # frames of videos, by FFmpeg
     "verl": ["verl[verl-core]>=0.9.1"],  # trainers/verl: training on a cluster
     "vllm": ["vllm>=0.11"],  # VLLMAgent; brings a torch of its own
     "wandb": ["wandb>=0.17"],  # log.wandb

@@ -28,6 +28,7 @@ class Region:
         quarters: Quarter turns clockwise, 0 to 3.
         mirrored: Whether left and right are swapped before it is turned.
         tilted: Whether it was turned by another angle, too: then no box on it is a box of the stored image.
+        moment: Of a video, the time of the frame, in seconds; ``None`` for the frame that the question shows.
     """
 
     image: int
@@ -35,6 +36,7 @@ class Region:
     quarters: int = 0
     mirrored: bool = False
     tilted: bool = False
+    moment: float | None = None
 
     @classmethod
     def whole(cls, image: int, size: Size) -> Region:
@@ -90,11 +92,15 @@ class Region:
 
     def sees(self, other: Region) -> BBox | None:
         """Return where another region's box lies on this one; ``None`` where nothing of it is to be seen here."""
-        if self.tilted or self.image != other.image or not is_finite_box(other.box):
+        if self.tilted or not self.is_of(other) or not is_finite_box(other.box):
             return None
         x1, y1, x2, y2 = box = self.from_source(other.box)
         width, height = self.size
         return box if x1 < width and y1 < height and x2 > 0 and y2 > 0 else None
+
+    def is_of(self, other: Region) -> bool:
+        """Return whether two regions are of the same stored image, and of a video of the same frame."""
+        return (self.image, self.moment) == (other.image, other.moment)
 
     def part(self, box: BBox) -> Region:
         """Return the part of this region within a box on it, held in the same way; see ``to_source``."""
@@ -160,5 +166,5 @@ class Origin:
 
 
 def overlap(a: Region, b: Region) -> float:
-    """Return the intersection over union of two regions' boxes, in ``[0, 1]``; 0 on different images."""
-    return iou(a.box, b.box) if a.image == b.image else 0.0
+    """Return the intersection over union of two regions' boxes, in ``[0, 1]``; 0 on different images or frames."""
+    return iou(a.box, b.box) if a.is_of(b) else 0.0

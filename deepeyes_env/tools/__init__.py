@@ -5,6 +5,7 @@ from deepeyes_env.tools.image_search import ImageSearchTool
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.registry import TOOLS, ToolLike, get_tool, register_tool
 from deepeyes_env.tools.rotate import RotateTool
+from deepeyes_env.tools.select_frame import SelectFrameTool
 from deepeyes_env.tools.signature import Unread
 from deepeyes_env.tools.text_search import SearchTool
 from deepeyes_env.tools.tool import FunctionTool, Tool, ToolOutput, tool
@@ -18,6 +19,7 @@ __all__ = [
     "PythonTool",
     "RotateTool",
     "SearchTool",
+    "SelectFrameTool",
     "Tool",
     "ToolBaseTool",
     "ToolContext",

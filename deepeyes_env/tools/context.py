@@ -24,6 +24,7 @@ from deepeyes_env.images.frames import (
 )
 from deepeyes_env.images.ops import FitMode, crop
 from deepeyes_env.images.regions import Region
+from deepeyes_env.images.sources import videos
 from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.shown import Shown
@@ -81,7 +82,7 @@ class ToolContext:
         region = self.target.region
         if region is None or region.tilted:
             return self.target.image.pixels()
-        return region.cut(self.store.pixels(self.refs[region.image]))
+        return region.cut(self.store.pixels(self._stored(region)))
 
     @property
     def region(self) -> Region | None:
@@ -111,7 +112,12 @@ class ToolContext:
         region = self.part(box)
         if region is None or not isinstance(self.refs[region.image].source, RegionSource):
             return crop(self.image, box)
-        return region.held(self.store.part(self.refs[region.image], to_pixels(region.box), self.budget, self.mode))
+        return region.held(self.store.part(self._stored(region), to_pixels(region.box), self.budget, self.mode))
+
+    def _stored(self, region: Region) -> ImageRef:
+        """Return the image that a region is of: the question's, or another frame of its video."""
+        ref = self.refs[region.image]
+        return ref if region.moment is None else ImageRef(videos.at_moment(ref.source, region.moment), name=ref.name)
 
     def part(self, box: BBox) -> Region | None:
         """Return what part of the question's images a box of ``image`` is; ``None`` on what is none."""

@@ -9,6 +9,7 @@ from deepeyes_env.registry import Registry
 from deepeyes_env.tools.image_search import ImageSearchTool
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.rotate import RotateTool
+from deepeyes_env.tools.select_frame import SelectFrameTool
 from deepeyes_env.tools.text_search import SearchTool
 from deepeyes_env.tools.tool import Tool
 from deepeyes_env.tools.zoom import ZoomTool
@@ -56,6 +57,7 @@ def _no_tool(tool: object) -> UsageTypeError:
 
 register_tool(ZoomTool())
 register_tool(RotateTool())
+register_tool(SelectFrameTool())
 register_tool(PythonTool)
 register_tool(SearchTool())
 register_tool(ImageSearchTool())

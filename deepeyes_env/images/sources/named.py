@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from deepeyes_env.errors import ImageError
-from deepeyes_env.images.sources import documents, slides
+from deepeyes_env.images.sources import documents, slides, videos
 from deepeyes_env.images.sources.documents import Page
 from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.images.sources.slides import Slide
+from deepeyes_env.images.sources.videos import Frame
 from deepeyes_env.telling import quoted
 
 _TIFF = (".tif", ".tiff")
@@ -19,7 +21,7 @@ _TIFF = (".tif", ".tiff")
 def split_fragment(path: Path) -> tuple[Path, str]:
     """Split ``report.pdf#page=3`` into path and fragment; the name of any other file is left whole."""
     name, mark, fragment = path.name.rpartition("#")
-    if not mark or Path(name).suffix.lower() not in documents.SUFFIXES:
+    if not mark or Path(name).suffix.lower() not in (*documents.SUFFIXES, *videos.SUFFIXES):
         return path, ""
     return path.with_name(name), fragment
 
@@ -28,7 +30,7 @@ def source_of(path: Path, fragment: str = "") -> Path | RegionSource:
     """Return what the pixels of a path come from.
 
     Told from the ending, and of a TIFF from its header. The fragment of a PDF is ``page=NUMBER`` as in RFC 8118, from
-    1, and ``dpi=NUMBER``.
+    1, and ``dpi=NUMBER``; that of a video is ``t=SECONDS`` as in W3C's media fragments.
 
     Returns:
         The path itself, if the image is decoded whole.
@@ -44,9 +46,18 @@ def source_of(path: Path, fragment: str = "") -> Path | RegionSource:
         if not 1 <= dpi <= documents.MAX_DPI:
             raise ImageError(f"image {path}: dpi={dpi} is not from 1 to {documents.MAX_DPI}")
         return Page(path, page, dpi)
+    if suffix in videos.SUFFIXES:
+        return Frame(path, _seconds(path, fragment))
     if suffix in slides.SUFFIXES or (suffix in _TIFF and slides.is_large_tiled(path)):
         return Slide(path)
     return path
+
+
+def _seconds(path: Path, fragment: str) -> float:
+    found = re.fullmatch(r"t=(?:npt:)?(\d{1,9}(?:\.\d{1,30})?(?:e-\d{1,3})?)", fragment or "t=0")
+    if found is None:
+        raise ImageError(f"image {path}: {quoted(fragment)} is not t=SECONDS")
+    return float(found[1])
 
 
 def _numbers(path: Path, fragment: str, **defaults: int) -> list[int]:
