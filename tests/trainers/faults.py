@@ -19,7 +19,7 @@ from deepeyes_env.tools import Tool, ZoomTool
 
 SOUND = "FaultsSound-v0"
 RESTLESS, HANGING, ANSWERING = "FaultsRestless-v0", "FaultsHanging-v0", "FaultsAnswering-v0"
-OUTAGE = "outage"
+OUTAGE = "unreachable"
 """Name of the judge that is gone whenever it is asked about the row ``unjudged``."""
 
 LIMIT = 0.3

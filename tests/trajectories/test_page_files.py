@@ -70,7 +70,7 @@ def test_images_elsewhere_are_links_or_copies(
 
     monkeypatch.setattr(os, "link", refuse)
     copied = write_page(run, tmp_path / "copied")
-    (name,) = image_urls(data_of(linked)[0]["image"])
+    (name,) = image_urls(data_of(linked)[0]["shown"][0]["stored"])
     assert (linked.parent / name).samefile(run / name)
     assert not (copied.parent / name).samefile(run / name)
     assert (copied.parent / name).read_bytes() == (run / name).read_bytes()
@@ -84,7 +84,7 @@ def test_a_format_that_browsers_do_not_show_is_converted(tmp_path: Path, make_ep
     sample = Sample("t", "?", "a", (tiff.getvalue(),))
     run = record(tmp_path / "run", replace(episode, sample=sample))
     page = write_page(run)
-    url = data_of(page)[0]["image"]
+    url = data_of(page)[0]["shown"][0]["stored"]
     assert url.startswith("converted/")
     with PILImage.open(page.parent / url) as image:
         assert image.format == "PNG"
