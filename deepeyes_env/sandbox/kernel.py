@@ -58,7 +58,7 @@ class Limits:
         stdout: Characters of standard output that a cell returns.
         stderr: Characters of standard error, tracebacks included.
         images: Images that one cell may show.
-        image_pixels: Pixels of an image that is shown.
+        image_pixels: Pixels of an image that is shown; all of a cell have at most three times as many.
 
     Raises:
         UsageError: A limit is not positive.

@@ -144,7 +144,9 @@ class Session:
         self._kernel = kernel = self._sandbox.open(self.limits)
         different = []
         for number, ran in enumerate(self._history, 1):
-            result = kernel.execute(replace(ran.cell, seconds=self.limits.cell_seconds))
+            late = ran.result.error == "TimeoutException"  # it would be again, and take all the time there is
+            seconds = ran.cell.seconds if late else self.limits.cell_seconds
+            result = kernel.execute(replace(ran.cell, seconds=seconds))
             self.seconds += result.seconds
             if not result.same_output(ran.result):
                 different.append(str(number))

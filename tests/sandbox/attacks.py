@@ -1,37 +1,12 @@
 """What a hostile program tries: each prints ESCAPED if it gets through; the pattern is what it comes to instead.
 
 ``docs/sandbox.md`` lists them by name. ``{host}`` stands for a file of the host, ``{port}`` for a port that it listens
-on, ``{abstract}`` for its abstract socket, ``{pid}`` for its process, ``{other}`` for another session's process.
+on, ``{abstract}`` for its abstract socket, ``{pid}`` for its process, ``{other}`` for another session's process,
+``{warm}`` for the warm parent.
 """
 
-from typing import NamedTuple
-
-DENIED = r"denied"
-
-
-class Attack(NamedTuple):
-    name: str
-    code: str
-    expected: str = DENIED
-    slow: bool = False
-    seconds: float = 2.0
-    poisons: bool = False  # the session is of no more use to its own program
-
-
-def tries(statement, name, expected=DENIED, before="", slow=False):
-    """An attack that one statement is: if it raises, it is denied."""
-    body = "\n    ".join(statement.split("\n"))
-    code = f"import os, sys, ctypes, socket, signal\n{before}\ntry:\n    {body}\n    print('ESCAPED')\n"
-    return Attack(
-        name, code + "except BaseException as error:\n    print('denied', type(error).__name__)\n", expected, slow
-    )
-
-
-def calls(call, name, before=""):
-    """An attack that is a call of libc, which says -1 if it is denied."""
-    code = f"import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n{before}\n"
-    return Attack(name, code + f"print('ESCAPED' if {call} >= 0 else 'denied', ctypes.get_errno())")
-
+from tests.sandbox.attack import Attack, calls, tries
+from tests.sandbox.attacks_on_the_host import IMAGES, REPLIES, SHARED
 
 FILES = [
     tries("open({host!r}).read()", "read a file of the host"),
@@ -55,6 +30,22 @@ FILES = [
     tries("open('/proc/kcore', 'rb').read(1)", "read kernel memory"),
     tries("os.listdir('/sys/fs/cgroup')", "look at control groups"),
     tries("open('/sys/kernel/uevent_helper', 'w')", "set a helper of the kernel"),
+    tries("open('/proc/self/exe', 'r+b')", "write to the running interpreter"),
+    tries("open('/proc/self/root/usr/escape', 'w')", "write by its own root"),
+    tries("open(f'/proc/self/fd/{open(os.__file__).fileno()}', 'w')", "reopen a file to write it"),
+    tries("os.chmod('/dev/null', 0)", "take a device from the host"),
+    tries("os.setxattr('/tmp', 'user.a', b'1')", "set attributes"),
+    tries(
+        "fcntl.fcntl(os.open(os.__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)",
+        "make the host wait for a lease on a file",
+        "denied PermissionError",
+        "import fcntl",
+    ),
+    tries(
+        "fcntl.fcntl(os.open('/usr', os.O_RDONLY), fcntl.F_NOTIFY, 1)",
+        "be told what changes in the host's folders",
+        before="import fcntl",
+    ),
     Attack(
         "climb out by open folders",
         "import os\nfound = os.listdir('/tmp/' + '../' * 40)\nprint('ESCAPED' if {host!r}.split('/')[1] in found and "
@@ -72,6 +63,15 @@ PROCESSES = [
     tries("os.listdir('/proc/1/fd')", "use the first process's files"),
     tries("open('/proc/{pid}/environ').read()", "read the trainer's environment"),
     tries("open('/proc/{pid}/mem', 'rb').read(1)", "read the ground truth in the trainer's memory"),
+    tries("os.kill({warm}, 9)", "kill the warm parent", "denied ProcessLookupError"),
+    tries("open('/proc/{warm}/mem', 'rb').read(1)", "read the warm parent's memory"),
+    tries("os.pidfd_open({pid})", "hold the trainer's process", "denied ProcessLookupError"),
+    tries("open('/dev/tty').read(1)", "read the trainer's terminal"),
+    tries("os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))", "run before all others"),
+    Attack(
+        "see the host's sockets",
+        "print('ESCAPED' if open('/proc/net/unix').read().count('\\n') > 1 else 'denied')",
+    ),
     Attack(
         "see other processes",
         "import os\npids = [p for p in os.listdir('/proc') if p.isdigit()]\n"
@@ -121,6 +121,20 @@ PRIVILEGES = [
     calls("libc.syscall(321, 0, 0, 0)", "load a program into the kernel"),
     calls("libc.syscall(425, 1, (ctypes.c_char * 120)())", "use io_uring"),
     calls("libc.syscall(323, 0)", "handle page faults"),
+    calls("libc.syscall(254, 0, b'/usr', 0xFFF)", "watch what the host opens"),
+    Attack(
+        "32-bit system calls",
+        "import ctypes, mmap\ncode = mmap.mmap(-1, 4096, prot=7)\n"
+        "code.write(bytes.fromhex('53bb00000010b836010000cd805bc3'))\n"
+        "call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))\n"
+        "print('ESCAPED' if call() == 0 else 'denied')",
+        "denied|^exited",
+    ),
+    Attack(
+        "x32 system calls",
+        "import ctypes\nprint('ESCAPED' if ctypes.CDLL(None).syscall(0x40000000 | 272, 0x10000000) == 0 else 'denied')",
+        "denied|^exited",
+    ),
     calls("libc.syscall(250, 0, -3, 0)", "use the kernel's keys"),
     calls("libc.syscall(298, 0, 0, -1, -1, 0)", "use performance counters"),
     calls("libc.syscall(304, -1, 0, 0)", "open files by handle"),
@@ -153,12 +167,12 @@ NETWORK = [
 ]
 
 FLOODS = [
-    Attack("a fork bomb", "import os\nwhile True:\n    os.fork()", "BlockingIOError|TimeoutException"),
+    Attack("a fork bomb", "import os\nwhile True:\n    os.fork()", "BlockingIOError|TimeoutException", seconds=0.5),
     Attack(
         "a bomb of threads",
         "import threading, time\nfor i in range(1000):\n"
         "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
-        "can't start new thread",
+        "can't start new thread|MemoryError|^exited",
     ),
     Attack("one huge array", "import numpy as np\nnp.ones(1 << 34)", "MemoryError"),
     Attack(
@@ -181,6 +195,29 @@ FLOODS = [
         "^memory",
         slow=True,
         seconds=30,
+    ),
+    Attack(
+        "memory in sockets",
+        "import os, socket, time\nfor i in range(20):\n    if os.fork() == 0:\n        kept = []\n        try:\n"
+        "            while True:\n                kept += socket.socketpair()\n"
+        "        except OSError:\n            time.sleep(60)\ntime.sleep(60)",
+        "^memory",
+        seconds=30,
+    ),
+    Attack(
+        "memory in processes and files together",
+        "import os, time\nfor i in range(60):\n    open(f'/tmp/{i}', 'wb').write(bytes(1 << 20))\n"
+        "for i in range(2):\n    if os.fork() == 0:\n        a = b'x' * (170 << 20)\n        time.sleep(60)\n"
+        "time.sleep(60)",
+        "^memory",
+        slow=True,
+        seconds=30,
+    ),
+    Attack(
+        "the pending signals of its user",
+        "import os, signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [40])\nimport ctypes\n"
+        "libc = ctypes.CDLL(None)\nsent = 0\nwhile sent < 1000 and libc.sigqueue(os.getpid(), 40, None) == 0:\n"
+        "    sent += 1\nprint('ESCAPED' if sent > 256 else 'denied')",
     ),
     Attack("a huge file", "open('/tmp/big', 'wb').write(bytes(33 << 20))", "File too large"),
     Attack(
@@ -210,8 +247,8 @@ FLOODS = [
 ]
 
 TIME = [
-    Attack("an endless loop", "while True:\n    pass", "TimeoutException"),
-    Attack("a sleep", "import time\ntime.sleep(60)", "TimeoutException"),
+    Attack("an endless loop", "while True:\n    pass", "TimeoutException", seconds=0.3),
+    Attack("a sleep", "import time\ntime.sleep(60)", "TimeoutException", seconds=0.3),
     Attack(
         "a loop that goes on after every exception",
         "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
@@ -228,6 +265,7 @@ TIME = [
         "a thread that is waited for",
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
         "TimeoutException",
+        seconds=0.3,
     ),
     Attack("the end of its process", "import os\nos._exit(7)", "^exited"),
     Attack("a crash", "import ctypes\nctypes.string_at(0)", "^exited"),
@@ -235,84 +273,4 @@ TIME = [
     Attack("a stop of itself", "import os\nos.kill(os.getpid(), 19)", "^timeout", slow=True),
 ]
 
-_SOCKET = """
-import gc, json, os, socket, stat, struct
-fds = [fd for fd in range(3, 128) if os.path.exists(f'/proc/self/fd/{fd}') and stat.S_ISSOCK(os.fstat(fd).st_mode)]
-sock = socket.socket(fileno=os.dup(fds[0]))
-def reply(head, payload=b''):
-    text = head if isinstance(head, bytes) else json.dumps(head).encode()
-    sock.sendall(struct.pack('>I', len(text)) + text + payload)
-"""
-_FORGED = (
-    "dict(number=1, stdout='forged', stderr='', result=None, error=None, truncated=False, notes=[], shown={shown})"
-)
-
-REPLIES = [
-    Attack(
-        "a pickle as a reply",
-        _SOCKET
-        + "import pickle\nclass Bomb:\n    def __reduce__(self):\n        return (os.system, ('touch {host}.pwned',))\n"
-        "reply(pickle.dumps(Bomb()))\nimport time\ntime.sleep(1)",
-        "^protocol",
-    ),
-    Attack("a reply of four gigabytes", _SOCKET + "sock.sendall(b'\\xff\\xff\\xff\\xff')", "^protocol"),
-    Attack("a reply that is no object", _SOCKET + "reply([1])", "^protocol"),
-    Attack("a reply nested without end", _SOCKET + "reply(b'[' * 50_000)", "^protocol"),
-    Attack("a second reply", _SOCKET + "reply(" + _FORGED.format(shown="[]") + ")", "forged", poisons=True),
-    Attack(
-        "an image without end",
-        _SOCKET + "reply(" + _FORGED.format(shown="[[1 << 20, 1 << 20]]") + ")",
-        "^protocol",
-    ),
-    Attack("an image of negative size", _SOCKET + "reply(" + _FORGED.format(shown="[[-1, -1]]") + ")", "^protocol"),
-    Attack("a thousand images", _SOCKET + "reply(" + _FORGED.format(shown="[[1, 1]] * 1000") + ")", "^protocol"),
-    Attack("no reply", _SOCKET + "os.closerange(3, 128)", "^exited|^timeout|^killed"),
-    Attack(
-        "a reply that drips",
-        _SOCKET + "import time\nsock.sendall(struct.pack('>I', 1000))\nwhile True:\n    sock.sendall(b' ')\n"
-        "    time.sleep(0.1)",
-        "TimeoutException|^timeout|^protocol",
-    ),
-]
-
-IMAGES = [
-    Attack(
-        "a PNG of 20,000 px",
-        "from PIL import Image\nImage.new('1', (20_000, 20_000)).save('/tmp/b.png')\nImage.open('/tmp/b.png').show()",
-        "DecompressionBombError|MemoryError|cannot be shown",
-    ),
-    Attack(
-        "a PNG that unpacks to gigabytes",
-        "import struct, zlib\nfrom PIL import Image\ndef chunk(kind, data):\n"
-        "    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))\n"
-        "head = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)\n"
-        "open('/tmp/b.png', 'wb').write(b'\\x89PNG\\r\\n\\x1a\\n"
-        "' + chunk(b'IHDR', head) + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b''))\n"
-        "Image.open('/tmp/b.png').load()",
-        "DecompressionBombError",
-    ),
-    Attack(
-        "a huge image that is shown",
-        "from PIL import Image\nImage.new('L', (20_000, 10_000)).show()\nprint('on')",
-        r"an image of 20000 x 10000 px cannot be shown",
-    ),
-    Attack(
-        "a huge figure",
-        "import matplotlib.pyplot as plt\nplt.figure(figsize=(1000, 1000))\nplt.show()",
-        "cannot be shown",
-    ),
-    Attack(
-        "many images",
-        "for i in range(50):\n    image_1.show()",
-        r"only 10 images are shown from one cell \(40 left out\)",
-    ),
-    Attack(
-        "change the shared image",
-        "import ctypes\nfrom PIL import Image\nimport mmap, gc\n"
-        "maps = [m for m in gc.get_objects() if isinstance(m, mmap.mmap)]\ntry:\n    maps[0][0] = 1\n"
-        "    print('ESCAPED')\n"
-        "except (TypeError, IndexError):\n    print('denied')",
-    ),
-]
-
-ATTACKS = [*FILES, *PROCESSES, *PRIVILEGES, *NETWORK, *FLOODS, *TIME, *REPLIES, *IMAGES]
+ATTACKS = [*SHARED, *FILES, *PROCESSES, *PRIVILEGES, *NETWORK, *FLOODS, *TIME, *REPLIES, *IMAGES]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepeyes_env.sandbox import Limits, Session
+from deepeyes_env.sandbox.local.memory import descendants
 from tests.conftest import pattern
 from tests.sandbox.attacks import ATTACKS
 from tests.sandbox.conftest import frozen, local_sandbox
@@ -40,6 +41,7 @@ def attacked(tmp_path_factory):
             "abstract": abstract.getsockname(),
             "pid": os.getpid(),
             "other": other,
+            "warm": descendants(sandbox.parent_pid)[1],
             "backwards": TRUTH[::-1],
         }
         yield sandbox, neighbour, told
@@ -70,6 +72,31 @@ def test_attack(attack, attacked):
     assert [each.name for each in Path(told["host"]).parent.iterdir()] == ["secret"]
     assert neighbour.run("print(y)").stdout == "41\n"
     assert neighbour.lost == 0
+
+
+def test_sessions_on_one_image_tell_each_other_nothing(attacked):
+    """Neither by the position of its descriptor nor by locks on what both see."""
+    sandbox, _, _ = attacked
+    image = frozen(pattern(64, 48))
+    find = (
+        "import fcntl, os, struct\n"
+        "fd = [fd for fd in range(3, 64) if 'memfd' in os.readlink(f'/proc/self/fd/{fd}')][0]\n"
+        "null = open('/dev/null', 'r+b')\n"
+    ).replace("if 'memfd'", "if os.path.exists(f'/proc/self/fd/{fd}') and 'memfd'")
+    say = find + "os.lseek(fd, 42, 0)\nfcntl.lockf(null, fcntl.LOCK_EX, 1, 42)\nfcntl.flock(fd, fcntl.LOCK_EX)"
+    hear = find + (
+        "lock = struct.pack('hhqqi', fcntl.F_WRLCK, 0, 0, 0, 0)\n"
+        "free = struct.unpack('hhqqi', fcntl.fcntl(null, fcntl.F_GETLK, lock))[0] == fcntl.F_UNLCK\n"
+        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\nos.lseek(fd, 0, 1), free"
+    )
+    with Session([image], sandbox=sandbox) as one, Session([image], sandbox=sandbox) as other:
+        assert one.run(say).error is None
+        assert other.run(hear).result == "(0, True)"
+
+
+def test_databases_get_their_locks(session):
+    code = "import sqlite3\nbase = sqlite3.connect('/tmp/a.db')\nbase.execute('create table t (x)')\nbase.commit()"
+    assert session.run(code).error is None
 
 
 def _filled(found, told):

@@ -101,6 +101,13 @@ def test_cells_that_come_to_something_else_are_told(session):
     assert session.run("1").notes == ("a new kernel; cells run again: 2", "cells that came to something else: 1")
 
 
+def test_a_cell_that_timed_out_takes_no_longer_when_it_is_run_again(session):
+    assert session.run("while True:\n    pass", seconds=0.3).error == "TimeoutException"
+    session.run("import os\nos._exit(0)")
+    assert session.run("1").notes == ("a new kernel; cells run again: 1",)
+    assert session.seconds < 5  # and not once more the five seconds that any cell has
+
+
 def test_a_branch_has_the_state_and_goes_its_own_way(session):
     session.run("x = [1]\nimage_1.crop((0, 0, 9, 9))")
     with session.branch() as other:

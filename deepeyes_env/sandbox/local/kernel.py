@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ import numpy as np
 from deepeyes_env.images import Image
 from deepeyes_env.sandbox.kernel import MIB, Cell, CellResult, Kernel, KernelLostError, Limits, SandboxError
 from deepeyes_env.sandbox.local.shared_pixels import SharedPixels
-from deepeyes_env.sandbox.worker.framing import BrokenMessageError, receive, receive_into, send
+from deepeyes_env.sandbox.worker.framing import IMAGES_TOGETHER, BrokenMessageError, receive, receive_into, send
 from deepeyes_env.sandbox.worker.init import CELL_BEGINS, CELL_ENDS, GO
 
 GRACE = 3.0
 """Seconds after a cell's time limit before its session is killed: time to write a traceback."""
 OPEN_SECONDS = 60.0
+_TOLD = 100
+"""Characters more than a limit that a text may have, to say that it was cut."""
 _CREDENTIALS = struct.Struct("3i")
 TIMED_OUT = "TimeOutError: code execution timed out"
 """The original's words."""
@@ -96,7 +98,7 @@ class LocalKernel(Kernel):
             self.running = True
             try:
                 reply, images = self._exchange(cell, started + cell.seconds + GRACE)
-                result = _result(reply, images, time.monotonic() - started)
+                result = _result(reply, images, time.monotonic() - started, self._limits)
                 self._control.sendall(CELL_ENDS)
                 return result
             except (OSError, EOFError, BrokenMessageError, _WrongReplyError) as error:
@@ -121,7 +123,11 @@ class LocalKernel(Kernel):
         }
         self._cells.settimeout(max(deadline - time.monotonic(), 0.01))
         self._control.sendall(CELL_BEGINS)
-        send(self._cells, head, fds=[each.fd for each in shared])
+        with ExitStack() as opened:
+            fds = [each.opened() for each in shared]
+            for fd in fds:
+                opened.callback(os.close, fd)
+            send(self._cells, head, fds=fds)
         most = 8 * (2 * limits.stdout + limits.stderr) + 65_536
         reply = receive(_Deadline(self._cells, deadline), most)
         if reply.get("number") != self._number:
@@ -214,15 +220,20 @@ def _sizes(shown: Any, limits: Limits) -> list[tuple[int, int]]:
         if size[0] * size[1] > limits.image_pixels:
             raise _WrongReplyError(f"an image of {size[0]} x {size[1]} px")
         sizes.append((size[0], size[1]))
+    if sum(width * height for width, height in sizes) > IMAGES_TOGETHER * limits.image_pixels:
+        raise _WrongReplyError("more pixels than a cell may show")
     return sizes
 
 
-def _result(reply: dict[str, Any], images: tuple[Image, ...], seconds: float) -> CellResult:
+def _result(reply: dict[str, Any], images: tuple[Image, ...], seconds: float, limits: Limits) -> CellResult:
     """Check every field of a reply."""
     texts = {name: reply.get(name) for name in ("stdout", "stderr", "result", "error")}
     optional = ("result", "error")
     if not all(isinstance(text, str) or (text is None and name in optional) for name, text in texts.items()):
         raise _WrongReplyError("a reply that is no text")
+    most = {"stdout": limits.stdout, "stderr": limits.stderr, "result": limits.stdout, "error": 0}
+    if any(len(text or "") > most[name] + _TOLD for name, text in texts.items()):
+        raise _WrongReplyError("more text than a cell may print")
     notes = reply.get("notes")
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes[:20]):
         raise _WrongReplyError("notes that are no text")

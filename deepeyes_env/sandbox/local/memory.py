@@ -7,8 +7,11 @@ import os
 import re
 import threading
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from deepeyes_env.sandbox.worker.isolation import WRITABLE
 
 if TYPE_CHECKING:
     from deepeyes_env.sandbox.local.kernel import LocalKernel
@@ -73,19 +76,21 @@ class MemoryWatch:
 
 
 def used_memory(pid: int, limit: int) -> int:
-    """Return how many bytes a process and all below it take, or less if that is under a limit in any case.
+    """Return how many bytes a session's processes, files and sockets take, or less if that is under a limit anyway.
 
-    Shared pages count in proportion; adding them up takes long, so that it is done only where it may matter.
+    Shared pages count in proportion; adding them up takes long, so that it is done only where it may matter. A mapped
+    file counts twice, and a socket as if it were full.
 
     Args:
         pid: The first process of a session.
         limit: Below this, an upper bound is good enough to tell.
     """
     pids = descendants(pid)
-    rough = sum(_resident(each) for each in pids)
+    held = _in_files(pid) + _in_sockets(pid)
+    rough = held + sum(_resident(each) for each in pids)
     if rough <= limit:
         return min(rough, limit)
-    return sum(_proportional(each) for each in pids)
+    return held + sum(_proportional(each) for each in pids)
 
 
 def descendants(pid: int) -> list[int]:
@@ -100,6 +105,31 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def _in_files(pid: int) -> int:
+    total = 0
+    for folder in WRITABLE:
+        try:
+            found = os.statvfs(f"/proc/{pid}/root{folder}")
+        except OSError:  # it is ending
+            continue
+        total += (found.f_blocks - found.f_bfree) * found.f_frsize
+    return total
+
+
+def _in_sockets(pid: int) -> int:
+    """Return what the sockets of a session's network hold at most: no process is charged for what waits in one."""
+    try:
+        sockets = Path(f"/proc/{pid}/net/unix").read_text().count("\n") - 1
+    except OSError:
+        return 0
+    return max(sockets, 0) * _socket_size()
+
+
+@cache
+def _socket_size() -> int:
+    return 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())  # the kernel doubles what a program asks for
 
 
 def _resident(pid: int) -> int:

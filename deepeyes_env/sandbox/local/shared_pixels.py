@@ -29,14 +29,18 @@ class SharedImage:
     def __init__(self, pixels: Image) -> None:
         cv2 = import_extra("cv2", "sandbox")
         height = pixels.shape[0]
-        self.fd = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        weakref.finalize(self, os.close, self.fd)
+        self._fd = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        weakref.finalize(self, os.close, self._fd)
         for top in range(0, height, _STRIP):
             strip = cv2.cvtColor(np.ascontiguousarray(pixels[top : top + _STRIP]), cv2.COLOR_RGB2RGBA)
             view = strip.data.cast("B")
             while view:
-                view = view[os.write(self.fd, view) :]
-        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+                view = view[os.write(self._fd, view) :]
+        fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
+
+    def opened(self) -> int:
+        """Return a descriptor for one session, to be closed: a copy of one would share its position with others."""
+        return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class SharedPixels:

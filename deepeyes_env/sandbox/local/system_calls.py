@@ -99,8 +99,22 @@ DENIED = [
     "landlock_create_ruleset",
     "mknod",
     "mknodat",
+    "inotify_init",
+    "inotify_init1",
+    "inotify_add_watch",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "setxattrat",
 ]
-"""Refused with EPERM. Anonymous and System V memory is among them: no limit of a process covers it."""
+"""Refused with EPERM. Anonymous and System V memory is among them: no limit of a process covers it. So is what lets
+sessions, which see the same read-only files, tell each other something by them, or see what the host opens.
+"""
+
+_F_SETLK, _F_SETLKW, _F_OFD_SETLK, _F_OFD_SETLKW = 6, 7, 37, 38
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
+_WORD = 0xFFFFFFFF
+"""The kernel looks at the lower half of a command only."""
 
 _NEW_NAMESPACES = (
     kernel.CLONE_NEWNS,
@@ -138,6 +152,12 @@ def filter_program() -> bytes:
         if family not in _FAMILIES:
             rules.add_rule(refuse, "socket", seccomp.Arg(0, seccomp.EQ, family))
     rules.add_rule(refuse, "socket", seccomp.Arg(0, seccomp.GT, last))
+    granted = seccomp.ERRNO(0)  # a lock seems to be had, as databases want it, and is seen by nobody
+    _add(seccomp, rules, granted, "flock")
+    for lock in (_F_SETLK, _F_SETLKW, _F_OFD_SETLK, _F_OFD_SETLKW):
+        rules.add_rule(granted, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, _WORD, lock))
+    for watch in (_F_SETLEASE, _F_NOTIFY):  # a lease on a file of the host's user makes the host wait
+        rules.add_rule(refuse, "fcntl", seccomp.Arg(1, seccomp.MASKED_EQ, _WORD, watch))
     for family in range(last):
         if family != socket.AF_UNIX:
             rules.add_rule(refuse, "socketpair", seccomp.Arg(0, seccomp.EQ, family))
@@ -168,5 +188,6 @@ _NUMBERS = {
     "memfd_secret": 447,
     "process_mrelease": 448,
     "set_mempolicy_home_node": 450,
+    "setxattrat": 463,
 }
 """Numbers of newer calls, equal on all architectures, for a libseccomp that does not know their names."""

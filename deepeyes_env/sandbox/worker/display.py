@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageShow
 
+from deepeyes_env.sandbox.worker.framing import IMAGES_TOGETHER
 from deepeyes_env.sandbox.worker.kernel_calls import LIBC
 
 
@@ -33,7 +34,7 @@ class Display:
 
         Args:
             most: Images that may be shown.
-            pixels: Of one image, and on average of all that may be shown.
+            pixels: Of one image; all together have at most three times as many.
         """
         self.images, self.dropped = [], {}
         self._most, self._pixels = most, pixels
@@ -132,6 +133,9 @@ class Display:
             return self._drop(f"only {self._most} images are shown from one cell")
         if width * height > self._pixels or width < 1 or height < 1:
             return self._drop(f"an image of {width} x {height} px cannot be shown; at most {self._pixels:,} pixels")
+        together = IMAGES_TOGETHER * self._pixels
+        if width * height + sum(each.width * each.height for each in self.images) > together:
+            return self._drop(f"only {together:,} pixels are shown from one cell")
         return True
 
     def _drop(self, reason: str) -> bool:

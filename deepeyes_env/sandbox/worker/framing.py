@@ -16,6 +16,10 @@ MAX_FDS = 64
 """File descriptors with one message at most."""
 
 
+IMAGES_TOGETHER = 3
+"""All images of a reply have at most so many times the pixels that one may have."""
+
+
 class Source(Protocol):
     """What bytes are received from: a socket."""
 

@@ -24,6 +24,9 @@ USER = 1000
 OUTPUT = "/sandbox/output"
 """Where standard output lies: a file system of its own, so that a program that fills /tmp can still be told so."""
 
+WRITABLE = ("/tmp", "/dev/shm", OUTPUT)
+"""Where a session can write, all of it in memory."""
+
 _NAMESPACES = (
     kernel.CLONE_NEWUSER
     | kernel.CLONE_NEWNS
@@ -45,6 +48,7 @@ def become_session(request: dict[str, Any], fds: list[int]) -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     cells, control = fds
+    os.dup2(1, 2)  # what the host reads errors of the warm parent from is no business of a session
     close_all_but(0, 1, 2, cells, control)
     uid, gid = os.getuid(), os.getgid()
     kernel.unshare(_NAMESPACES)
@@ -114,6 +118,7 @@ def limit(request: dict[str, Any]) -> None:
         ("CPU", request["cpu"]),
         ("CORE", 0),
         ("MEMLOCK", 0),
+        ("SIGPENDING", 256),
         ("MSGQUEUE", 0),
         ("RTPRIO", 0),
         ("STACK", 8 << 20),
