@@ -17,6 +17,7 @@ import av
 import numpy as np
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from video_files import number_of, write_video
 
