@@ -26,7 +26,8 @@ FEATURES = 200
 """Features of an image of the folder; what is searched for has twice as many."""
 
 _CANDIDATES = 20
-_ALIKE = 0.8  # the cosine of two descriptors that may be one point
+_ALIKE = 0.75  # the cosine of two descriptors that may be one point
+_CONTRAST = 0.01  # a quarter of OpenCV's: smooth images have features too
 _LEAST_INLIERS = 6
 _TOLERANCE = 6.0  # pixels
 _ROWS = 1 << 14
@@ -57,7 +58,7 @@ class Features:
         scale = LONG_SIDE / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), size)
-        found, descriptors = cv2.SIFT_create(nfeatures=most).detectAndCompute(grey, None)
+        found, descriptors = cv2.SIFT_create(nfeatures=most, contrastThreshold=_CONTRAST).detectAndCompute(grey, None)
         if descriptors is None:
             return cls.none()
         points = np.array([each.pt for each in found], np.float32)[:most]
