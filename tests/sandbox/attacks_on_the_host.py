@@ -61,6 +61,7 @@ REPLIES = [
         _SOCKET + "import time\nsock.sendall(struct.pack('>I', 1000))\nwhile True:\n    sock.sendall(b' ')\n"
         "    time.sleep(0.1)",
         "TimeoutException|^timeout|^protocol",
+        slow=True,
         seconds=0.3,
     ),
 ]
