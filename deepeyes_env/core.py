@@ -13,11 +13,8 @@ from deepeyes_env.errors import UsageError
 from deepeyes_env.images.frames import BBox, Frame, Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.regions import Origin, Region, overlap
-from deepeyes_env.option_letters import letter_options as letter_options
 from deepeyes_env.prompt_messages import PromptMessage, as_prompt_messages
 from deepeyes_env.sample_fields import box_images_of, box_of, image_refs_of
-from deepeyes_env.seeds import MAX_SEED as MAX_SEED
-from deepeyes_env.seeds import check_seed as check_seed
 from deepeyes_env.telling import quoted
 
 IMAGE_PLACEHOLDER = "<image>"

@@ -124,5 +124,6 @@ def resolves(dotted):
 
 @by_page
 def test_links_in_the_repository(page: Path):
-    for target in re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text()):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\((?!\w+:)([^)#\s]+)", prose):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
