@@ -127,7 +127,7 @@ def _keys(sample: Sample) -> list[str]:
 class FolderImageSearch(ImageSearch):
     """The images below a folder that show what the question's image shows, also where that is a crop of one.
 
-    The index is made with the first search, in memory (about 100 kB and 20 ms an image), and not pickled.
+    The index is made with the first search, in memory (about 100 kB and 80 ms an image), and not pickled.
 
     Args:
         folder: The folder. A file's name, without its suffix, is its title.
