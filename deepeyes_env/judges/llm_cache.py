@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from deepeyes_env.errors import UsageError
+from deepeyes_env.sqlite_file import SQLiteFile
 
 logger = logging.getLogger(__name__)
-
-_TABLE = "CREATE TABLE IF NOT EXISTS judgements (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID"
-_MAX_WAIT = 30.0  # seconds that a writer waits for the others
 
 
 class JudgementCache:
     """Scores by key in one SQLite file; several threads and processes may share it.
 
-    Each operation opens the file anew, so that nothing is carried over a fork or between threads. A cache that stops
-    working is logged and costs only repeated questions.
+    A cache that stops working is logged and costs only repeated questions.
 
     Args:
         path: The file; made, with its folder, if there is none.
@@ -30,16 +24,8 @@ class JudgementCache:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._open() as connection:
-                connection.execute(_TABLE)
-                connection.execute("SELECT key, score FROM judgements LIMIT 1")
-        except (OSError, sqlite3.Error) as error:
-            raise UsageError(
-                f"JudgementCache({str(path)!r}): {error}; give another file, or delete this one"
-            ) from error
+        self._file = SQLiteFile(path, table="judgements", value="score REAL", owner="JudgementCache")
+        self.path = self._file.path
 
     def get(self, key: str) -> float | None:
         """Return the score of a key, ``None`` if there is none.
@@ -48,7 +34,7 @@ class JudgementCache:
         is asked again.
         """
         try:
-            with self._open() as connection:
+            with self._file.open() as connection:
                 row = connection.execute("SELECT score FROM judgements WHERE key = ?", (key,)).fetchone()
                 if row is None or (isinstance(row[0], int | float) and 0 <= row[0] <= 1):
                     return None if row is None else float(row[0])
@@ -62,18 +48,7 @@ class JudgementCache:
     def put(self, key: str, score: float) -> None:
         """Store a score; the first one that was stored for a key stays."""
         try:
-            with self._open() as connection:
+            with self._file.open() as connection:
                 connection.execute("INSERT OR IGNORE INTO judgements VALUES (?, ?)", (key, score))
         except sqlite3.Error as error:
             logger.warning("%s cannot be written: %s", self.path, error)
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=_MAX_WAIT)
-        try:
-            # Survives a killed process, not a power cut; waiting for the disk would cost 1 to 20 ms a judgement.
-            connection.execute("PRAGMA synchronous = OFF")
-            with connection:
-                yield connection
-        finally:
-            connection.close()
