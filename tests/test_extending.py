@@ -147,8 +147,9 @@ def test_an_export(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def plugins_are_forgotten():
-    """Those of other tests' folders, as a new process knows none."""
-    yield
+    """Those of other tests' folders, as a new process knows none; a family would stand for every model of its name."""
+    with FAMILIES.restored():
+        yield
     for name in [name for name in sys.modules if name.startswith("my_")]:
         del sys.modules[name]
 
