@@ -14,6 +14,7 @@ import numpy as np
 from deepeyes_env.core import Sample, Trajectory, Turn
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
+from deepeyes_env.protocols import MalformedCall, ParsedMessage
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Snapshot:
         index: Index of the sample in the data set; ``None`` if it came through ``options``.
         sample: The sample, if it came through ``options``.
         options: The sample's options in the order shown.
-        actions: What the policy wrote so far.
+        actions: What the policy wrote so far, as text.
+        read: The same taken apart, as it was read then: a message with ``tool_calls`` holds more than its text.
         rng: State of the environment's random number generator.
         fingerprint: Tells whether another data set has the same sample at that index (``fingerprint_of``).
         trajectory: The trajectory itself; lost in pickling.
@@ -40,6 +42,7 @@ class Snapshot:
     sample: Sample | None
     options: tuple[str, ...]
     actions: tuple[str, ...]
+    read: tuple[ParsedMessage, ...]
     rng: dict[str, Any]
     fingerprint: str
     trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
@@ -59,11 +62,11 @@ class Snapshot:
             stateful: Whether tools keep state: then outcomes are noted.
         """
         sample, state = trajectory.sample, dict(rng.bit_generator.state)
-        actions = tuple(turn.action for turn in trajectory.turns)
         own = sample if index is None else None
         outcomes = tuple(map(outcome_of, trajectory.turns)) if stateful else ()
         fingerprint = fingerprint_of(sample)
-        return cls(index, own, sample.options, actions, state, fingerprint, trajectory, outcomes=outcomes)
+        actions, read = _written(trajectory.turns)
+        return cls(index, own, sample.options, actions, read, state, fingerprint, trajectory, outcomes=outcomes)
 
     @classmethod
     def of_record(cls, trajectory: Trajectory) -> Snapshot:
@@ -79,8 +82,8 @@ class Snapshot:
         going = replace(
             trajectory, reward=0.0, reward_terms={}, correct=None, terminated=False, truncated=False, stop_reason=""
         )
-        sample, actions = trajectory.sample, tuple(turn.action for turn in trajectory.turns)
-        return cls(None, sample, sample.options, actions, {}, fingerprint_of(sample), going, trajectory.turns)
+        sample, (actions, read) = trajectory.sample, _written(trajectory.turns)
+        return cls(None, sample, sample.options, actions, read, {}, fingerprint_of(sample), going, trajectory.turns)
 
     def differing(self, turns: Sequence[Turn]) -> list[int]:
         """Return the numbers of the turns, from 1, whose calls came to something else when they were replayed.
@@ -131,10 +134,21 @@ class Snapshot:
         return (
             Snapshot,
             (
-                *(self.index, self.sample, self.options, self.actions, self.rng, self.fingerprint),
+                *(self.index, self.sample, self.options, self.actions, self.read, self.rng, self.fingerprint),
                 *(None, self.turns, self.outcomes),
             ),
         )
+
+
+def _written(turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[ParsedMessage, ...]]:
+    """Return what the policy wrote in some turns: as text, and as it was read."""
+    return tuple(turn.action for turn in turns), tuple(map(as_read, turns))
+
+
+def as_read(turn: Turn) -> ParsedMessage:
+    """Return the message of a turn as it was read, whatever its text would be read as now."""
+    calls = tuple(MalformedCall(each.error) if each.status == "malformed" else each.call for each in turn.results)
+    return ParsedMessage(turn.answer, calls, turn.skipped)
 
 
 _ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")

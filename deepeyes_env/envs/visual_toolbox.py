@@ -27,6 +27,7 @@ from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.images.ops import FitMode
 from deepeyes_env.images.store import ImageStore, shared_store
 from deepeyes_env.judges import Judge, RuleJudge
+from deepeyes_env.protocols import ParsedMessage
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.rewards import BaseRubric, RubricLike, get_rubric
 from deepeyes_env.spaces import RGBImage, UnicodeText
@@ -188,13 +189,17 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             raise gym.error.ResetNeeded("no episode is under way; call reset() before step()")
         if self._told.prefill:
             action = completed(action, self._turns)
-        text, parsed = read_action(action, self._bound.protocol)
+        return self._take(self._context, *read_action(action, self._bound.protocol))
+
+    def _take(
+        self, context: ToolContext, text: str, parsed: ParsedMessage
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
             return self._finish(Turn(text), "format_error")
         results, images, stop = run_calls(
-            parsed, self._bound.tools, self._context, self._runner, self._images_shown, self.limits.max_images
+            parsed, self._bound.tools, context, self._runner, self._images_shown, self.limits.max_images
         )
         self._images_shown += len(images)
         skipped = parsed.skipped + len(parsed.calls) - len(results)
@@ -264,8 +269,9 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
                 self._ended = state.trajectory
                 self._close_tools()
         else:
-            for action in state.actions:
-                self.step(action)
+            for text, parsed in zip(state.actions, state.read, strict=True):
+                if self._context is not None:  # a tool that keeps state may have ended the episode this time
+                    self._take(self._context, text, parsed)
             if self._bound.stateful and (differing := state.differing(self._turns)):
                 self._tell_of(differing)
             if state.turns:

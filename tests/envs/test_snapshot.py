@@ -1,5 +1,7 @@
 """Snapshots in other environments than the one that made them."""
 
+import copy
+import json
 import pickle
 from dataclasses import replace
 
@@ -11,6 +13,8 @@ from gymnasium.vector import AutoresetMode
 from deepeyes_env.envs.snapshot import Snapshot
 from deepeyes_env.errors import UsageError
 from tests.conftest import zoom_text
+
+LOOK = "image_zoom_in_tool"
 
 
 def make(*samples):
@@ -30,6 +34,49 @@ def test_a_new_environment_goes_on_from_a_snapshot_and_refuses_one_of_other_data
     for other in ([replace(sample, question="Which shape is it?")], [replace(sample, id="other")]):
         with pytest.raises(UsageError, match="data set that the snapshot was made with"):
             make(*other).unwrapped.restore(state)
+
+
+BOX = {"bbox_2d": [0, 0, 100, 100], "bbox": [0, 0, 100, 100]}
+TOLD_APART = {
+    "ids": {"content": "", "tool_calls": [{"id": "call_7", "function": {"name": LOOK, "arguments": BOX}}]},
+    "an answer beside": {
+        "content": "<answer>red</answer>",
+        "tool_calls": [{"id": "c", "function": {"name": LOOK, "arguments": BOX}}],
+    },
+    "a call in the thought": {
+        "reasoning_content": "Perhaps <tool_call>{}</tool_call>?",
+        "tool_calls": [{"id": "c", "function": {"name": LOOK, "arguments": json.dumps(BOX)}}],
+    },
+    "no JSON": {"tool_calls": [{"id": "c", "function": {"name": LOOK, "arguments": '{"bbox_2d": ['}}]},
+    "no name": {"tool_calls": [{"id": "c"}]},
+    "many": {"tool_calls": [{"id": str(n), "function": {"name": LOOK, "arguments": BOX}} for n in range(5)]},
+}
+
+
+@pytest.mark.parametrize("message", TOLD_APART.values(), ids=TOLD_APART)
+@pytest.mark.parametrize(
+    "variant", ["VisualToolbox-v2", "VisualToolbox-v3", "VisualToolbox-v5", "VisualToolboxNative-v0"]
+)
+def test_messages_with_calls_beside_their_text_are_replayed_as_they_were_read(sample, variant, message):
+    env = gym.make(variant, dataset=[sample]).unwrapped
+    env.reset(seed=5)
+    env.step(message)
+    other = gym.make(variant, dataset=[sample]).unwrapped
+    observation = other.restore(pickle.loads(pickle.dumps(env.snapshot())))
+    assert other.trajectory.turns == env.trajectory.turns
+    assert observation["text"] == env.trajectory.turns[-1].observation.text
+
+
+def test_a_message_that_is_changed_later_changes_neither_episode_nor_snapshot(sample):
+    env = make(sample).unwrapped
+    env.reset(seed=5)
+    message = copy.deepcopy(TOLD_APART["ids"])
+    env.step(message)
+    state, before = env.snapshot(), repr(env.trajectory)
+    message["tool_calls"][0]["function"]["arguments"]["bbox_2d"][0] = 50
+    message["tool_calls"].append({})
+    assert (repr(env.trajectory), repr(state.trajectory)) == (before, before)
+    assert state.read[0].calls[0].arguments["bbox_2d"] == [0, 0, 100, 100]
 
 
 def going_on(sample, text="Nothing is to be seen there."):

@@ -1,14 +1,16 @@
 """Plugins in Ray actors: what a file registers outside any import path is known there too."""
 
 import os
+import sys
 from dataclasses import replace
 
 import pytest
 
-from deepeyes_env import Rubric, Term, register_toolbox
+from deepeyes_env import Rubric, Term, ToolCall, register_toolbox
+from deepeyes_env.envs.toolbox import TOOLBOXES
 from deepeyes_env.envs.vector import RayVectorEnv, make_vector_env, register_backend
 from deepeyes_env.envs.vector.thread import ThreadVectorEnv
-from deepeyes_env.errors import UnknownNameError, UsageError
+from deepeyes_env.errors import UnknownNameError, UsageError, UsageTypeError
 from deepeyes_env.registry import load_plugins
 from deepeyes_env.rewards import register_rubric
 from tests.envs.vector_helpers import VIEW, samples
@@ -88,6 +90,71 @@ def test_what_a_script_registers_is_sent_to_actors():
         assert envs.step(["<answer>x</answer>"])[1].tolist() == [5.0]
     finally:
         envs.close()
+
+
+SCRIPT = """
+from __future__ import annotations
+
+import threading
+from typing import Literal
+
+from deepeyes_env import Image, register_toolbox, tool
+
+SIDES = {"left": 1, "upper": 0}
+
+
+@tool
+def scripted_half(image: Image, side: Literal["left", "upper"]) -> Image:
+    \"\"\"Show a half of the image.\"\"\"
+    return image[:, : image.shape[1] // 2] if SIDES[side] else image[: image.shape[0] // 2]
+
+
+LOCK = threading.Lock()
+
+
+@tool
+def scripted_lock() -> str:
+    \"\"\"Do it alone.\"\"\"
+    with LOCK:
+        return "done"
+"""
+
+
+@pytest.fixture
+def script():
+    """The names of a script that is run as ``__main__``, which actors cannot import."""
+    main = vars(sys.modules["__main__"])
+    before = set(main)
+    exec(compile(SCRIPT, "script.py", "exec"), main)
+    with TOOLBOXES.restored():
+        yield main
+    for name in set(main) - before:
+        del main[name]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_a_tool_of_a_script_is_sent_to_actors(script):
+    register_toolbox("TestScriptedHalf-v0", tools=["image_zoom_in_tool", script["scripted_half"]])
+    envs = RayVectorEnv("TestScriptedHalf-v0", 1, dataset=samples(), view=VIEW, **ACTOR)
+    try:
+        envs.reset(seed=0)
+        (half,) = envs.step([ToolCall("scripted_half", {"side": "left"})])[0]["images"][0]
+        assert half.shape[0] > half.shape[1]
+        refused, *_ = envs.step([ToolCall("scripted_half", {"side": "lower"})])
+        assert "'left' or 'upper'" in refused["text"][0]
+    finally:
+        envs.close()
+    assert script["scripted_half"].schema["function"]["name"] == "scripted_half"
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_a_tool_of_a_script_that_cannot_be_sent_is_told_with_the_remedy(script):
+    register_toolbox("TestScriptedLock-v0", tools=[script["scripted_lock"]])
+    with pytest.raises(UsageTypeError, match=r"'TestScriptedLock-v0' cannot be sent .*lock.* load_plugins") as caught:
+        RayVectorEnv("TestScriptedLock-v0", 1, dataset=samples(), view=VIEW, **ACTOR)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.ray

@@ -104,14 +104,19 @@ def send(config: WorkerConfig) -> Any:
     try:
         return ray.put(config)
     except Exception as error:
-        raise UsageTypeError(f"{_unsendable(config)} cannot be sent to the actors: {error}") from error
+        raise _unsendable(config, error) from error
 
 
-def _unsendable(config: WorkerConfig) -> str:
-    """Return the name of the first argument, toolbox or rubric that cannot be pickled."""
+def _unsendable(config: WorkerConfig, error: Exception) -> UsageTypeError:
+    """Return the error that names the first argument, toolbox or rubric that cannot be pickled, and says why."""
+    culprit, reason = "the configuration", error
     for name, value in {**config.env_kwargs, **config.additions.toolboxes, **config.additions.rubrics}.items():
         try:
             get_ray().cloudpickle.dumps(value)
-        except Exception:
-            return repr(name)
-    return "the configuration"
+        except Exception as own:  # Ray's own error would show the whole configuration
+            culprit, reason = repr(name), own
+            break
+    return UsageTypeError(
+        f"{culprit} cannot be sent to the actors: {reason!s:.200}; give what can be pickled, or register it in a file "
+        "of its own and load that with --plugin or load_plugins, as actors do themselves"
+    )
