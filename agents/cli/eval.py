@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepeyes_env.cli.options import refuse_given, takes
 from deepeyes_env.cli.prompts import prompt_kwargs
 from deepeyes_env.cli.views import view_budget
 from deepeyes_env.judges.llm_endpoint import LOCAL
+from deepeyes_env.rewards.presets import READS_EFFECTS
 from deepeyes_env.terminal import console, say
 
 _FOR_SERVER = ("base_url", "stop", "timeout", "retries")
@@ -44,12 +46,14 @@ def evaluate(ctx: typer.Context, options: EvalOptions) -> None:
     name = f"{benchmark.name}-{options.model or options.agent}"
     folder = options.out or Path("runs") / re.sub(r"[^\w.-]+", "-", name).strip("-")
     scoring = make_scoring(benchmark, options, folder)
+    # A rubric may ask what calls were worth, which is known at the end: until then only the answers are judged.
+    first = replace(scoring, rubric=evaluation.ACCURACY) if options.credit else scoring
     try:
         report = evaluation.evaluate(
             benchmark,
             dataset,
             player,
-            scoring,
+            first,
             out=folder,
             tools=options.tools,  # type: ignore[arg-type]  # checked by the plan
             repeats=options.repeats,
@@ -65,13 +69,15 @@ def evaluate(ctx: typer.Context, options: EvalOptions) -> None:
             report = credit_run(
                 folder,
                 player,
-                scoring,
+                first,
                 env=options.env,
                 num_envs=options.concurrency,
                 seed=options.seed,
                 dataset=dataset,
                 **env_kwargs,
             )
+        if scoring.rubric != first.rubric:
+            report = evaluation.rescore(folder, scoring)
     except KeyboardInterrupt:
         say(f"stopped; the same command with --resume asks only what {folder} lacks", err=True)
         raise typer.Exit(130) from None
@@ -109,6 +115,10 @@ def _check(ctx: typer.Context, options: EvalOptions) -> None:
         say(f"{looked}; --base-url says where it is served (by default {LOCAL}), --local that it runs here", err=True)
     if options.model and options.repeats > 1 and options.temperature == 0:
         raise typer.BadParameter("--repeats at temperature 0 asks for the same again: give --temperature, such as 0.7")
+    if options.rubric in READS_EFFECTS and not options.credit:
+        raise typer.BadParameter(
+            f"--rubric {options.rubric} pays for what calls were worth: give --credit, which plays it"
+        )
 
 
 def _env_kwargs(options: EvalOptions, benchmark: Any, dataset: Any) -> dict[str, Any]:

@@ -4,6 +4,6 @@ from deepeyes_env.agents.evaluation.comparison import Comparison, compare
 from deepeyes_env.agents.evaluation.evaluate import evaluate, rescore
 from deepeyes_env.agents.evaluation.metrics import Report
 from deepeyes_env.agents.evaluation.run import open_run
-from deepeyes_env.agents.evaluation.scoring import Scoring
+from deepeyes_env.agents.evaluation.scoring import ACCURACY, Scoring
 
-__all__ = ["Comparison", "Report", "Scoring", "compare", "evaluate", "open_run", "rescore"]
+__all__ = ["ACCURACY", "Comparison", "Report", "Scoring", "compare", "evaluate", "open_run", "rescore"]

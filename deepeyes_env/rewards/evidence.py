@@ -92,8 +92,8 @@ class Evidence:
         if effects is None and self.trajectory.results:
             raise UsageError(
                 f"sample {self.sample.id!r}: what its calls were worth was never played, and a term asks for it; "
-                "play it by `deepeyes credit RUN` and judge again by `deepeyes eval --rescore`, or in training by a "
-                "credit.share above 0"
+                "play it by `deepeyes eval --credit`, or by `deepeyes credit RUN` and judge again by `deepeyes eval "
+                "--rescore`, or in training by a credit.share above 0"
             )
         return effects or ()
 

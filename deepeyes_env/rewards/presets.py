@@ -48,6 +48,9 @@ RubricLike: TypeAlias = str | BaseRubric | Callable[[Evidence], float]
 V2_MAX_ANSWER_LENGTH = 300
 """DeepEyesV2 scores 0 for an answer of so many characters or more."""
 
+READS_EFFECTS = frozenset({"causal_tool"})
+"""Presets that read what calls were worth, which somebody has to play first."""
+
 RUBRICS: Registry[BaseRubric] = Registry("rubric", of=BaseRubric)
 """Every rubric that has a name."""
 

@@ -15,6 +15,7 @@ from deepeyes_env.data.dataset import BUILT_IN, PATTERN_SEARCH, VISUAL_SEARCH
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.files import replacing
 from deepeyes_env.registry import nearest, unknown_name
+from deepeyes_env.rewards.presets import READS_EFFECTS
 from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.sections import (
     AlgorithmSettings,
@@ -89,10 +90,10 @@ class Config(Section):
             )
         if self.rollout.dynamic_sampling and self.rollout.group_size == 1:
             raise UsageError("rollout.dynamic_sampling wants groups that can differ: raise rollout.group_size above 1")
-        if self.env.rubric == "causal_tool" and not self.credit.share:
+        if self.env.rubric in READS_EFFECTS and not self.credit.share:
             raise UsageError(
-                "env.rubric=causal_tool pays for what calls were worth, which is played only where credit.share is "
-                "above 0, such as 0.25"
+                f"env.rubric={self.env.rubric} pays for what calls were worth, which is played only where credit.share "
+                "is above 0, such as 0.25"
             )
         if self.algorithm.kl == "loss" and self.algorithm.kl_estimator == "k1":
             raise UsageError(

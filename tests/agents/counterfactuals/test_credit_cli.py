@@ -11,6 +11,7 @@ from deepeyes_env.agents.evaluation.effects import read_effects
 from deepeyes_env.cli.app import app
 from deepeyes_env.data import write_jsonl
 from deepeyes_env.data.visual_search import VisualSearch
+from deepeyes_env.json_lines import read_lines
 
 SCENES = VisualSearch(tasks=("attribute",), easy=0, size=(672, 672), length=2)
 
@@ -35,6 +36,15 @@ def data(tmp_path_factory):
 
 def looking_twice(seed=0, max_turns=6):
     return ReaderAgent(seed, max_turns, looks=("elsewhere", "true"))
+
+
+def scores(out):
+    """The terms of each episode, as it was judged last."""
+    return {
+        each["episode"]: each["terms"]
+        for _, line in read_lines(out / "scores.jsonl")
+        if "terms" in (each := json.loads(line))
+    }
 
 
 def test_an_evaluation_tells_which_calls_mattered(data, tmp_path):
@@ -63,5 +73,14 @@ def test_an_evaluation_tells_which_calls_mattered(data, tmp_path):
     assert "no episode is left to write (a decorative call 2)" in kept.stderr
 
     deepeyes("eval", "--rescore", "--out", out, "--rubric", "causal_tool")
+    rescored = scores(out)
     deepeyes(*asked, "--agent", "reader_twice", "--overwrite")
     assert not read_effects(out)
+
+    at_once = (*asked, "--agent", "reader_twice", "--rubric", "causal_tool")
+    refused = deepeyes(*at_once, "--resume", code=2)
+    assert "--credit" in refused.stderr
+    deepeyes(*at_once, "--overwrite", "--credit")
+    assert scores(out) == rescored
+    worth = {episode: sum(each.effect for each in calls) for episode, calls in effects.items()}
+    assert {episode: terms["tool"]["raw"] for episode, terms in rescored.items()} == worth
