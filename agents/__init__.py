@@ -13,6 +13,7 @@ from deepeyes_env.agents.reader import ReaderAgent
 from deepeyes_env.agents.registry import AGENTS, make_agent, register_agent
 from deepeyes_env.agents.runner import Rollout, rollout
 from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent, ScriptedAgent
+from deepeyes_env.agents.zoom_reader import ZoomReaderAgent
 
 __all__ = [
     "AGENTS",
@@ -32,6 +33,7 @@ __all__ = [
     "Reply",
     "Rollout",
     "ScriptedAgent",
+    "ZoomReaderAgent",
     "env_maker",
     "make_agent",
     "play",

@@ -113,15 +113,16 @@ class ReaderAgent(ScriptedAgent):
         return min(places, key=lambda each: iou(each, padded(true, episode.native_size, MARGIN)))
 
 
-def read_pattern(pixels: Image) -> str | None:
+def read_pattern(pixels: Image, slowest: int = _SLOWEST) -> str | None:
     """Return the pattern that a crop of an object shows, one of ``TEXTURES``; ``None`` if it shows none.
 
     The direction of the strongest waves on its grey plate tells it, by a Fourier transform.
 
     Args:
         pixels: ``(H, W, 3)`` ``uint8``.
+        slowest: Waves over the crop that are fewer are its light and shade.
     """
-    masks = _masks(pixels.shape[0], pixels.shape[1])
+    masks = _masks(pixels.shape[0], pixels.shape[1], slowest)
     red, green, blue = (pixels[..., channel].astype(np.float32) for channel in range(3))
     colourful = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     plate = masks.inside & (colourful < _GREY)
@@ -157,7 +158,7 @@ class _Masks:
 
 
 @lru_cache(maxsize=32)
-def _masks(height: int, width: int) -> _Masks:
+def _masks(height: int, width: int, slowest: int) -> _Masks:
     rows, columns = np.mgrid[:height, :width]
     inside = np.hypot(2 * columns / width - 1, 2 * rows / height - 1) < 0.9
     window = np.hanning(height)[:, None] * np.hanning(width)[None]
@@ -165,7 +166,7 @@ def _masks(height: int, width: int) -> _Masks:
     angle = np.degrees(np.arctan2(down, right)) % 180
     apart = (np.abs(angle - each) for each in _ANGLES)
     sectors = tuple(np.minimum(each, 180 - each) < 15 for each in apart)
-    return _Masks(inside, window, np.hypot(down, right) >= _SLOWEST, sectors)
+    return _Masks(inside, window, np.hypot(down, right) >= slowest, sectors)
 
 
 @lru_cache(maxsize=256)

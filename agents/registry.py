@@ -10,6 +10,7 @@ from deepeyes_env.agents.agent import Agent
 from deepeyes_env.agents.random_agent import RandomAgent
 from deepeyes_env.agents.reader import ReaderAgent
 from deepeyes_env.agents.scripted import BlindAgent, NoisyAgent, OracleAgent
+from deepeyes_env.agents.zoom_reader import ZoomReaderAgent
 from deepeyes_env.errors import UsageError
 from deepeyes_env.registry import Registry
 
@@ -19,7 +20,7 @@ AGENTS: Registry[Callable[..., Agent]] = Registry("agent")
 register_agent = AGENTS.register
 """Make an agent known by a name, ``register_agent("mine", MyAgent)``; see ``Registry.register``."""
 
-for _agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent, ReaderAgent):
+for _agent in (BlindAgent, NoisyAgent, OracleAgent, RandomAgent, ReaderAgent, ZoomReaderAgent):
     register_agent(_agent.name, _agent)
 AGENTS.protect()
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import ClassVar
 
 from deepeyes_env.agents.agent import Reply
-from deepeyes_env.core import Sample, Trajectory
+from deepeyes_env.core import SOLUTION, Sample, ToolCall, Trajectory
 from deepeyes_env.data.benchmarks.refcoco import REFCOCO
 from deepeyes_env.envs.limits import DEFAULT_MAX_TURNS
 from deepeyes_env.envs.looking import can_look_at, look_at, written_on
@@ -80,9 +80,10 @@ class BlindAgent(ScriptedAgent):
 
 
 class OracleAgent(ScriptedAgent):
-    """Zooms to each ground-truth box, one call a message, then gives the right answer.
+    """Makes the calls that find the answer out, or zooms to each ground-truth box; then gives the right answer.
 
-    It answers at once where there are no boxes or no tool takes one, and stops looking when a call fails.
+    One call a message. The calls are the sample's ``metadata["solution"]``, where the toolbox has the tools for them.
+    It answers at once where there are neither these nor boxes that a tool takes, and stops when a call fails.
 
     Args:
         seed: Not used; all agents have one.
@@ -98,12 +99,15 @@ class OracleAgent(ScriptedAgent):
 
     def message(self, episode: Trajectory, random: Random) -> str:
         """Zoom to the next box; answer when all are seen."""
-        looked = len(episode.turns)
+        made = len(episode.turns)
         failed = not all(result.ok for result in episode.results)
-        places = self.places(episode)
-        if looked >= len(places) or failed or self.must_answer(episode):
+        calls = solution(episode)
+        places = () if calls else self.places(episode)
+        if made >= max(len(calls), len(places)) or failed or self.must_answer(episode):
             return answering(episode, right_answer(episode), "I have seen enough.")
-        return zooming(episode, places[looked], self.margin)
+        if calls:
+            return toolbox_of(episode).protocol.format_message("I find it out.", calls[made])
+        return zooming(episode, places[made], self.margin)
 
     def places(self, episode: Trajectory) -> tuple[Region, ...]:
         """Return the parts of images to look at: the ground truth, as far as a tool takes a box on the image."""
@@ -152,6 +156,16 @@ class NoisyAgent(OracleAgent):
         y = (box[1] + box[3]) / 2 + random.gauss(0, self.noise) * height
         half = math.exp(random.gauss(0, self.noise)) / 2
         return replace(place, box=(x - width * half, y - height * half, x + width * half, y + height * half))
+
+
+def solution(episode: Trajectory) -> tuple[ToolCall, ...]:
+    """Return the calls that find the answer out; none where the toolbox lacks a tool for one, or they are not known."""
+    given = episode.sample.metadata.get(SOLUTION, ())
+    calls = tuple(ToolCall(call["name"], call["arguments"]) for call in given)
+    if not calls or not episode.toolbox:
+        return ()
+    tools = {schema["function"]["name"] for schema in toolbox_of(episode).schemas}
+    return calls if tools.issuperset(call.name for call in calls) else ()
 
 
 def right_answer(episode: Trajectory) -> str:

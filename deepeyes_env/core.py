@@ -32,6 +32,9 @@ def is_right(verdict: float) -> bool:
 UNKNOWN_TOOLS = "unknown_tools"
 """Key in a trajectory's metadata: the tools that the row's own prompt names and the toolbox lacks."""
 
+SOLUTION = "solution"
+"""Key in a sample's metadata: the calls that find its answer out, in order, each with ``name`` and ``arguments``."""
+
 CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
 """What became of a tool call.
 

@@ -22,7 +22,10 @@ VISUAL_SEARCH, PATTERN_SEARCH = "visual_search", "pattern_search"
 IMAGE_SEARCH, PATTERN_PAIRS, NESTED_SEARCH = "image_search", "pattern_pairs", "nested_search"
 """Over several images, over two images as easy as ``PATTERN_SEARCH``, and with details that take two zooms."""
 
-BUILT_IN = (VISUAL_SEARCH, PATTERN_SEARCH, IMAGE_SEARCH, PATTERN_PAIRS, NESTED_SEARCH)
+CODE_SEARCH = "code_search"
+"""What takes a program or a text search."""
+
+BUILT_IN = (VISUAL_SEARCH, PATTERN_SEARCH, IMAGE_SEARCH, PATTERN_PAIRS, NESTED_SEARCH, CODE_SEARCH)
 
 _READERS: Mapping[str, Callable[..., Dataset]] = {
     ".parquet": ParquetDataset,

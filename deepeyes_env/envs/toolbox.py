@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -43,7 +44,8 @@ class Toolbox:
 
     Attributes:
         name: Its environment id, such as ``VisualToolbox-v2``; empty for ordinary questions.
-        tools: Tools, tool classes of which each environment gets instances of its own, or where tools come from.
+        tools: Tools (of one that keeps state each environment gets a copy), tool classes of which each environment gets
+            instances of its own, or where tools come from.
         protocol: How the policy writes calls and answers.
         rubric: What scores the trajectory: a preset's name, a rubric, or ``None`` for no reward.
         addressing: Which images the tools may be asked about, and how a call names one.
@@ -72,7 +74,7 @@ class Toolbox:
     def known_tools(self) -> dict[str, Tool]:
         """Return those tools that no source has to be asked for."""
         own = (tool for tool in self.tools if not isinstance(tool, ToolSource))
-        return {tool.name: tool() if isinstance(tool, type) else tool for tool in own}
+        return {tool.name: _instance(tool) for tool in own}
 
     @property
     def sources(self) -> tuple[ToolSource, ...]:
@@ -107,6 +109,13 @@ class Toolbox:
     def cropping_tools(self) -> frozenset[str]:
         """The names of those tools that return pixels of stored images as they are."""
         return frozenset(name for name, tool in self.known_tools().items() if tool.returns_crops)
+
+
+def _instance(tool: Tool | type[Tool]) -> Tool:
+    """Return a tool for one environment: episodes never share a state, and tools without one are shared."""
+    if isinstance(tool, type):
+        return tool()
+    return copy(tool) if tool.stateful else tool
 
 
 class ToolboxId(str):

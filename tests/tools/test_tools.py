@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from deepeyes_env import BBox, Image, ImageRef, Tool, ToolContext, ToolOutput, tool
+from deepeyes_env.envs.toolbox import Toolbox
 from deepeyes_env.errors import ArgumentError, ToolError, UnknownNameError
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.tools import RotateTool, ToolBaseTool, ZoomTool, get_tool, register_tool
@@ -294,6 +295,31 @@ def test_tool_classes_keep_state_of_their_own():
     assert one.stateful
     assert not ZoomTool().stateful
     assert isinstance(ToolOutput().images, Sequence)
+
+
+def test_environments_do_not_share_an_instance_that_keeps_state():
+    class Greeted(Tool):
+        name = "greet"
+
+        def __init__(self, word):
+            self.word = word
+
+        def open(self, sample):
+            self.names = []
+
+        def __call__(self, name: str) -> str:
+            """Greet all so far."""
+            self.names.append(name)
+            return " ".join([self.word, *self.names])
+
+    zoom = ZoomTool()
+    toolbox = Toolbox("", (Greeted("Hello"), zoom))
+    one, two = toolbox.make_tools(), toolbox.make_tools()
+    for tools in (one, two):
+        tools["greet"].open(None)
+    assert one["greet"].run({"name": "A"}, context()).text == "Hello A"
+    assert two["greet"].run({"name": "B"}, context()).text == "Hello B"
+    assert one[zoom.name] is two[zoom.name]
 
 
 def test_parameters_that_take_a_box_are_found_optional_ones_too():

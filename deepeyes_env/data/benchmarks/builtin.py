@@ -9,6 +9,7 @@ from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
 from deepeyes_env.data.benchmarks.registry import BENCHMARKS, Benchmark, register_benchmark
 from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN
 from deepeyes_env.data.dataset import (
+    CODE_SEARCH,
     IMAGE_SEARCH,
     NESTED_SEARCH,
     PATTERN_PAIRS,
@@ -105,6 +106,7 @@ for _name, _title, _categories in (
     (IMAGE_SEARCH, "Search in several images", ("task", "images", "easy")),
     (PATTERN_PAIRS, "Pattern search in two images", ("easy",)),
     (NESTED_SEARCH, "Nested search", ("easy",)),
+    (CODE_SEARCH, "Code search", ("task", "needs")),
 ):
     register_benchmark(
         Benchmark(_name, _title, _NO_FILES, "open", "rules", _categories), partial(load, _name, split="test")

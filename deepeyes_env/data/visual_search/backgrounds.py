@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,18 @@ class Drawn:
         cover = capsule(side, rng.uniform(0, math.pi), rng.uniform(1.0, 2.5) * grain)[..., None]
         patch = image[y : y + side, x : x + side]
         patch[:] = np.rint(patch + 0.6 * cover * (rng.integers(50, 200, 3, np.int16) - patch))
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Pale grey with noise, which has none of the objects' colours."""
+
+    GREY: ClassVar[int] = 232
+
+    def draw(self, size: Size, grain: int, rng: np.random.Generator) -> Image:
+        """Draw a background of ``size``: a writable ``(H, W, 3)`` array; ``grain`` is a view pixel's native side."""
+        grey: Image = (_tiled_noise(size, grain, rng) + np.uint8(self.GREY))[..., None].repeat(3, axis=-1)
+        return grey
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from deepeyes_env.data.visual_search.code_search import CodeSearch
 from deepeyes_env.data.visual_search.dataset import VisualSearch
 from deepeyes_env.data.visual_search.nested import NestedSearch
 from deepeyes_env.data.visual_search.patterns import pattern_search
@@ -16,8 +17,9 @@ _MAKERS: Mapping[str, Callable[..., VisualSearch]] = {
     "image_search": ImageSearch,
     "pattern_pairs": pattern_pairs,
     "nested_search": NestedSearch,
+    "code_search": CodeSearch,
 }
-_OWN_SETTING: Mapping[str, type[VisualSearch]] = {"images": ImageSearch, "fields": NestedSearch}
+_OWN_SETTING: Mapping[str, type[VisualSearch]] = {"images": ImageSearch, "fields": NestedSearch, "kinds": CodeSearch}
 """Settings that only one of the classes has."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepeyes_env.data.visual_search import marks, shapes
-from deepeyes_env.data.visual_search.backgrounds import Drawn, Photo, noise
+from deepeyes_env.data.visual_search.backgrounds import Drawn, Paper, Photo, noise
 from deepeyes_env.data.visual_search.hiding import Pattern, hide
 from deepeyes_env.data.visual_search.marks import Mark
 from deepeyes_env.images.codec import Image
@@ -165,7 +165,7 @@ class Scene:
 
     size: Size
     view: Size
-    background: Drawn | Photo
+    background: Drawn | Paper | Photo
     items: tuple[Item | Board, ...]
     detail: float
     seed: int
