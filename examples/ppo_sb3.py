@@ -33,7 +33,7 @@ from deepeyes_env.envs.wrappers import (
 def make_env() -> gym.Env[Any, Any]:
     """Eight questions; at most a look and an answer."""
     env = gym.make("VisualToolbox-v2", dataset=VisualSearch(length=8), rubric="unconditional_tool", max_turns=2)
-    numbers = QuestionNumbers(FixedSizeObservation(PlainInfo(env), 36))
+    numbers = QuestionNumbers(FixedSizeObservation(PlainInfo(env), 36), length=20, vocabulary=64)
     return DiscreteAction(StructuredAction(numbers, max_options=6))
 
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train; print the mean reward of the first and the last 150 episodes, and how many ended in another way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithm", choices=["PPO", "MaskablePPO"], default="PPO")
-    parser.add_argument("--steps", type=int, default=2560, help="environment steps to train for")
+    parser.add_argument("--steps", type=int, default=1280, help="environment steps to train for")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
     algorithm: type[Any] = PPO
@@ -53,9 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     model = algorithm(
         "MultiInputPolicy",
         env,
-        n_steps=128,
-        batch_size=64,
-        learning_rate=5e-4,
+        n_steps=64,
+        n_epochs=4,
+        learning_rate=1e-3,
         gamma=0.9,  # episodes have at most two steps
         seed=args.seed,
         device="cpu",

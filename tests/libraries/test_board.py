@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.timeout(2400),
     pytest.mark.skipif(
         not (CHECKOUT / "rl_logging_board.py").is_file(),
-        reason="RL_LOGGING_BOARD does not name a checkout of github.com/HarderThenHarder/RLLoggingBoard",
+        reason="RL_LOGGING_BOARD names no checkout of github.com/HarderThenHarder/RLLoggingBoard (CONTRIBUTING.md)",
     ),
 ]
 

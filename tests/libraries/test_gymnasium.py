@@ -50,7 +50,7 @@ def patched(text, before, after):
 def copy_of_tests(tmp_path):
     source = os.environ.get(SOURCE)
     if not source:
-        pytest.skip(f"{SOURCE} names no checkout of Gymnasium")
+        pytest.skip(f"{SOURCE} names no checkout of github.com/Farama-Foundation/Gymnasium (CONTRIBUTING.md)")
     shutil.copytree(Path(source) / "tests", tmp_path / "tests")
     for name, ending, more in (
         ("test_utils", "]\nassert len(TESTING_SPACES) ==", "FLAT_DIMENSIONS"),

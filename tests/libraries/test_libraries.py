@@ -15,7 +15,7 @@ from tests.libraries import recipes
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +28,7 @@ def play(tmp_path):
         settings = {"PYTHONPATH": str(ROOT), "MINARI_DATASETS_PATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
         command = [str(python), str(script), *arguments]
         ran = subprocess.run(
-            command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=900, check=False
+            command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=1800, check=False
         )
         assert ran.returncode == 0, ran.stderr[-3000:]
         result = json.loads(ran.stdout.strip().splitlines()[-1])
