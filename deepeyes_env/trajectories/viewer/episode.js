@@ -140,7 +140,7 @@ class EpisodeView {
       call.box ? `${call.source ? `image ${call.source + 1}: ` : ""}${call.box.map((v) => +v.toFixed(1)).join(", ")}` : "",
       call.box ? `${Math.round(call.box[2] - call.box[0])} × ${Math.round(call.box[3] - call.box[1])} px` : "",
       call.iou !== null ? `IoU ${fixed(call.iou)}` : "",
-      call.effect ? `${call.effect.verdict}: ${percent(call.effect.value)} (${percent(call.effect.low)} to ${percent(call.effect.high)})` : "",
+      call.effect ? `${call.effect.verdict}: ${change(call.effect.value)} (${change(call.effect.low)} to ${change(call.effect.high)})` : "",
       call.seconds ? `${(1000 * call.seconds).toFixed(1)} ms` : "",
     ].filter(Boolean);
     return el("div", {

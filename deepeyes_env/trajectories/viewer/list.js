@@ -71,14 +71,15 @@ function haystack(episode) {
   return episode.haystack;
 }
 
+/** Filters by what a call was worth, for runs whose calls were played on from. */
+const EFFECT_FILTERS = ["mattered", "decorative", "harmful"];
+
 const TOOL_FILTERS = {
   any: () => true,
   used: (calls) => calls.length > 0,
   unused: (calls) => calls.length === 0,
   failed: (calls) => calls.some((call) => call.status !== "ok"),
-  mattered: (calls) => calls.some((call) => call.effect && call.effect.verdict === "mattered"),
-  decorative: (calls) => calls.some((call) => call.effect && call.effect.verdict === "decorative"),
-  harmful: (calls) => calls.some((call) => call.effect && call.effect.verdict === "harmful"),
+  ...Object.fromEntries(EFFECT_FILTERS.map((verdict) => [verdict, (calls) => calls.some(({ effect }) => effect?.verdict === verdict)])),
 };
 
 const SORT_KEYS = {

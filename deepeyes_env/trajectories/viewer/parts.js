@@ -24,6 +24,8 @@ function fill(node, attributes, children) {
 const signed = (text) => text.replace("-", "\u2212");
 const fixed = (value, digits = 2) => (value === null ? "\u2013" : signed(value.toFixed(digits)));
 const percent = (value) => (value === null ? "\u2013" : `${(100 * value).toFixed(1)} %`);
+/** A difference of two rates, with its sign. */
+const change = (value) => `${value > 0 ? "+" : ""}${signed(percent(value))}`;
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const one = (index) => String.fromCharCode(65 + index);
 /** Letter of an option as the policy was shown it: A to Z, then AA, AB ... */

@@ -42,6 +42,8 @@ class Viewer {
       button.querySelector("b").textContent = counts[button.dataset.verdict].toLocaleString("en");
       button.disabled = button.dataset.verdict !== "all" && counts.right + counts.wrong === 0;
     }
+    const played = this.run.episodes.some(({ turns }) => turns.some(({ calls }) => calls.some(({ effect }) => effect)));
+    if (!played) for (const value of EFFECT_FILTERS) byId("tools").querySelector(`[value=${value}]`).remove();
   }
 
   listen() {
