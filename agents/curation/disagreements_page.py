@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from deepeyes_env.agents.curation.label_file import Labelled
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.images import codec
-from deepeyes_env.images.ops import fit
+from deepeyes_env.images.codec import Image
+from deepeyes_env.images.frames import clamp, to_pixels
+from deepeyes_env.images.ops import crop, fit
 from deepeyes_env.trajectories.markup import figure, open_page, text
 
 MOST = 500
@@ -22,9 +24,18 @@ MOST = 500
 SIDE = 640
 """Longest side of a picture in pixels."""
 
+CROPS = 4
+"""How many ground-truth boxes are shown at their native pixels beside the picture."""
+
+AROUND = 0.25
+"""How much of a box's longer side is shown around it."""
+
 _STYLE = """
 article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem 1rem;
-  margin: 0 0 .7rem; display: grid; grid-template-columns: minmax(0, 340px) 1fr; gap: 1rem; }
+  margin: 0 0 .7rem; display: grid; grid-template-columns: minmax(0, 480px) 1fr; gap: 1rem; }
+article > div > figure img { max-width: 100%; max-height: 480px; }
+.crops { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 0 .5rem; }
+.crops figure img { max-width: 100%; min-width: 96px; max-height: 240px; }
 article.decided { opacity: .55; } article p { margin: .2rem 0 .5rem; overflow-wrap: anywhere; }
 .against { color: var(--wrong); } .soft { color: var(--soft); }
 button { font: inherit; color: inherit; background: var(--card); cursor: pointer; padding: .25rem .7rem;
@@ -77,7 +88,8 @@ def write_disagreements(folder: Path, questions: Questions, listed: Iterable[Lab
         told = f", of which the first {MOST} are here" if len(shown) > MOST else ""
         file.write(
             f'<p class="soft">Decide{told}, then <button id="save">save decisions</button> and run '
-            "<code>deepeyes curate --out DIR --decisions decisions.json</code>. <span id='count'></span></p>\n"
+            "<code>deepeyes curate --out DIR --decisions decisions.json</code>. <span id='count'></span>. Where a row "
+            "says where its answer is, that part is dashed and stands beside the picture in native pixels.</p>\n"
         )
         for labelled in shown[:MOST]:
             file.write(_article(labelled, questions))
@@ -87,11 +99,14 @@ def write_disagreements(folder: Path, questions: Questions, listed: Iterable[Lab
 def _article(labelled: Labelled, questions: Questions) -> str:
     try:
         sample = questions[labelled.row]
-        picture = figure(_picture(sample), f"the image of question {sample.id}", _boxes(sample))
+        pixels = sample.images[0].pixels()
+        picture = figure(_picture(pixels), f"the image of question {sample.id}", _boxes(sample))
+        parts = [figure(_picture(part), "where the answer is, in native pixels") for part in _parts(sample, pixels)]
     except DeepEyesError as error:
         return f"<article><p>row {labelled.row}: {escape(str(error))}</p></article>\n"
     options = f" ({text(' / '.join(sample.options))})" if sample.options else ""
     against = "".join(f'<p class="against">{text(str(each))}</p>' for each in labelled.found["against"])
+    crops = f'<div class="crops">{"".join(parts)}</div>' if parts else ""
     said = labelled.found.get("person")
     mark = f' data-said="{escape(str(said))}"' if said else ""
     buttons = "".join(
@@ -100,12 +115,23 @@ def _article(labelled: Labelled, questions: Questions) -> str:
     return (
         f'<article data-row="{labelled.row}"{mark}><div>{picture}</div><div>'
         f'<p class="soft">row {labelled.row}, {text(sample.id)}</p><p>{text(sample.question)}{options}</p>'
-        f"<p>Answer: <b>{text(sample.answer)}</b></p>{against}{buttons}</div></article>\n"
+        f"<p>Answer: <b>{text(sample.answer)}</b></p>{against}{crops}{buttons}</div></article>\n"
     )
 
 
-def _picture(sample: Sample) -> str:
-    pixels = sample.images[0].pixels()
+def _parts(sample: Sample, pixels: Image) -> Iterator[Image]:
+    """Cut out the first ground-truth boxes of the image, with something around each."""
+    height, width = pixels.shape[:2]
+    for x1, y1, x2, y2 in [truth.box for truth in sample.regions if truth.image == 0][:CROPS]:
+        margin = AROUND * max(x2 - x1, y2 - y1)
+        left, top, right, bottom = to_pixels(
+            clamp((x1 - margin, y1 - margin, x2 + margin, y2 + margin), (width, height))
+        )
+        if left < right and top < bottom:  # a wrong box may lie outside
+            yield crop(pixels, (left, top, right, bottom))
+
+
+def _picture(pixels: Image) -> str:
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(width, height))
     small = fit(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))

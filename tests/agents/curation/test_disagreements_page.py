@@ -12,6 +12,8 @@ def test_a_person_decides_and_saves(tmp_path, chromium):
     one, two, *rest = samples(4)
     evil = replace(two, question="<script>document.title = 'taken over'</script>?")
     rows = [one, replace(one, id="again", answer="no"), evil, replace(evil, id="evil", answer="no"), *rest]
+    one = replace(one, boxes=[(2, 2, 20, 12), (1000, 1000, 1100, 1100)])
+    rows = [one, *rows[1:]]
     begun = replace(begin_curation(tmp_path / "out", "pattern_search", {"open": False}), dataset=rows)
     label_format(begun.dataset, begun.folder, progress=False)
     label_answers(begun)
@@ -22,6 +24,8 @@ def test_a_person_decides_and_saves(tmp_path, chromium):
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto((begun.folder / "disagreements.html").as_uri())
     assert page.locator("article").count() == 4
+    parts = page.locator('article[data-row="0"] .crops img').evaluate_all("all => all.map(one => one.naturalWidth)")
+    assert parts == [24], "a box with a quarter of it around, cut at the image's edge; none of one that lies outside"
     page.locator('article[data-row="0"] button[value="right"]').click()
     page.locator('article[data-row="1"] button[value="wrong"]').click()
     page.locator('article[data-row="2"] button[value="wrong"]').click()
