@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Literal
 
-from deepeyes_env.checksums import listed_files, write_checksums
+from deepeyes_env.checksums import CHECKSUMS, listed_files, verify_checksums, write_checksums
+from deepeyes_env.errors import DataError
 
-_TEMPORARY = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}\.tmp")
+_BESIDE = r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<process>\d{1,10})-[0-9a-f]{8}"
+_TEMPORARY, _ASIDE = re.compile(rf"{_BESIDE}\.tmp"), re.compile(rf"{_BESIDE}\.old")
 
 MAX_BYTES = 2**30
 """Largest file that is read whole into memory on the word of another file; the largest photograph is smaller."""
@@ -52,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``, moved onto it when the block succeeds and removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(path.parent)
-    temporary = _temporary(path)
+    temporary = _beside(path, "tmp")
     try:
         yield temporary
         temporary.replace(path)
@@ -70,39 +73,57 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Its files are on the disk before it gets its name: a power cut must not leave half of them. It holds their checksums
     too, which also say what is deleted when another takes its place: what others put there moves into the new one.
+    Whenever the process is killed, the next ``sweep`` finds the old folder or the new one in its place, or puts one
+    there.
     """
     sweep(path.parent)
-    temporary = _temporary(path)
+    temporary = _beside(path, "tmp")
     temporary.mkdir(parents=True)
     try:
         yield temporary
         write_checksums(temporary)
         _flush(temporary)
         if path.is_dir():
-            _make_way(path, temporary)
-        temporary.rename(path)
+            _replace_folder(path, temporary)
+        else:
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_way(path: Path, successor: Path) -> None:
-    """Delete a folder that ``replacing_folder`` wrote; what others put there moves into its successor."""
+def _replace_folder(path: Path, successor: Path) -> None:
     ours = listed_files(path)
-    foreign = [each for each in path.iterdir() if each.name not in ours]
-    for each in foreign:
-        if (successor / each.name).exists():
+    for each in path.iterdir():
+        if each.name not in ours and (successor / each.name).exists():
             raise FileExistsError(f"{path}: holds {each.name}, which was changed or is another's; move it elsewhere")
-    for each in foreign:
-        each.rename(successor / each.name)
-    remove_folder(path)
+    aside = _beside(path, "old")
+    path.rename(aside)
+    try:
+        successor.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    _clear(aside, path)
 
 
 def remove_folder(path: Path) -> None:
     """Delete what ``replacing_folder`` wrote into a folder, and the folder, unless it holds something else."""
-    for name in listed_files(path):
-        (path / name).unlink(missing_ok=True)
-    with suppress(OSError):  # it holds another's file
-        path.rmdir()
+    aside = _beside(path, "old")
+    path.rename(aside)
+    _clear(aside, path)
+
+
+def _clear(aside: Path, path: Path) -> None:
+    """Delete what ``replacing_folder`` wrote into a folder that stands aside; others' files go back to ``path``."""
+    ours = listed_files(aside)
+    for each in [each for each in aside.iterdir() if each.name not in ours]:
+        path.mkdir(exist_ok=True)
+        if not (path / each.name).exists():
+            each.rename(path / each.name)
+    for name in ours:
+        (aside / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it holds another's file, of which there is one at its place too
+        aside.rmdir()
 
 
 def is_temporary(name: str) -> bool:
@@ -113,22 +134,44 @@ def is_temporary(name: str) -> bool:
 def sweep(folder: Path) -> None:
     """Delete the temporary files and folders in a folder whose writers were killed; nothing else, and none elsewhere.
 
-    They are recognised by their names, which hold the writer's machine and process.
+    They are recognised by their names, which hold the writer's machine and process. A folder that was about to be
+    replaced returns to its place if its successor is not there.
     """
     for path in folder.iterdir() if folder.is_dir() else ():
-        name = _TEMPORARY.fullmatch(path.name)
+        name = _TEMPORARY.fullmatch(path.name) or _ASIDE.fullmatch(path.name)
         if name is None or name["host"] != _host() or _is_alive(int(name["process"])):
             continue
         with suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if name.re is _ASIDE:
+                _settle(path, folder / name["name"])
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _settle(aside: Path, path: Path) -> None:
+    """End what was begun with a folder that stands aside: it was being replaced, or deleted."""
+    if not path.exists() and _is_whole(aside):
+        aside.rename(path)
+    else:
+        _clear(aside, path)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_checksums(folder)
+    except DataError:
+        return False
+    return (folder / CHECKSUMS).is_file()
 
 
 _sweep_once = lru_cache(maxsize=4096)(sweep)
 """Looking through a folder for every file that is written into it would take longer than writing them."""
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+def _beside(path: Path, kind: Literal["tmp", "old"]) -> Path:
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
 
 
 @cache

@@ -96,7 +96,7 @@ class OutputFolder:
             if is_temporary(name):
                 (folder / name).unlink(missing_ok=True)
         left = {parent for name in names for parent in Path(name).parents}
-        left |= {Path(name) for name in _folders(folder) if self._writes(name)}  # some are empty from the start
+        left |= {Path(name) for name in _folders(folder) if self._writes_into(name)}
         _remove_empty({folder / each for each in left} - {folder})
 
     def inside(self, *folders: str) -> tuple[str, ...]:
@@ -105,6 +105,12 @@ class OutputFolder:
 
     def _writes(self, name: str) -> bool:
         return is_temporary(name) or any(fnmatchcase(name, pattern) for pattern in self.files)
+
+    def _writes_into(self, name: str) -> bool:
+        """Return whether files of this kind may be in a folder; a ``delete`` that was killed leaves it empty."""
+        begun = {pattern[:end] for pattern in self.files for end in range(len(pattern)) if pattern[end] == "/"}
+        begun |= {pattern[: end + 1] for pattern in self.files for end in range(len(pattern)) if pattern[end] == "*"}
+        return self._writes(name) or any(fnmatchcase(name, pattern) for pattern in begun)
 
 
 def is_vacant(folder: Path) -> bool:

@@ -2,14 +2,24 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from deepeyes_env.checksums import CHECKSUMS
-from deepeyes_env.files import check_folder, is_temporary, link_or_copy, remove_folder, replacing, replacing_folder
+from deepeyes_env.checksums import CHECKSUMS, verify_checksums
+from deepeyes_env.files import (
+    check_folder,
+    is_temporary,
+    link_or_copy,
+    remove_folder,
+    replacing,
+    replacing_folder,
+    sweep,
+)
+from tests.dying import deaths
 
 
 def interrupted(replace, path, write):
@@ -101,6 +111,48 @@ def test_a_strangers_file_in_a_folder_that_is_replaced_stays(tmp_path):
         (temporary / "third").touch()
     remove_folder(path)
     assert sorted(each.name for each in path.iterdir()) == ["mine", "third"]
+
+
+def filled(path, name):
+    with replacing_folder(path) as temporary:
+        (temporary / name).write_text(name)
+        (temporary / "both").write_text(name)
+
+
+@pytest.mark.parametrize("strangers", [(), ("mine",)])
+def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_each_strangers_file(tmp_path, strangers):
+    path, work = tmp_path / "in" / "folder", lambda: filled(path, "second")
+    filled(path, "first")
+    for name in strangers:
+        (path / name).write_text(name)
+    moments = 0
+    for moments in deaths(work, tmp_path):  # noqa: B007
+        sweep(path.parent)
+        assert [each.name for each in path.parent.iterdir()] == ["folder"], "nothing is left behind"
+        verify_checksums(path)
+        assert (path / "both").read_text() in ("first", "second")
+        assert (path / (path / "both").read_text()).exists()
+        assert all((path / name).read_text() == name for name in strangers)
+        remove_folder(path)
+        filled(path, "first")
+    assert moments > 5
+    assert sorted(each.name for each in path.iterdir()) == sorted(["both", CHECKSUMS, "second", *strangers])
+
+
+def test_a_folder_whose_deletion_is_killed_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "in" / "folder"
+    filled(path, "first")
+    (path / "mine").touch()
+    whole = sorted(["both", CHECKSUMS, "first", "mine"])
+    for _ in deaths(lambda: remove_folder(path), tmp_path):
+        sweep(path.parent)
+        assert [each.name for each in path.parent.iterdir()] == ["folder"]
+        left = sorted(each.name for each in path.iterdir())
+        assert left in (whole, ["mine"])
+        shutil.rmtree(path)
+        filled(path, "first")
+        (path / "mine").touch()
+    assert [each.name for each in path.iterdir()] == ["mine"]
 
 
 def test_a_file_is_linked_where_it_can_be(tmp_path, monkeypatch):

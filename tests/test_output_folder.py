@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from deepeyes_env.output_folder import MARKER, OutputFolder, is_vacant
+from tests.dying import deaths
 
 TEMPORARY = ".settings.json.01234567-1-01234567.tmp"
 
@@ -35,6 +36,16 @@ def test_what_a_run_wrote_is_deleted_and_the_folder_stays_ours(ours):
     assert RUN.is_at(ours)
     assert is_vacant(ours)
     RUN.clear(ours)
+
+
+def test_what_a_killed_deletion_left_is_deleted_by_the_next(ours):
+    kills = 0
+    for kills in deaths(lambda: RUN.clear(ours), ours):  # noqa: B007
+        RUN.clear(ours)
+        assert held(ours) == [MARKER]
+        put(ours, "settings.json", "pictures/ab/1.png", "parts/a/b.bin")
+    assert kills > 5
+    assert held(ours) == [MARKER]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "pictures/ab/mine.jpg", "settings.json.bak", "verdicts.txt/mine"])

@@ -18,7 +18,7 @@ import torch
 from deepeyes_env.agents.transformers.policy import PROCESSOR_FILES
 from deepeyes_env.checksums import CHECKSUMS
 from deepeyes_env.errors import DeepEyesError
-from deepeyes_env.files import remove_folder, replacing_folder
+from deepeyes_env.files import remove_folder, replacing_folder, sweep
 from deepeyes_env.output_folder import OutputFolder
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Progress:
 class Checkpoints:
     """The checkpoints of a run: folders ``step_000020`` and so on, each with a model directory and ``state.pt``.
 
+    What a process left that was killed while it wrote or deleted one is cleared away, or put back into its place.
+
     Args:
         folder: Where they are.
         keep: How many to keep.
@@ -72,6 +74,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self._keep = keep
+        sweep(folder)
 
     def found(self) -> list[Path]:
         """Return the complete checkpoints, oldest first."""

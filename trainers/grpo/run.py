@@ -15,8 +15,9 @@ from deepeyes_env.output_folder import OutputFolder, is_vacant
 from deepeyes_env.registry import loaded_plugins, missing_plugins
 from deepeyes_env.trainers.grpo.checkpoint import BEST, CHECKPOINT
 from deepeyes_env.trainers.grpo.config import Config, differences, load_config
+from deepeyes_env.trainers.grpo.kept_episodes import EPISODES
 from deepeyes_env.trainers.grpo.stopping import defer_signals
-from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, EPISODES, Trainer, TrainingResult
+from deepeyes_env.trainers.grpo.trainer import AFTER, BEFORE, Trainer, TrainingResult
 from deepeyes_env.trainers.tracking import MetricsFile, Recorder, TensorBoard, WandB
 from deepeyes_env.trainers.tracking.board import FILE as BOARD
 from deepeyes_env.trainers.tracking.board import LoggingBoard
@@ -45,6 +46,8 @@ TRAINING_RUN = OutputFolder(
         *CHECKPOINT.inside("checkpoints/step_*"),
         *CHECKPOINT.inside(f"checkpoints/{BEST}"),
         f"checkpoints/{BEST}/best.json",
+        *CHECKPOINT.inside("checkpoints/.*.old"),
+        "checkpoints/.*.old/best.json",
         *EPISODES.inside("failed_step_*", BEFORE, AFTER),
     ),
 )

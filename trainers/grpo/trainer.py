@@ -15,7 +15,6 @@ from deepeyes_env.agents.transformers.precision import cast_matrices, generation
 from deepeyes_env.core import Trajectory
 from deepeyes_env.envs.vector import BACKENDS
 from deepeyes_env.errors import RayLostError, UsageError
-from deepeyes_env.output_folder import OutputFolder
 from deepeyes_env.trainers.algorithms import get_policy_loss, needs_baselines, needs_values
 from deepeyes_env.trainers.grpo.adapters import TrainedPart
 from deepeyes_env.trainers.grpo.batch import make_batch
@@ -29,6 +28,7 @@ from deepeyes_env.trainers.grpo.diagnosis import (
     warn_of_first_episodes,
 )
 from deepeyes_env.trainers.grpo.held_out import BestAccuracy
+from deepeyes_env.trainers.grpo.kept_episodes import EPISODES, write_trajectories
 from deepeyes_env.trainers.grpo.learner import Learner, NonFiniteError
 from deepeyes_env.trainers.grpo.metrics import memory_metrics, rollout_metrics
 from deepeyes_env.trainers.grpo.questions import Questions
@@ -36,9 +36,7 @@ from deepeyes_env.trainers.grpo.rollouts import PlayedEpisode, Rollouts, Timers
 from deepeyes_env.trainers.grpo.stopping import GracefulStop
 from deepeyes_env.trainers.tracking import Recorder, names
 from deepeyes_env.trainers.tracking.board import LoggingBoard
-from deepeyes_env.trajectories import TrajectoryWriter
-from deepeyes_env.trajectories.files import EPISODE_FILES, RECORDS
-from deepeyes_env.trajectories.page import PAGE_FILES
+from deepeyes_env.trajectories.files import RECORDS
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +44,6 @@ SHOWN = 10
 """Held-out questions whose episodes are kept from before and after training."""
 
 BEFORE, AFTER = "before", "after"
-
-EPISODES = OutputFolder("some episodes", (*EPISODE_FILES, *PAGE_FILES))
-"""A folder inside that of a run, with some of its episodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,14 +354,6 @@ class Trainer:
             states = {**self.learner.state(), **self._part.state(), "best": self._best.state()}
             self._checkpoints.save(self.progress, self._part, states)
             self._saved = self.progress.step
-
-
-def write_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
-    """Write trajectories into a folder of their own, in place of what it held."""
-    EPISODES.delete(folder)
-    with TrajectoryWriter(folder) as writer:
-        for trajectory in trajectories:
-            writer.write(trajectory)
 
 
 def finished_of(rollouts: Sequence[PlayedEpisode]) -> list[Trajectory]:

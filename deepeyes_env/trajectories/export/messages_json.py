@@ -58,7 +58,7 @@ def write_messages(conversations: Iterable[Conversation], path: Path) -> None:
         for number, conversation in enumerate(conversations):
             file.write((",\n" if number else "[\n") + json.dumps(_record(conversation, pictures)))
         file.write("\n]\n")
-    write_entry(path, ENTRY)
+        write_entry(path, ENTRY)  # a file that is there has its entry
 
 
 def _record(conversation: Conversation, pictures: PictureFolder) -> dict[str, Any]:

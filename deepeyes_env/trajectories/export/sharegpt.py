@@ -63,7 +63,7 @@ def write_sharegpt(conversations: Iterable[Conversation], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         for conversation in conversations:
             file.write(json.dumps(_record(conversation, pictures), default=plain) + "\n")
-    write_entry(path, {"formatting": "sharegpt", "columns": COLUMNS})
+        write_entry(path, {"formatting": "sharegpt", "columns": COLUMNS})  # a file that is there has its entry
 
 
 def _record(conversation: Conversation, pictures: PictureFolder) -> dict[str, Any]:
