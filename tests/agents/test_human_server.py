@@ -195,7 +195,9 @@ def test_only_who_knows_the_token_is_served(idle):
         assert idle.ask("GET", path)[0] == 403, path
         assert idle.ask("POST", path, {"version": 1})[0] == 403, path
     assert idle.ask("GET", idle.token[:-1])[0] == 404
-    assert idle.ask("GET", "")[1].startswith(b"<!doctype html>")
+    page = idle.ask("GET", "")[1]
+    assert page.startswith(b"<!doctype html>")
+    assert b"Content-Security-Policy\" content=\"default-src 'none'; script-src 'self';" in page
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,11 @@ def test_what_a_policy_writes_is_shown_and_not_run(runs, tmp_path):
     assert page.count("&lt;script&gt;") >= 2
 
 
+def test_what_utf_8_cannot_hold_becomes_a_question_mark(tmp_path, make_episode):
+    page = write_comparison({"\ud800": [make_episode(answer="\ud800", think="\ud800")]}, tmp_path / "page.html")
+    assert "<answer>?</answer>".replace("<", "&lt;").replace(">", "&gt;") in page.read_text(encoding="utf-8")
+
+
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no run"):
         write_comparison({}, tmp_path / "page.html")

@@ -98,6 +98,8 @@ def test_data_is_plain_ascii_that_cannot_end_its_script(tmp_path: Path, make_epi
     page = write_page(run)
     script = (page.parent / "data.js").read_bytes()
     assert script.isascii()
+    allowed = "default-src 'none'; script-src 'self' file:; style-src 'self' file:; img-src 'self' file: data:;"
+    assert f'http-equiv="Content-Security-Policy" content="{allowed}' in page.read_text(encoding="utf-8")
     assert b"<" not in script
     episode = data_of(page)[0]
     assert episode["id"] == hostile.replace("\ud800", "\ufffd")

@@ -9,12 +9,13 @@ import pytest
 
 import deepeyes_env
 from deepeyes_env import Sample, agents
-from deepeyes_env.agents.evaluation import Scoring, evaluate, open_run, rescore
+from deepeyes_env.agents.evaluation import Scoring, evaluate, open_run, plots, rescore
 from deepeyes_env.agents.evaluation.report_text import difference
 from deepeyes_env.agents.evaluation.score_file import read_scores
 from deepeyes_env.data.benchmarks import Benchmark, open_benchmark
 from deepeyes_env.errors import DataError
 from deepeyes_env.judges import RuleJudge, Verdict
+from deepeyes_env.plotting import RATE
 from deepeyes_env.trajectories import read_trajectories
 from tests.agents.evaluation.small_evaluations import BENCHMARK, RULES, Away, Spy, run, samples
 from tests.conftest import pattern
@@ -104,6 +105,20 @@ def test_the_report_is_written_with_plots_and_page(tmp_path):
     assert at[0].passed == pytest.approx(at[0].average)
     assert at[0].passed <= at[1].passed <= at[2].passed
     assert open_run(out).benchmark == BENCHMARK
+
+
+@pytest.mark.usefixtures("plots")
+def test_every_axis_is_labelled_and_rates_go_from_0_to_1(tmp_path, monkeypatch):
+    figures = {}
+    monkeypatch.setattr(plots, "save", lambda figure, out: figures.update({out.name: figure}) or out)
+    run(tmp_path / "run", "noisy", tools="both", repeats=2)
+    assert set(figures) == {"accuracy.png", "tool_use.png", "repeats.png"}
+    axes = {name: figure.axes for name, figure in figures.items()}
+    assert all(axis.get_title(loc="left") and axis.get_xlabel() for each in axes.values() for axis in each)
+    assert all(axis.get_ylabel() and axis.get_ylim() == RATE for axis in (*axes["tool_use.png"], *axes["repeats.png"]))
+    (accuracy,) = axes["accuracy.png"]
+    assert accuracy.get_xlim() == RATE
+    assert {text.get_text() for text in accuracy.get_legend().get_texts()} >= {"with tools", "without tools", "chance"}
 
 
 def test_a_report_tells_version_date_view_and_how_the_policy_sampled(tmp_path):
