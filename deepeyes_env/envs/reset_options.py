@@ -17,7 +17,7 @@ RESET_OPTIONS = ("index", "sample", "snapshot")
 
 
 def check_reset_options(
-    options: Mapping[str, Any], num_samples: int
+    options: Mapping[str, Any] | None, num_samples: int
 ) -> tuple[int | None, Sample | None, Snapshot | None]:
     """Return what options of ``VisualToolboxEnv.reset`` begin with: index, sample or snapshot; two are ``None``.
 
@@ -27,6 +27,8 @@ def check_reset_options(
         UsageTypeError: The index is no integer, the sample no ``Sample``, or the snapshot no ``Snapshot``.
         IndexError: The index is outside the data set.
     """
+    if not options:
+        return None, None, None
     if unknown := set(options) - set(RESET_OPTIONS):
         raise unknown_name("option of reset", sorted(unknown)[0], RESET_OPTIONS)
     index, sample, snapshot = (options.get(name) for name in RESET_OPTIONS)

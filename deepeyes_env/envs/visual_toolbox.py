@@ -162,17 +162,17 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(len(self.dataset)))
-        index, sample, snapshot = check_reset_options(options or {}, len(self.dataset))
+        index, sample, snapshot = check_reset_options(options, len(self.dataset))
         if snapshot is not None:
-            return self.restore(snapshot), self._begin_info()
+            return self.restore(snapshot), self._begin_info(self.trajectory)
         self._index = None
         if sample is None:
             self._index = drawn if index is None else index
             sample = self.dataset[self._index]
         bound = self._bind(sample.env_name)
-        trajectory = self._begin(bound.with_options_in_order(sample, self.prompt, self.np_random))
+        trajectory = self._begin(bound.with_options_in_order(sample, self.prompt, self.np_random), bound)
         observation = _observe(trajectory.prompt)
-        return {**observation, "images": self._views(observation["images"])}, self._begin_info()
+        return {**observation, "images": self._views(observation["images"])}, self._begin_info(trajectory)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take the policy's next message and reply to it.
@@ -259,7 +259,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         sample = state.sample_in(self.dataset)
         self._index = state.index
-        state.check_opening(self._begin(replace(sample, options=state.options)))
+        state.check_opening(self._begin(replace(sample, options=state.options), self._bind(sample.env_name)))
         if state.trajectory is not None and not self._bound.stateful:
             self._turns = list(state.trajectory.turns)
             self._images_shown = state.trajectory.image_count
@@ -302,10 +302,10 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
 
     # --- beginning and ending ------------------------------------------------------------------------------------
 
-    def _begin(self, sample: Sample) -> Trajectory:
+    def _begin(self, sample: Sample, bound: BoundToolbox) -> Trajectory:
         self._close_tools()
         self._opening, self._ended, self._turns, self._frames_given = None, None, [], 0
-        bound = self._bound = self._bind(sample.env_name)
+        self._bound = bound
         self._told = bound.opening(sample, self.prompt)
         self.store.play(self, sample.images)
         views = tuple(self._view_of(ref) for ref in sample.images)
@@ -326,10 +326,13 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._opening = self._told.trajectory(sample, views, bound.toolbox, self.frame)
         return self._opening
 
-    def _begin_info(self) -> dict[str, Any]:
-        so_far = self.trajectory
-        told = {"system_prompt": so_far.system_prompt, "tools": self._bound.fresh_schemas()}
-        return {**told, "sample_id": so_far.sample.id, "trajectory": so_far}
+    def _begin_info(self, so_far: Trajectory) -> dict[str, Any]:
+        return {
+            "system_prompt": so_far.system_prompt,
+            "tools": self._bound.fresh_schemas(),
+            "sample_id": so_far.sample.id,
+            "trajectory": so_far,
+        }
 
     def _tell_of(self, differing: list[int]) -> None:
         opening = self._begun()
@@ -359,7 +362,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         info: dict[str, Any] = {}
         if turn is not None:
-            info |= {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
+            info = {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
         ended = self._ended
         if ended is None:
             return observation, 0.0, False, False, info

@@ -74,9 +74,10 @@ class PixelCache:
         """
         played = frozenset(digests)
         with self._lock:
-            self._players.pop(player, None)
             if played:
                 self._players[player] = played
+            else:
+                self._players.pop(player, None)
 
     def _drop_idle(self) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from deepeyes_env.core import IMAGE_MARK, IMAGE_PLACEHOLDER, ToolCall, ToolResult
 from deepeyes_env.protocols.protocol import MalformedCall, ParsedCall, ParsedMessage, Protocol, T, neutral, quote
-from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans, last_between
+from deepeyes_env.protocols.scan import Span, cut_out, find_json_spans
 from deepeyes_env.protocols.tags import ANSWER, THINK, TOOL_CALL, TOOL_RESPONSE, TOOLS, Tag, after_thought
 from deepeyes_env.protocols.template import PromptTemplate
 from deepeyes_env.strict_json import plain, read_json, why_not_json
@@ -182,23 +182,26 @@ def response_text(result: ToolResult) -> str:
 
     Images follow the text, unless it says where each belongs (``IMAGE_MARK``).
     """
-    if not result.ok:
+    if result.status != "ok":
         return f"Error: {neutral(result.error)}"
-    named = [f"{name}: {IMAGE_PLACEHOLDER}" for name in result.names] or [IMAGE_PLACEHOLDER] * len(result.images)
-    if named and result.text.count(IMAGE_MARK) == len(named):
-        pieces = neutral(result.text).split(IMAGE_MARK)
-        return pieces[0] + "".join(image + piece for image, piece in zip(named, pieces[1:], strict=True))
-    if result.origin is not None and result.names:
-        return "\n".join(filter(None, (neutral(result.text), *named)))
-    return neutral(result.text) + IMAGE_PLACEHOLDER * len(result.images)
+    text, names = neutral(result.text) if result.text else "", result.names
+    images = [f"{name}: {IMAGE_PLACEHOLDER}" for name in names] or [IMAGE_PLACEHOLDER] * len(result.images)
+    if text and images and text.count(IMAGE_MARK) == len(images):
+        first, *rest = text.split(IMAGE_MARK)
+        return first + "".join(image + piece for image, piece in zip(images, rest, strict=True))
+    return "\n".join(filter(None, (text, *images))) if names else text + "".join(images)
 
 
 def tagged_answer(said: str) -> str | None:
     """Return the content of the last ``<answer>...</answer>``, stripped; ``None`` if there is none or it is empty.
 
-    A mark that is only mentioned before it seems to open it.
+    It begins at the last mark that any closing one follows: one that is only mentioned before it opens nothing.
     """
-    return (last_between(said, *ANSWER) or "").rpartition(ANSWER.opening)[2].strip() or None
+    start = said.rfind(ANSWER.opening, 0, max(0, said.rfind(ANSWER.closing)))
+    if start < 0:
+        return None
+    inner = start + len(ANSWER.opening)
+    return said[inner : said.find(ANSWER.closing, inner)].strip() or None
 
 
 def unclosed_answer(said: str) -> str | None:

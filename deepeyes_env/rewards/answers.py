@@ -44,7 +44,8 @@ def given_answer(trajectory: Trajectory) -> Extraction:
     ``</think>``, of ``answer``. No answer is none.
     """
     response = trajectory.response
-    error = _unbalanced(response, THINK, _VISION) or _unbalanced(after_thought(response), ANSWER)
+    error = _unbalanced(response, THINK) or _unbalanced(response, _VISION)
+    error = error or _unbalanced(after_thought(response), ANSWER)
     return _extraction(trajectory.answer, error)
 
 
@@ -112,8 +113,9 @@ def boxed(text: str) -> list[str]:
     return [text[start:end] for start, end in found]
 
 
-def _unbalanced(text: str, *pairs: tuple[str, str]) -> bool:
-    return any(text.count(opening) != text.count(closing) for opening, closing in pairs)
+def _unbalanced(text: str, marks: tuple[str, str]) -> bool:
+    opening, closing = marks
+    return text.count(opening) != text.count(closing)
 
 
 def _extraction(prediction: str | None, error: bool) -> Extraction:
