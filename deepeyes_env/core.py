@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from deepeyes_env.errors import UsageError
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.images.frames import BBox, Frame, Size
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.regions import Origin, Region, overlap
@@ -63,6 +64,7 @@ the message. ``other``: another reason.
 """
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One question about one or more images.
@@ -128,6 +130,7 @@ class Sample:
         return tuple(map(Region, self.box_images or (0,) * len(self.boxes), self.boxes))
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """What a policy asks a tool to do.
@@ -143,6 +146,7 @@ class ToolCall:
     id: str = ""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """What became of one tool call.
@@ -201,6 +205,7 @@ class ToolResult:
         return self.status == "ok"
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Message:
     """A text with images: what the environment says to the policy.
@@ -231,6 +236,7 @@ class PolicyTokens:
     mask: tuple[int, ...] = ()
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One assistant message and what the environment did with it.
@@ -254,6 +260,7 @@ class Turn:
     finish_reason: FinishReason = ""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class RewardTerm:
     """One term of a rubric, evaluated.
@@ -272,6 +279,7 @@ class RewardTerm:
         return self.weight * self.raw
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """An episode, running or finished: a sample, the opening prompt, the turns, and the reward once it is known.

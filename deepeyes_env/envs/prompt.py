@@ -16,6 +16,7 @@ from deepeyes_env.data.benchmarks import FIXED_OPTIONS
 from deepeyes_env.envs.row_prompt import PromptSource, has_own_prompt, row_prompt, unknown_tools
 from deepeyes_env.envs.toolbox import PLAIN, Toolbox
 from deepeyes_env.errors import UsageError
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import Frame
 from deepeyes_env.option_letters import letter_options
@@ -146,6 +147,7 @@ class BoundToolbox:
         return opening.template.reply(ran, failed, opening.instructions)
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What the policy is told before its first message, and in whose words it goes on.

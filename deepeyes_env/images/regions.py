@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepeyes_env.errors import UsageError
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.images.codec import Image
 from deepeyes_env.images.frames import BBox, Size, iou, is_finite_box, to_pixels
 from deepeyes_env.images.ops import crop
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Region:
     """A part of one of the question's images, and how it is held.
@@ -148,6 +150,7 @@ class Region:
             )
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a tool call was about, and what its images show.

@@ -77,9 +77,10 @@ class ViewBudget:
 
     def _shrunk(self, size: Size) -> Size:
         """Return the size that an image of too many pixels is scaled down to."""
-        width, height = size
+        (width, height), factor = size, self.factor
         shrink = math.sqrt(width * height / self.max_pixels)
-        w, h = (max(self.factor, math.floor(side / shrink / self.factor) * self.factor) for side in (width, height))
+        w = max(factor, math.floor(width / shrink / factor) * factor)
+        h = max(factor, math.floor(height / shrink / factor) * factor)
         return (w, h)
 
     def _longest(self, short: int) -> int:

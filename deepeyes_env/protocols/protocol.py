@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from deepeyes_env.core import IMAGE_PLACEHOLDER, ToolCall, ToolResult
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.protocols.tags import ANSWER, THINK, Tag
 from deepeyes_env.protocols.template import PromptTemplate
 
@@ -32,6 +33,7 @@ ParsedCall: TypeAlias = ToolCall | MalformedCall
 """What was found in a message where a call stands."""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ParsedMessage:
     """An assistant message, taken apart.

@@ -60,7 +60,7 @@ class TaggedProtocol(Protocol):
         if spans and message.find(THINK.closing, spans[0].inner) >= 0:
             outside = [span for span in spans if self._is_outside(message, span)]
         said = after_thought(cut_out(message, outside))
-        answer = tagged_answer(said) if ANSWER.opening in said else None
+        answer = tagged_answer(said)
         if answer is None and not spans and self.opening not in said:
             answer = unclosed_answer(said)
         if answer is not None:
@@ -197,7 +197,8 @@ def tagged_answer(said: str) -> str | None:
 
     It begins at the last mark that any closing one follows: one that is only mentioned before it opens nothing.
     """
-    start = said.rfind(ANSWER.opening, 0, max(0, said.rfind(ANSWER.closing)))
+    end = said.rfind(ANSWER.closing)
+    start = said.rfind(ANSWER.opening, 0, end) if end > 0 else -1
     if start < 0:
         return None
     inner = start + len(ANSWER.opening)

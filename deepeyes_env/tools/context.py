@@ -9,6 +9,7 @@ from typing import Any
 
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import ArgumentError
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.images import Image, ImageRef, ViewBudget
 from deepeyes_env.images.frames import (
     BBox,
@@ -42,6 +43,7 @@ _UNITS: dict[Frame, str] = {
 _COUNTED: dict[Frame, str] = {"native": "pixels", "view": "pixels", "norm1000": "thousandths of them"}
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """The images of an episode, as a tool gets them, and the one that its call is about.

@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 
 from deepeyes_env.core import Sample
 from deepeyes_env.errors import UsageTypeError
+from deepeyes_env.fast_init import fast_init
 from deepeyes_env.images import Image, ImageLike, ImageRef
 from deepeyes_env.images.frames import BBox, is_finite_box
 from deepeyes_env.images.regions import Region
@@ -23,6 +24,7 @@ ToolReturn: TypeAlias = "ToolOutput | str | ImageLike | list[str | ImageLike] | 
 """What a tool may return: text, an image, or several of them in a list."""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
     """What a tool gives back.
