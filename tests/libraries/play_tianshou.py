@@ -3,6 +3,7 @@
 import json
 
 import gymnasium as gym
+import numpy as np
 import torch
 from tianshou.algorithm import DQN
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
@@ -15,6 +16,8 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from tests.libraries.task import task
 
 torch.set_num_threads(1)
+torch.manual_seed(0)
+np.random.seed(0)  # it explores with NumPy's global generator
 
 
 def make():
@@ -27,9 +30,9 @@ net = Net(state_shape=(36 * 36 * 3,), action_shape=(int(space.n),), hidden_sizes
 policy = DiscreteQLearningPolicy(model=net, action_space=space, eps_training=0.5)
 algorithm = DQN(policy=policy, optim=AdamOptimizerFactory(lr=1e-3))
 buffer = VectorReplayBuffer(200, 2)
-collector = Collector(algorithm, envs, buffer)
-stats = collector.collect(n_episode=6, reset_before_collect=True)
+collector = Collector(algorithm, envs, buffer, exploration_noise=True)
 with policy_within_training_step(policy):
+    stats = collector.collect(n_episode=20, reset_before_collect=True)
     update = algorithm.update(buffer, sample_size=8)
 everything, _ = buffer.sample(0)
 result = {

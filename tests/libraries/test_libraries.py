@@ -54,10 +54,10 @@ def test_minari_records(play):
 
 def test_tianshou_plays_and_learns_a_step(play):
     result = play(recipes.TIANSHOU, HERE / "play_tianshou.py")
-    assert result["episodes"] >= 6
-    assert result["steps"] >= result["episodes"]
-    assert set(result["stops"]) <= {"", "answer", "max_turns"}
-    assert 0 <= result["looks"] <= 1
+    assert result["episodes"] >= 20
+    assert result["steps"] > result["episodes"]
+    assert {"", "answer"} <= set(result["stops"]) <= {"", "answer", "max_turns"}
+    assert 0 < result["looks"] <= 1
     assert math.isfinite(result["loss"])
 
 
