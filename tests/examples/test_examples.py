@@ -57,9 +57,11 @@ def code_lines(name):
     return sum(number not in left_out and bool(line.partition("#")[0].strip()) for number, line in lines)
 
 
-@pytest.mark.parametrize(
-    ("name", "most"), [("reinforce", 100), ("skyrl_env", 40), ("openenv_env", 40), ("verifiers_taskset", 40)]
-)
+PLAYED = [f"../tests/libraries/{path.stem}" for path in sorted((EXAMPLES.parent / "tests/libraries").glob("play_*.py"))]
+SHORT = ["ppo_sb3", "skyrl_env", "openenv_env", "verifiers_taskset", *PLAYED]
+
+
+@pytest.mark.parametrize(("name", "most"), [("reinforce", 100), *((name, 40) for name in SHORT)])
 def test_examples_are_short(name, most):
     assert 10 < code_lines(name) <= most
 

@@ -1,4 +1,4 @@
-"""The episode that frameworks of chat messages play: a zoom, then an answer."""
+"""The episode that frameworks of chat messages play: a zoom, then an answer, which is right for question 2."""
 
 import base64
 import io

@@ -24,8 +24,8 @@ try:
             time.sleep(0.5)
     url = f"http://127.0.0.1:{port}"
     with DeepEyesClient(base_url=url).sync() as client, DeepEyesClient(base_url=url).sync() as other:
-        begun = client.reset(seed=0, index=3)
-        beside = other.reset(seed=0, index=4)
+        begun = client.reset(seed=0, index=2)
+        beside = other.reset(seed=0, index=3)
         looked = client.step(Said(message=ZOOM))
         ended = client.step(Said(message=ANSWER))
         steps = [client.state().step_count, other.state().step_count]

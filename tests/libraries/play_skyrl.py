@@ -7,7 +7,7 @@ import skyrl_gym
 from tests.libraries.episode import ANSWER, ZOOM, shape_of
 
 skyrl_gym.register(id="deepeyes", entry_point="examples.skyrl_env:DeepEyes")
-env = skyrl_gym.make("deepeyes", env_config={"dataset": "visual_search"}, extras={"index": 3})
+env = skyrl_gym.make("deepeyes", env_config={"dataset": "visual_search"}, extras={"index": 2})
 prompt, told = env.init([])
 looked = env.step(ZOOM)
 ended = env.step(ANSWER)

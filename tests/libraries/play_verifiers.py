@@ -1,4 +1,4 @@
-"""verifiers' vf-eval plays two rollouts of examples/verifiers_taskset.py against a local server that streams."""
+"""verifiers' vf-eval plays three questions of examples/verifiers_taskset.py, twice each, against a local server."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class Server(BaseHTTPRequestHandler):
 server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 command = [
-    *(str(Path(sys.executable).with_name("vf-eval")), "verifiers-taskset", "-n", "1", "-r", "2", "-m", "local"),
+    *(str(Path(sys.executable).with_name("vf-eval")), "verifiers-taskset", "-n", "3", "-r", "2", "-m", "local"),
     *("--client.base-url", f"http://127.0.0.1:{server.server_port}/v1", "--client.api-key-var", "NO_KEY"),
     *("--no-push", "-o", "runs", "--run.dir", "here", "--env.policy.runtime.type", "subprocess"),
 ]
