@@ -36,6 +36,9 @@ UNKNOWN_TOOLS = "unknown_tools"
 SOLUTION = "solution"
 """Key in a sample's metadata: the calls that find its answer out, in order, each with ``name`` and ``arguments``."""
 
+ACCEPTED = "accepted_answers"
+"""Key in a sample's metadata: a list of answers that are as right as its ``answer``, where that is free text."""
+
 CallStatus: TypeAlias = Literal["ok", "malformed", "unknown_tool", "bad_arguments", "failed", "skipped"]
 """What became of a tool call.
 

@@ -21,6 +21,7 @@ from deepeyes_env.agents.evaluation.statistics import (
     wilson,
     yes_no_metrics,
 )
+from deepeyes_env.agents.evaluation.tool_rates import ToolRate, tool_rates
 from deepeyes_env.data.benchmarks import Benchmark
 from deepeyes_env.judges.rules import UNCLEAR
 from deepeyes_env.judges.yes_no import says
@@ -86,6 +87,7 @@ class Condition:
         zoom_iou: Mean IoU of the best zoom box with the ground truth, over the episodes that have both.
         calls: Tool calls per episode, failed ones included.
         failed_calls: Calls that did not run, by reason.
+        tools: Rates, errors and time of each tool.
         turns: Turns (messages of the policy) per episode.
         written_tokens: Tokens that the policy wrote per episode.
         tokens_counted: Whether those are the policy's own tokens; otherwise an estimate from bytes.
@@ -112,6 +114,7 @@ class Condition:
     zoom_iou: float | None = None
     calls: float = 0.0
     failed_calls: Mapping[str, int] = field(default_factory=dict)
+    tools: Mapping[str, ToolRate] = field(default_factory=dict)
     turns: float = 0.0
     written_tokens: float = 0.0
     tokens_counted: bool = False
@@ -204,6 +207,7 @@ def condition_of(name: str, rows: Sequence[Row], benchmark: Benchmark) -> Condit
         zoom_iou=_mean(ious) if ious else None,
         calls=_mean(row.calls for row in rows),
         failed_calls=dict(failed.most_common()),
+        tools=tool_rates([row.outcomes for row in rows]),
         turns=_mean(row.turns for row in rows),
         written_tokens=_mean(row.written for row in rows),
         tokens_counted=bool(rows) and all(row.counted for row in rows),

@@ -27,6 +27,7 @@ def markdown(report: Report, plots: Sequence[str] = ()) -> str:
         *map(_sentence, hints(report)),
         *_difference(report),
         *_credit(report),
+        *_tools(report),
         *_categories(report),
         *_repeats(report),
         *_yes_no(report),
@@ -156,6 +157,27 @@ def _credit(report: Report) -> Iterable[str]:
     if report.credit:
         yield "## What calls were worth"
         yield _sentence(credit(report.credit))
+
+
+def _tools(report: Report) -> Iterable[str]:
+    rows = [
+        [
+            name,
+            WITH[each.name],
+            f"{rate.rate:.1%}",
+            f"{rate.calls:.2f}",
+            f"{rate.failed:.1%}",
+            written_counts(rate.errors),
+            f"{rate.seconds:.3f}",
+            f"{rate.total_seconds:.1f}",
+        ]
+        for each in report.conditions
+        for name, rate in each.tools.items()
+    ]
+    if rows:
+        yield "## Tools"
+        head = ["tool", "", "used in", "calls per episode", "calls that failed", "errors", "seconds a call", "seconds"]
+        yield table(head, rows)
 
 
 def _categories(report: Report) -> Iterable[str]:

@@ -12,6 +12,7 @@ from deepeyes_env.agents.evaluation.effects import read_effects, with_effects
 from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.evaluation.score_file import Score, last_scores
 from deepeyes_env.agents.evaluation.scoring import with_score
+from deepeyes_env.agents.evaluation.tool_rates import CallOutcome, outcomes_of
 from deepeyes_env.agents.evaluation.votes import vote
 from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory, is_right
@@ -55,6 +56,7 @@ class Row:
         seconds: Seconds that the policy took.
         stop: Why the episode ended.
         finishes: Why each of its messages ended, where the policy's backend says so.
+        outcomes: Its tool calls.
         unknown_tools: Tools that the row's own prompt names and the toolbox lacks.
     """
 
@@ -84,6 +86,7 @@ class Row:
     seconds: float
     stop: str
     finishes: tuple[str, ...] = ()
+    outcomes: tuple[CallOutcome, ...] = ()
     unknown_tools: tuple[str, ...] = ()
 
     @property
@@ -180,5 +183,6 @@ def _row(run: Run, trajectory: Trajectory, scores: Mapping[int, Score]) -> Row:
         seconds=float(trajectory.metadata.get(SECONDS, 0.0)),
         stop=trajectory.stop_reason,
         finishes=tuple(turn.finish_reason for turn in trajectory.turns if turn.finish_reason),
+        outcomes=outcomes_of(trajectory),
         unknown_tools=unknown_tools_of(trajectory),
     )

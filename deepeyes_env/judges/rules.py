@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from deepeyes_env.core import Sample
+from deepeyes_env.core import ACCEPTED, Sample
 from deepeyes_env.judges.base import MAX_ANSWER_LENGTH, Verdict
 from deepeyes_env.judges.choices import choices_of, pick
 from deepeyes_env.judges.quantities import read_quantity
@@ -31,6 +31,7 @@ class RuleJudge:
     - Numbers: ``12``, ``12.0``, ``1,200``, ``twelve``, ``50%`` by value, also in a sentence that says nothing else; see
       ``.quantities.Quantity`` for units.
     - Yes or no, as ``deepeyes_env.judges.yes_no.says`` reads it.
+    - Of free text, also by each of ``sample.metadata["accepted_answers"]``.
     - Text: equal up to case, spaces, Unicode form (NFKC), articles, markup and trailing punctuation, alone or after
       "the answer is".
 
@@ -59,7 +60,7 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         return False, True, "empty"
     choices = choices_of(sample)
     if choices is None:
-        return _judge_text(prediction, sample)
+        return _judge_any(prediction, sample)
     picked = pick(prediction, choices, sample.question)
     if picked is None:
         return False, False, NO_OPTION
@@ -70,6 +71,16 @@ def _judge(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
         return False, True, SAME_TEXT
     right = bool(among)
     return right, picked.certain, "the right option" if right else "another option"
+
+
+def _judge_any(prediction: str, sample: Sample) -> tuple[bool, bool, str]:
+    """Judge free text by the answer, and by those that are as right; it is wrong for certain if it is so by all."""
+    listed = sample.metadata.get(ACCEPTED)
+    others = map(str, listed if isinstance(listed, list | tuple) else ())
+    samples = [sample, *(replace(sample, answer=other) for other in others)]
+    found = [_judge_text(prediction, each) for each in samples]
+    right = next((each for each in found if each[0]), None)
+    return right or (False, all(certain for _, certain, _ in found), found[0][2])
 
 
 def _judge_text(prediction: str, sample: Sample) -> tuple[bool, bool, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from deepeyes_env.errors import UnknownNameError, UsageError, UsageTypeError
 from deepeyes_env.sandbox import SANDBOXES, Limits, Session, get_sandbox
+from deepeyes_env.sandbox.observation import code_observation, error_in
 from tests.conftest import pattern
 from tests.sandbox.conftest import frozen
 
@@ -146,3 +147,10 @@ def test_sandboxes_are_registered_by_name():
         get_sandbox(3)
     with pytest.raises(UsageError, match="memory is 0"):
         Limits(memory=0)
+
+
+def test_what_a_policy_reads_names_the_error(session):
+    programs = {"1 / 0": "ZeroDivisionError", "print(1": "SyntaxError", "1": "", "raise KeyError('a\\nb')": "KeyError"}
+    programs |= {"import sys\nprint('ValueError: no', file=sys.stdout)": "", "import warnings\nwarnings.warn('x')": ""}
+    assert {code: error_in(code_observation(session.run(code))) for code in programs} == programs
+    assert error_in("no cell at all") == ""

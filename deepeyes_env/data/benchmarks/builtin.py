@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from deepeyes_env.data.benchmarks import mathvista, mme_realworld, pope, refcoco
+from deepeyes_env.data.benchmarks import mathvista, mme_realworld, mmsearch, pope, refcoco
 from deepeyes_env.data.benchmarks.registry import BENCHMARKS, Benchmark, register_benchmark
 from deepeyes_env.data.benchmarks.transforms import CYCLE_COLUMN
 from deepeyes_env.data.dataset import (
@@ -87,6 +87,11 @@ register_benchmark(
     ),
     mathvista.open_mathvista,
     suffixes=(".json", ".parquet", ".tsv"),
+)
+register_benchmark(
+    Benchmark("mmsearch", "MMSearch", mmsearch.FORMAT, "open", "rules", ("area", "subfield")),
+    mmsearch.open_mmsearch,
+    suffixes=(".json", ".jsonl"),
 )
 register_benchmark(Benchmark("tsv", "VLMEvalKit TSV", _TSV, "open", "rules"), load, suffixes=(".tsv",))
 register_benchmark(
