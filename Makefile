@@ -12,10 +12,14 @@ OUT ?= runs/train
 # as collecting, and every program, actor and notebook that the tests start would compile the packages again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: train demo test lint types docs test-docs test-slow test-trl test-verl fuzz test-learning bench dist clean
+.PHONY: train train-v2 demo test lint types docs test-docs test-slow test-trl test-verl fuzz test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
+
+train-v2: $(VENV)/.train-v2  ## DeepEyesV2 in miniature: a cold start, then the tiny policy learns which program or search to use
+	DEEPEYES_SEARCH=$(OUT)-v2/facts $(BIN)/deepeyes build-tiny --code --out $(OUT)-v2/cold
+	DEEPEYES_SEARCH=$(OUT)-v2/facts $(BIN)/deepeyes train --config tiny_v2 model=$(OUT)-v2/cold out=$(OUT)-v2/run --overwrite
 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
@@ -72,6 +76,10 @@ $(VENV)/.demo: $(BIN)/python setup.py constraints.txt
 $(VENV)/.train: $(BIN)/python setup.py constraints.txt
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) --editable '.[train]'
+	touch $@
+
+$(VENV)/.train-v2: $(VENV)/.train
+	$(PIP_INSTALL) --editable '.[train,sandbox]'
 	touch $@
 
 # torch comes first and alone: a resolver that sees it among other packages may choose a build with CUDA.

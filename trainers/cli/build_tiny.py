@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
+from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.registry import unknown_name
 from deepeyes_env.seeds import MAX_SEED
@@ -20,13 +21,23 @@ def build_tiny(
         str, typer.Option(help="Its family: qwen2_5_vl, as the one that ships, or qwen3_vl.")
     ] = "qwen2_5_vl",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of scenes, initial weights and examples.")] = 0,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--code",
+            help="Give the one that ships a cold start for DeepEyesV2's tools; DEEPEYES_SEARCH names a folder.",
+        ),
+    ] = False,
 ) -> None:
     """Build a tiny policy like the one that ships with the package, in a few minutes on two cores."""
     with needs_extra("train"):
         from deepeyes_env.trainers.tiny.build import build
+        from deepeyes_env.trainers.tiny.cold_start import cold_start
         from deepeyes_env.trainers.tiny.task import TASKS, TINY
     if family not in TASKS:
         raise unknown_name("family of a tiny policy", family, TASKS)
+    if code and TASKS[family] != TINY:
+        raise UsageError(f"--code goes with --family {TINY.family}, not {family}: the one that ships is of that family")
     task = TASKS[family]
     with Progress(console=console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
@@ -36,6 +47,10 @@ def build_tiny(
                 bars[stage] = progress.add_task(stage, total=steps)
             progress.update(bars[stage], completed=step)
 
+        if code:
+            seconds = cold_start(out, seed, report=report)
+            say(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny_v2 model={out}")
+            return
         seconds = build(out, seed, report=report, task=task)
     width, height = task.size
     scenes = "" if task == TINY else f" scenes.size=[{width},{height}] scenes.view_pixels={task.side**2}"

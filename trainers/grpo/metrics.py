@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from deepeyes_env.core import Trajectory
+from deepeyes_env.trainers.grpo.tool_use import tool_use
 from deepeyes_env.trainers.tracking import names
 from deepeyes_env.trajectories import Summary, summarise
 from deepeyes_env.trajectories.summary import chance, unknown_tools_of
@@ -33,7 +34,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     ====================  =========================================================================================
 
     Samples that say in their metadata whether they are easy (a zoom is not needed) also give ``accuracy/hard``,
-    ``accuracy/easy``, ``tool/rate/hard``, ``zoom/rate/hard`` and so on.
+    ``accuracy/easy``, ``tool/rate/hard``, ``zoom/rate/hard`` and so on. Those that say what they need: ``tool_use``.
     """
     if not trajectories:
         return {}
@@ -55,6 +56,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     metrics["response/turns"] = summary.turns
     if summary.tokens is not None:
         metrics[names.RESPONSE_TOKENS] = summary.tokens
+    metrics |= tool_use(trajectories)
     own = [each for each in trajectories if each.metadata.get("prompt") == "row"]
     if own:
         metrics["prompt/row"] = len(own) / len(trajectories)

@@ -23,6 +23,7 @@ from deepeyes_env.trainers.tracking.board import FILE as BOARD
 from deepeyes_env.trainers.tracking.board import LoggingBoard
 from deepeyes_env.trainers.tracking.curves import plot_curves
 from deepeyes_env.trainers.tracking.live import Live
+from deepeyes_env.trainers.tracking.tool_use_curves import plot_tool_use
 from deepeyes_env.trajectories import read_trajectories, write_comparison
 from deepeyes_env.trajectories.files import RECORDS
 
@@ -30,6 +31,7 @@ FIRST_CURVES, CURVES_EVERY = 10.0, 30.0
 """Seconds until the curves are drawn for the first time, and from one time to the next."""
 
 SETTINGS, METRICS, CURVES, COMPARISON = "config.yaml", "metrics.jsonl", "curves.png", "comparison.html"
+TOOL_USE = "tool_use.png"
 
 TRAINING_RUN = OutputFolder(
     "training run",
@@ -38,6 +40,8 @@ TRAINING_RUN = OutputFolder(
         METRICS,
         CURVES,
         Path(CURVES).with_suffix(".pdf").name,
+        TOOL_USE,
+        Path(TOOL_USE).with_suffix(".pdf").name,
         COMPARISON,
         "wandb_id",
         *("wandb/run-*", "wandb/offline-run-*", "wandb/latest-run*", "wandb/debug*.log", "wandb/wandb-resume.json"),
@@ -78,6 +82,7 @@ class CurvesFile:
 
     def _draw(self) -> None:
         plot_curves(self._folder / METRICS, self._folder / CURVES)
+        plot_tool_use(self._folder / METRICS, self._folder / TOOL_USE)
 
 
 def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: bool = True) -> TrainingResult:

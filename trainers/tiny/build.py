@@ -198,7 +198,7 @@ def learn_examples(
             return writer.playing(_drawn(easy, rng, (0, 0, 1)), (), 0)
         return writer.playing(scene, scene.good, 0.05 if scene.easy else 0.9)
 
-    _imitate(policy, stage, example, "examples", report)
+    imitate(policy, stage, example, "examples", report)
 
 
 def debias_zooms(
@@ -220,7 +220,7 @@ def debias_zooms(
             return writer.reading(scene)
         return writer.playing(scene, scene.bad, ZOOMS)
 
-    _imitate(policy, stage, example, "debias", report)
+    imitate(policy, stage, example, "debias", report)
 
 
 def write(policy: VisionPolicy, out: Path) -> None:
@@ -241,9 +241,16 @@ def write(policy: VisionPolicy, out: Path) -> None:
         policy.model.float()
 
 
-def _imitate(
-    policy: VisionPolicy, stage: Stage, example: Callable[[float], Example], name: str, report: Report
-) -> None:
+def imitate(policy: VisionPolicy, stage: Stage, example: Callable[[float], Example], name: str, report: Report) -> None:
+    """Imitate examples.
+
+    Args:
+        policy: The model.
+        stage: How long.
+        example: Returns an example; it is given how much of the stage is over, 0 to 1.
+        name: What the stage is called in reports.
+        report: Progress callback.
+    """
     loss = ImitationLoss(policy)
     optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(1, stage.steps + 1):

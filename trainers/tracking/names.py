@@ -28,6 +28,12 @@ HARD, EASY = "/hard", "/easy"
 """Stand behind a name: over those questions that want a zoom, or none."""
 BY_DIFFICULTY = (f"{ACCURACY}{HARD}", f"{ACCURACY}{EASY}", f"{TOOL_RATE}{HARD}", f"{TOOL_RATE}{EASY}")
 
+TASK = "task/"
+"""Goes before the name of a task: over its questions; see ``trainers.grpo.tool_use``."""
+
+USES = ("code", "zoom", "search")
+"""What the calls of an episode can be: programs that compute, programs that only crop, text searches."""
+
 HELD_OUT = "eval/"
 """Stands before a name: over the held-out questions."""
 

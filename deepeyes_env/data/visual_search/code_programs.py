@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.images.frames import BBox
 
@@ -24,6 +27,15 @@ def length(colour):
     return np.ptp(points @ np.linalg.svd(points, full_matrices=False)[2][0]) + 1
 """
 """How the programs begin: where a colour is, the middle of what has it, and how long that is."""
+
+
+STEP = 4
+"""Boxes are written in steps of so many pixels."""
+
+CROP = "# the ", " square\nimage_1.crop((", ")).show()"
+"""A program that zooms, before, between and after its colour and its box."""
+
+_CROP = re.compile(r"(?:#.*\n)?\s*image_\d+\.crop\((?:(?!\)\.).)*\)\.show\(\)")
 
 
 def count_program(colour: str) -> str:
@@ -52,9 +64,16 @@ def rotation_program(colour: str, angle: int) -> str:
     )
 
 
-def crop_program(box: BBox) -> str:
-    """Show a part of the image, in native pixels."""
-    return f"image_1.crop({tuple(round(side) for side in box)}).show()"
+def crop_program(colour: str, box: BBox) -> str:
+    """Show the square of a colour: a box in native pixels, in steps of ``STEP``, and its margin."""
+    x1, y1 = (max(0, math.floor(side / STEP) * STEP - STEP) for side in box[:2])
+    x2, y2 = (math.ceil(side / STEP) * STEP + STEP for side in box[2:])
+    return f"{CROP[0]}{colour}{CROP[1]}{x1}, {y1}, {x2}, {y2}{CROP[2]}"
+
+
+def is_crop(code: str) -> bool:
+    """Whether a program only cuts a part out of an image and shows it: a zoom."""
+    return _CROP.fullmatch(code.strip()) is not None
 
 
 def _named(colour: str) -> str:

@@ -153,7 +153,7 @@ def look_up(rng: random.Random, bodies: Sequence[Body], parity: int) -> Asked:
 def read_mark(rng: random.Random, bodies: Sequence[Body], *, fine: bool) -> Asked:
     """Ask for a pattern that only a crop shows, or the view as well."""
     answer, marks = _marks(rng, bodies, fine=fine)
-    calls = _python(crop_program(bodies[0].box)) if fine else ()
+    calls = _python(crop_program(bodies[0].colour, bodies[0].box)) if fine else ()
     text = f"Which pattern is on the {bodies[0].name}?"
     return _about(bodies, text, answer, tuple(map(Item.of, bodies, marks)), calls, rng)
 
