@@ -13,6 +13,7 @@ from deepeyes_env.agents.evaluation.run import Run
 from deepeyes_env.agents.run_folder import number_of
 from deepeyes_env.core import Trajectory, is_right
 from deepeyes_env.images.ref import ImageRef
+from deepeyes_env.option_letters import option_index
 from deepeyes_env.trajectories import read_trajectories, side_by_side
 from deepeyes_env.trajectories.markup import episode, open_page, text
 from deepeyes_env.trajectories.side_by_side import Outcome
@@ -91,8 +92,15 @@ class _Column:
         options = f" ({' / '.join(sample.options)})" if sample.options else ""
         self.heads.setdefault(row.question, f"{sample.id}: {sample.question}{options} → {sample.answer}")
         self.scores[row.question].append(row.score or 0.0)
-        self.answers.setdefault(row.question, row.answer if row.answer is not None else f"({row.reason})")
+        said = f"({row.reason})" if row.answer is None else _named(row.answer, sample.options)
+        self.answers.setdefault(row.question, said)
         self.episodes[row.question].append(episode(self.name, _facts(row), trajectory, link))
+
+
+def _named(answer: str, options: Sequence[str]) -> str:
+    """Return an answer, with the option that it names by a letter: other tries may see the options in another order."""
+    index = option_index(answer.strip().rstrip("."))
+    return answer if index is None or index >= len(options) else f"{answer.strip()} ({options[index]})"
 
 
 class _Link:

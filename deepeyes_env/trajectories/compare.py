@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from deepeyes_env.core import Trajectory
+from deepeyes_env.core import Sample, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.labels import ACCURACY, BEST_IOU, REWARD, TOOL_CALLS, ZOOM_RATE, capitalised
+from deepeyes_env.option_letters import letter_options
 from deepeyes_env.trajectories import side_by_side
 from deepeyes_env.trajectories.markup import embedded, episode, open_page, text
 from deepeyes_env.trajectories.side_by_side import Outcome
@@ -22,7 +23,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .run > figure img { width: 336px; max-width: 100%; max-height: none; }
 .turn figure img { width: 168px; max-width: 100%; }
 figure img { image-rendering: pixelated; }
-.options { color: var(--soft); margin: 0 0 .6rem; }
+.options { color: var(--soft); margin: 0 0 .6rem; white-space: pre-wrap; }
 """
 
 
@@ -97,15 +98,21 @@ def _figures(found: Sequence[Summary]) -> list[tuple[str, list[str]]]:
 
 def _question(shown: Mapping[str, Trajectory], kind: Outcome) -> str:
     sample = next(iter(shown.values())).sample
-    options = f'<p class="options">{text(" / ".join(sample.options))}</p>' if sample.options else ""
-    head = f"<h2>{text(sample.question)} <small>(right: {text(sample.answer)})</small></h2>{options}"
-    runs = "".join(_run(*item) for item in shown.items())
+    alike = len({each.sample.options for each in shown.values()}) == 1  # else a letter is another option in each run
+    head = f"<h2>{text(sample.question)} <small>(right: {text(sample.answer)})</small></h2>"
+    head += _options(sample) if alike else ""
+    runs = "".join(_run(name, each, "" if alike else _options(each.sample)) for name, each in shown.items())
     return f'<section data-kind="{kind}">{head}<div class="runs">{runs}</div></section>\n'
 
 
-def _run(name: str, trajectory: Trajectory) -> str:
+def _options(sample: Sample) -> str:
+    lettered = "  ".join(f"({letter}) {option}" for letter, option in letter_options(sample.options))
+    return f'<p class="options">{text(lettered)}</p>' if lettered else ""
+
+
+def _run(name: str, trajectory: Trajectory, options: str) -> str:
     kind = {True: "right", False: "wrong", None: ""}[trajectory.right]
     facts = [kind, f"reward {trajectory.reward:+.2f}"]
     facts += [f"{term} {value.weighted:+.2f}" for term, value in trajectory.reward_terms.items()]
     facts += [f"IoU {trajectory.best_iou:.2f}"] if trajectory.best_iou is not None else []
-    return f'<div class="run {kind}">{episode(name, facts, trajectory, embedded)}</div>'
+    return f'<div class="run {kind}">{options}{episode(name, facts, trajectory, embedded)}</div>'

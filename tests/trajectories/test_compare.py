@@ -37,6 +37,16 @@ def test_each_question_stands_once_with_every_run(runs, tmp_path):
     assert "https://" not in page
 
 
+def test_options_have_the_letters_that_each_policy_saw(tmp_path, make_episode):
+    one = make_episode()
+    turned = replace(one, sample=replace(one.sample, options=one.sample.options[::-1]))
+    alike = write_comparison({"a": [one], "b": [one]}, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert re.findall('<p class="options">(.*)</p><div class="runs">', alike) == ["(A) red  (B) blue  (C) green"]
+    apart = write_comparison({"a": [one], "b": [turned]}, tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = re.findall('<div class="run right"><p class="options">([^<]*)</p>', apart)
+    assert shown == ["(A) red  (B) blue  (C) green", "(A) green  (B) blue  (C) red"]
+
+
 def test_samples_with_one_id_are_all_shown(runs, tmp_path):
     alike = {name: [replace(e, sample=replace(e.sample, id="x")) for e in episodes] for name, episodes in runs.items()}
     page = write_comparison(alike, tmp_path / "page.html").read_text(encoding="utf-8")

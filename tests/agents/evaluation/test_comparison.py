@@ -95,6 +95,16 @@ def test_the_page_has_every_question_once_and_runs_no_script_of_a_model(two):
     assert 'src="../strong/images/' in page
 
 
+def test_a_letter_is_shown_with_the_option_that_it_names(tmp_path):
+    for out in ("a", "b"):
+        agent = agents.make_agent("oracle")
+        evaluate(BENCHMARK, samples(3), agent, Scoring(RuleJudge(), "rules"), out=tmp_path / out, progress=False)
+    page = compare(tmp_path / "a", tmp_path / "b").page.read_text(encoding="utf-8")
+    cells = re.findall(r'<span class="right">\S ([^<]*)</span>', page)
+    assert len(cells) == 6
+    assert all(re.fullmatch(r"[AB] \(yes\)", answer) for answer in cells)
+
+
 def test_the_page_finds_its_images_whatever_folders_are_called(tmp_path, monkeypatch):
     run(tmp_path / "or#1 50%", known={1}, dataset=samples(2))
     run(tmp_path / "other", known={0}, dataset=samples(2))
