@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepeyes_env.core import Sample, Trajectory, Turn
+from deepeyes_env.core import Sample, StopReason, Trajectory, Turn
 from deepeyes_env.data import Dataset
 from deepeyes_env.errors import UsageError
 from deepeyes_env.protocols import MalformedCall, ParsedMessage
@@ -36,6 +36,7 @@ class Snapshot:
         trajectory: The trajectory itself; lost in pickling.
         turns: Turns that stand whatever the actions lead to when they are replayed; empty for those that they lead to.
         outcomes: What the calls of each turn came to, where tools keep state: digests; see ``outcome_of``.
+        stop: Why the episode has ended, where it has: a limit that only whoever plays it counts is not replayed.
     """
 
     index: int | None
@@ -48,6 +49,7 @@ class Snapshot:
     trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
     turns: tuple[Turn, ...] = field(default=(), compare=False, repr=False)
     outcomes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    stop: StopReason = ""
 
     @classmethod
     def of_state(
@@ -66,7 +68,8 @@ class Snapshot:
         outcomes = tuple(map(outcome_of, trajectory.turns)) if stateful else ()
         fingerprint = fingerprint_of(sample)
         actions, read = _written(trajectory.turns)
-        return cls(index, own, sample.options, actions, read, state, fingerprint, trajectory, outcomes=outcomes)
+        shown = (own, sample.options, actions, read, state, fingerprint, trajectory)
+        return cls(index, *shown, outcomes=outcomes, stop=trajectory.stop_reason)
 
     @classmethod
     def of_record(cls, trajectory: Trajectory) -> Snapshot:
@@ -135,7 +138,7 @@ class Snapshot:
             Snapshot,
             (
                 *(self.index, self.sample, self.options, self.actions, self.read, self.rng, self.fingerprint),
-                *(None, self.turns, self.outcomes),
+                *(None, self.turns, self.outcomes, self.stop),
             ),
         )
 

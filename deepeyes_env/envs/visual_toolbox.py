@@ -272,6 +272,8 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             for text, parsed in zip(state.actions, state.read, strict=True):
                 if self._context is not None:  # a tool that keeps state may have ended the episode this time
                     self._take(self._context, text, parsed)
+            if state.stop and self._context is not None:
+                self._end(state.stop)
             if self._bound.stateful and (differing := state.differing(self._turns)):
                 self._tell_of(differing)
             if state.turns:

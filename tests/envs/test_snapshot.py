@@ -67,6 +67,18 @@ def test_messages_with_calls_beside_their_text_are_replayed_as_they_were_read(sa
     assert observation["text"] == env.trajectory.turns[-1].observation.text
 
 
+def test_an_episode_that_was_truncated_from_outside_has_ended_when_it_is_restored(sample):
+    env = make(sample).unwrapped
+    env.reset(seed=5)
+    env.step(zoom_text([0, 0, 100, 100]))
+    env.truncate("token_budget")
+    other = make(sample).unwrapped
+    other.restore(pickle.loads(pickle.dumps(env.snapshot())))
+    assert (other.trajectory.truncated, other.trajectory.stop_reason) == (True, "token_budget")
+    with pytest.raises(gym.error.ResetNeeded):
+        other.step("<answer>red</answer>")
+
+
 def test_a_message_that_is_changed_later_changes_neither_episode_nor_snapshot(sample):
     env = make(sample).unwrapped
     env.reset(seed=5)
