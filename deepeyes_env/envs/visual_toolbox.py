@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import gymnasium as gym
 
@@ -34,6 +34,7 @@ from deepeyes_env.spaces import RGBImage, UnicodeText
 from deepeyes_env.tools import ToolContext
 
 Observation = dict[str, Any]
+_Step: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 logger = logging.getLogger(__name__)
 
@@ -191,9 +192,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             action = completed(action, self._turns)
         return self._take(self._context, *read_action(action, self._bound.protocol))
 
-    def _take(
-        self, context: ToolContext, text: str, parsed: ParsedMessage
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _take(self, context: ToolContext, text: str, parsed: ParsedMessage) -> _Step:
         if parsed.answer is not None:
             return self._finish(Turn(text, answer=parsed.answer), "answer")
         if not parsed.calls:
@@ -346,7 +345,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
             raise gym.error.ResetNeeded("no episode was begun; call reset()")
         return self._opening
 
-    def _finish(self, turn: Turn, stop: StopReason) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _finish(self, turn: Turn, stop: StopReason) -> _Step:
         self._turns.append(turn)
         self._end(stop)
         return self._report(turn, _observe(Message("")))
@@ -359,9 +358,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         self._ended = trajectory if scorer is None else scorer.score(trajectory, self._judge or RuleJudge())
         self._close_tools()
 
-    def _report(
-        self, turn: Turn | None, observation: Observation
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _report(self, turn: Turn | None, observation: Observation) -> _Step:
         info: dict[str, Any] = {}
         if turn is not None:
             info = {"calls": turn.results, "skipped_calls": turn.skipped, "turn": turn}
