@@ -12,7 +12,8 @@ OUT ?= runs/train
 # as collecting, and every program, actor and notebook that the tests start would compile the packages again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: train train-v2 demo test lint types docs test-docs test-slow test-trl test-verl fuzz test-learning bench dist clean
+.PHONY: train train-v2 demo test test-integration lint types docs test-docs test-slow test-trl test-verl fuzz
+.PHONY: test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
@@ -24,8 +25,15 @@ train-v2: $(VENV)/.train-v2  ## DeepEyesV2 in miniature: a cold start, then the 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
 
+# Whole commands, Ray, browsers and training runs take most of the time of the tests that are not slow.
+INTEGRATION := integration or ray or browser
+PYTEST_EVERYWHERE := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST_EVERYWHERE) -m "not slow and not ($(INTEGRATION))"
+
+test-integration: $(VENV)/.test  ## whole commands, Ray, browsers, training runs of seconds
+	$(PYTEST_EVERYWHERE) -m "not slow and ($(INTEGRATION))"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -102,6 +102,7 @@ def test_a_tool(tmp_path, monkeypatch):
     assert any(re.fullmatch(r"mean brightness \d+ of 255", result.text) for result in results)
 
 
+@pytest.mark.integration
 def test_a_judge(tmp_path, monkeypatch):
     runs_of("Judge", tmp_path, monkeypatch)
     report = report_of(tmp_path)
@@ -109,6 +110,7 @@ def test_a_judge(tmp_path, monkeypatch):
     assert report["conditions"][0]["accuracy"]["value"] == 1.0
 
 
+@pytest.mark.integration
 def test_a_benchmark(tmp_path, monkeypatch):
     Image.new("RGB", (64, 48), "green").save(tmp_path / "street.png")
     (tmp_path / "signs.csv").write_text("image,question,answer\nstreet.png,What does it say?,stop\n")
@@ -117,11 +119,13 @@ def test_a_benchmark(tmp_path, monkeypatch):
     assert (report["title"], report["conditions"][0]["accuracy"]["value"]) == ("Signs", 1.0)
 
 
+@pytest.mark.integration
 def test_an_agent(tmp_path, monkeypatch):
     runs_of("Agent", tmp_path, monkeypatch)
     assert report_of(tmp_path)["policy"] == "parrot"
 
 
+@pytest.mark.integration
 def test_a_model_family_gives_frame_and_view(tmp_path, monkeypatch):
     with FaultyServer(models=["Looker-7B"]) as server:
         runs_of("Model family", tmp_path, monkeypatch, "--no-stop", url=server.url, commands=slice(1))
@@ -172,6 +176,7 @@ def looker(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.integration
 def test_a_model_family_plays(looker, monkeypatch):
     runs_of("Model family", looker, monkeypatch, commands=slice(1, 2))
     (path,) = looker.glob("runs/*/run.json")
@@ -189,6 +194,7 @@ def test_a_model_family_is_trained(looker, monkeypatch):
     assert VisionPolicy.load(folder).model.config.model_type == "looker"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("title", ["Advantage estimator", "Policy loss"])
 def test_an_algorithm(title, tmp_path, monkeypatch):
     pytest.importorskip("torch")

@@ -129,6 +129,7 @@ def test_a_module_of_ours_that_is_missing_is_a_bug():
         assert not isinstance(caught.value, MissingExtraError)
 
 
+@pytest.mark.integration
 def test_a_module_of_ours_that_is_missing_is_a_bug_for_the_command_line_too():
     """The wheel that lacked the trainer said that an extra was missing."""
     code = """
@@ -195,6 +196,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.integration
 def test_every_module_without_its_extras_says_so():
     """Nothing of ours fails for want of a package without a word about what brings it."""
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, cwd=ROOT, check=True)

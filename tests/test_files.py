@@ -80,6 +80,7 @@ with replacing(Path(sys.argv[1])) as file, replacing_folder(Path(sys.argv[2])) a
 """
 
 
+@pytest.mark.integration
 def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", DIES, tmp_path / "file", tmp_path / "folder"], env=environment, check=False)

@@ -13,12 +13,14 @@ import deepeyes_env
 HEAVY = ("torch", "ray", "transformers", "openai", "pyarrow", "rich", "typer", "math_verify", "simplejpeg", "mcp")
 
 
+@pytest.mark.integration
 def test_import_pulls_in_nothing_heavy():
     code = f"import sys, deepeyes_env; print([m for m in {HEAVY} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"
 
 
+@pytest.mark.integration
 def test_import_registers_the_environments():
     code = "import gymnasium, deepeyes_env; print(sorted(i for i in gymnasium.registry if 'VisualToolbox' in i))"
     ids = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -61,6 +61,7 @@ def test_an_episode_that_only_rotates_used_a_tool_and_zoomed_nowhere():
     assert looked.best_iou == 1
 
 
+@pytest.mark.integration
 def test_evaluation_counts_that_episode_as_training_does(tmp_path):
     class Rotates:
         name = "rotates"
@@ -116,6 +117,7 @@ def test_the_verdict_is_recorded(tmp_path):
     assert set(verdicts) == {True, False}
 
 
+@pytest.mark.integration
 def test_accuracy_under_a_rubric_of_ones_own_reaches_a_training_run(tmp_path):
     """It was in no table, log or curve: neither for training nor for held-out episodes."""
     pytest.importorskip("torch")

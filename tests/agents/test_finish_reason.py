@@ -70,6 +70,7 @@ def test_agents_that_follow_a_script_end_their_messages():
         assert {turn.finish_reason for turn in trajectory.turns} == {"stop"}
 
 
+@pytest.mark.integration
 def test_a_local_model_says_whether_it_was_cut():
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -99,6 +100,7 @@ def test_records_keep_the_reason_and_older_ones_are_read(tmp_path):
     assert summarise([back, older]).finish_reasons == {"stop": len(trajectory.turns)}
 
 
+@pytest.mark.integration
 def test_the_report_says_that_replies_were_cut(tmp_path):
     from deepeyes_env.agents.evaluation import evaluate
     from deepeyes_env.agents.evaluation.report_text import hints, markdown
@@ -117,6 +119,7 @@ def test_the_report_says_that_replies_were_cut(tmp_path):
     assert "In 3 of 3 episodes a message was cut off" in markdown(report)
 
 
+@pytest.mark.integration
 def test_nothing_is_said_where_nothing_was_cut(tmp_path):
     from deepeyes_env.agents.evaluation import evaluate
     from deepeyes_env.agents.evaluation.report_text import hints

@@ -381,6 +381,7 @@ def test_it_fits_the_window(game, open_tab, width, height):
     assert tab.page.locator(".answer-form button").is_visible()
 
 
+@pytest.mark.integration
 def test_light_and_dark(game, open_tab):
     def brightness(scheme):
         shot = PILImage.open(io.BytesIO(open_tab(game, scheme=scheme).page.screenshot())).convert("L")

@@ -22,6 +22,7 @@ from tests.servers.faulty import FaultyServer, random_faults
 ENV = "VisualToolbox-v2"
 
 
+@pytest.mark.integration
 def test_the_package_has_the_functions_and_not_their_modules():
     command = "import deepeyes_env.agents.play_async; from deepeyes_env.agents import play, play_async"
     assert agents.play_async is play_async
@@ -243,6 +244,7 @@ def test_inside_a_running_event_loop():
     assert len(asyncio.run(notebook())) == 3
 
 
+@pytest.mark.integration
 def test_two_hundred_episodes_on_a_bad_day_are_all_answered_or_listed_and_none_is_asked_twice(monkeypatch):
     monkeypatch.setattr(servers, "FIRST_PAUSE", 0.002)
     rates = {"drop": 0.15, "429": 0.15, "500": 0.15, "half": 0.1, "garbled": 0.1}

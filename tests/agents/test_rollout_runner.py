@@ -191,6 +191,7 @@ def test_what_is_on_disk_is_what_is_returned(tmp_path):
     assert summarise(on_disk) == recorded.summary == kept.summary
 
 
+@pytest.mark.integration
 def test_a_killed_run_is_resumed_without_playing_anything_twice(tmp_path):
     whole = rollout("oracle", out=tmp_path / "whole")
     rollout("oracle", out=tmp_path / "run")

@@ -125,6 +125,7 @@ def test_a_prompt_that_asks_for_a_box_gets_one(sample):
     assert ended.reward == pytest.approx(1.2)
 
 
+@pytest.mark.integration
 def test_noise_makes_an_oracle_worse():
     assert NoisyAgent(noise=0).seed == 0
     silent = play("VisualToolbox-v2", NoisyAgent(noise=0), episodes=20)
@@ -155,6 +156,7 @@ def test_what_an_agent_says_depends_on_the_episode_and_its_seed_only(name):
         assert [reply.message for reply in agents.make_agent(name, seed=6).act(openings)] != together
 
 
+@pytest.mark.integration
 def test_the_random_agent_tries_everything():
     @tool
     def odd_tool(
@@ -255,6 +257,7 @@ def test_the_oracle_looks_at_every_place_in_the_words_of_the_family(env):
     assert_the_oracle_looks_at_every_place(env, NestedSearch(split="test", **NESTED), 2)
 
 
+@pytest.mark.integration
 def test_who_does_not_look_at_several_images_is_at_chance():
     assert_at_chance(play(NAMING[0], "blind", 100, dataset=ImageSearch(split="test", images=(2, 3), **SMALL)))
 

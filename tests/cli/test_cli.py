@@ -54,6 +54,7 @@ def test_rollout_prints_the_table(tmp_path):
     assert len(list(read_trajectories(tmp_path / "run"))) == 12
 
 
+@pytest.mark.integration
 def test_rollout_names_failed_calls_by_reason():
     table = rows(deepeyes("rollout", "--agent", "random", "--episodes", 60).stdout)
     assert re.search(r"bad_arguments \d+", table["failed calls"])
@@ -72,6 +73,7 @@ def test_rollout_options_reach_the_environment(tmp_path):
         assert trajectory.view_size[0] * trajectory.view_size[1] <= 50176
 
 
+@pytest.mark.integration
 def test_rollout_refuses_to_mix_runs_then_resumes_or_overwrites(run_folder):
     refused = deepeyes("rollout", "--agent", "noisy", "--episodes", 12, "--out", run_folder)
     assert refused.exit_code == 1
@@ -210,6 +212,7 @@ def test_options_that_make_no_sense_are_refused(options):
     assert deepeyes("rollout", *options).exit_code == 2
 
 
+@pytest.mark.integration
 def test_it_runs_as_a_program(tmp_path):
     command = [sys.executable, "-m", "deepeyes_env.cli", "rollout", "--agent", "blind", "--episodes", "5"]
     ended = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, cwd=ROOT)
@@ -233,6 +236,7 @@ class Waiting(OracleAgent):
 """
 
 
+@pytest.mark.integration
 def test_an_interrupted_rollout_is_resumed(tmp_path):
     gate, plugin = tmp_path / "gate", tmp_path / "waiting_agent.py"
     plugin.write_text(WAITING.format(gate=str(gate)), encoding="utf-8")
@@ -253,6 +257,7 @@ def test_an_interrupted_rollout_is_resumed(tmp_path):
     assert (rows(resumed.stdout)["episodes"], rows(resumed.stdout)["accuracy"]) == ("12", "1.000")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("package", ["typer", "rich"])
 def test_without_its_packages_it_names_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; from deepeyes_env.cli import main; main()"
@@ -283,6 +288,7 @@ app(sys.argv[1:])
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX's")
 def test_a_full_disk_is_told_with_the_file_and_what_to_do(tmp_path):
     command = ["rollout", "--agent", "noisy", "--episodes", "20", "--out", str(tmp_path / "run")]

@@ -41,6 +41,7 @@ ROLLOUT = ("rollout", "--agent", "noisy", "--episodes", 3, "--out")
 EVAL = ("eval", "--agent", "oracle", "--bench", "visual_search", "--limit", 3, "--out")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("command", "flags"),
     [
@@ -59,6 +60,7 @@ def test_commands_that_record_a_run(tmp_path, command, flags):
         check(planted)
 
 
+@pytest.mark.integration
 def test_commands_that_read_a_run(tmp_path):
     for name, agent in (("a", "oracle"), ("b", "noisy")):
         made = deepeyes("eval", "--agent", agent, "--bench", "visual_search", "--limit", 3, "--out", tmp_path / name)
@@ -93,6 +95,7 @@ def test_a_folder_of_somebody_elses_is_no_place_for_a_policy(tmp_path):
     check(planted)
 
 
+@pytest.mark.integration
 def test_training(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")

@@ -170,6 +170,7 @@ def test_the_oracle_writes_code_and_searches(toolbox, sandbox, tmp_path):
     assert exported.read_text().count("def mask(colour)") == computed > 0
 
 
+@pytest.mark.integration
 def test_without_looking_it_is_chance_and_with_zooms_it_is_less_than_sixty_percent():
     blind, zooming = (
         play("VisualToolbox-v2", agent, 40, kinds=NEEDS_MORE).summary.accuracy for agent in ("blind", "zoom_reader")

@@ -135,6 +135,7 @@ def test_one_zoom_shows_the_letters_and_a_second_one_the_pattern(easy):
         assert apart(truth, other, field) > 80
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NAMES)
 def test_the_words_alone_are_at_chance(name):
     rules = {

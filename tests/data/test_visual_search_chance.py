@@ -52,6 +52,7 @@ def assert_at_chance(samples, guess):
         assert abs(right - len(chosen) * chance) < 4 * spread, f"{task}: {right} of {len(chosen)}"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("rule", RULES)
 def test_fixed_rules_are_at_chance(splits, rule):
     assert_at_chance(splits["train"], RULES[rule])

@@ -101,6 +101,7 @@ def test_easy_questions_can_be_read_in_the_view(task):
         assert read(view, templates(sample, data.view)) == sample.answer
 
 
+@pytest.mark.integration
 def test_the_best_reader_of_views_is_at_chance():
     """Knows everything about the scene but the noise and the answer, and has the likeliest answer for white noise."""
     data = VisualSearch(
@@ -131,6 +132,7 @@ def test_brightness_of_a_mark_does_not_tell_it():
             assert max(abs(mark.mean()) for mark in marks) < 0.02
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("size", "view", "objects"), [((3840, 2160), ViewBudget(), (2, 4)), ((7680, 4320), square(448), (1, 1))]
 )

@@ -52,6 +52,7 @@ def test_block_that_needs_a_package(block, reader_folder, in_a_fork):
     assert status == 0, log.read_text(errors="replace")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("block", WAITING, ids=lambda block: block.where)
 def test_block_that_waits_for_a_person(block, reader_folder):
     """It announces its address, and is stopped there as by Ctrl-C."""

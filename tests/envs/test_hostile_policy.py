@@ -70,6 +70,7 @@ def test_mutations(envs, message, data):
     play(envs, message)
 
 
+@pytest.mark.integration
 @slow_ok
 @given(
     st.sampled_from(["image_zoom_in_tool", "image_rotate_tool", "x"]) | st.text(),
@@ -119,6 +120,7 @@ def test_megabytes(envs, kind):
     play(envs[1:3] + envs[4:], HUGE[kind])
 
 
+@pytest.mark.integration
 def test_some_mutated_messages_in_threads():
     """The first of what ``make fuzz`` plays, hostile tools and all."""
     player = Player("threads")

@@ -193,6 +193,7 @@ sys.stdout.buffer.write(cloudpickle.dumps(gym.spec("Notebook-v0").make))
 '''
 
 
+@pytest.mark.integration
 def test_what_a_notebook_defines_travels_with_its_hints():
     pickled = subprocess.run([sys.executable, "-c", NOTEBOOK], check=True, capture_output=True).stdout
     with TOOLBOXES.restored(), RUBRICS.restored():

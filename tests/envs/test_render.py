@@ -151,6 +151,7 @@ def test_frames_of_an_episode_have_one_size_and_the_view_stays_in_place():
     assert len(set(places)) == 1
 
 
+@pytest.mark.integration
 @given(boxes=st.lists(st.tuples(*[st.floats(-100, 1100)] * 4), max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_any_boxes_can_be_drawn(boxes):

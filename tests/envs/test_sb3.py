@@ -30,6 +30,7 @@ def test_check_env_of_stable_baselines3_without_a_warning(variant):
         check_env(make(variant))
 
 
+@pytest.mark.integration
 def test_ppo_takes_a_few_hundred_steps_and_changes():
     model = sb3.PPO("CnnPolicy", make(), n_steps=64, batch_size=32, n_epochs=1, seed=0, device="cpu")
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]

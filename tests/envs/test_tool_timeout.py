@@ -249,6 +249,7 @@ print(sorted(envs.recv(timeout=0.5)))
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kwargs", [{"tool_timeout": 10_000}, {"tool_timeout": 0.1}], ids=["waiting", "given up"])
 @pytest.mark.timeout(120)
 def test_the_end_of_the_interpreter_does_not_wait(kwargs):

@@ -45,6 +45,7 @@ def test_make_vec_makes_ours(env_id):
     envs.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_gymnasiums_own_vector_environments_agree_with_ours(mode):
     """The first episodes have the seeds given; later ones the seeds that ours reports."""

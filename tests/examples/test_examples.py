@@ -91,6 +91,7 @@ def test_a_custom_advantage_is_known_to_the_trainer(batch_scaled):
 # --- ppo_sb3.py ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_ppo_of_stable_baselines3_runs(capsys):
     pytest.importorskip("stable_baselines3")
     example("ppo_sb3").main(["--steps", "256"])

@@ -47,6 +47,7 @@ def test_of_recipes_nobody_plays_with_the_last_ones_are_kept():
     assert store.decodes == 11
 
 
+@pytest.mark.integration
 def test_recipes_in_play_are_kept_and_dropped_when_the_play_is_over():
     store, player, other = ImageStore(max_idle_recipe_bytes=NBYTES), Player(), Player()
     mine = refs(5)

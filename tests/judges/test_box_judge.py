@@ -107,6 +107,7 @@ def test_a_long_answer_holds_no_box():
     assert read_boxes("[1, 2, 3, 4]" + " " * 1000) == ()
 
 
+@pytest.mark.integration
 @given(st.text(alphabet="[](){}<>,; \n0123456789.-+eE", max_size=300))
 def test_nothing_that_is_written_raises(text):
     for box in read_boxes(text):

@@ -206,6 +206,7 @@ def test_denials_and_corrections_name_the_option_that_is_left(options: list[str]
     assert credited(said, "Which?", tuple(options)) == {right}
 
 
+@pytest.mark.integration
 @settings(max_examples=100)
 @given(NOUNS, st.data())
 def test_hedges_and_letters_beside_another_text_name_none(options: list[str], data) -> None:

@@ -71,6 +71,7 @@ def test_boxes() -> None:
     assert [case for case in cases if bool(judge(case["pred"], sample).score) != case["intended"]] == []
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not math_verify_installed(), reason="the extra 'math' is not installed")
 def test_values() -> None:
     judge = make_judge("math")

@@ -29,6 +29,7 @@ def test_what_is_put_is_got_also_by_another_cache(tmp_path) -> None:
     assert [JudgementCache(str(path)).get(key) for key in "abc"] == [1.0, 0.0, None]
 
 
+@pytest.mark.integration
 def test_threads_and_processes_share_a_file(tmp_path, caplog) -> None:
     path = tmp_path / "judgements.sqlite3"
     processes = [

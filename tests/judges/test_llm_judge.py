@@ -255,6 +255,7 @@ def test_it_pickles_and_works_after_a_fork() -> None:
     assert {request["seed"] for request in server.requests} == {5}
 
 
+@pytest.mark.integration
 def test_without_the_openai_package_it_imports_and_says_what_to_install() -> None:
     code = """
 import importlib.util, sys
@@ -271,6 +272,7 @@ except ImportError as error:
     assert f"openai is not installed; run: {install_command('openai')}" in told
 
 
+@pytest.mark.integration
 def test_judges_by_name(tmp_path) -> None:
     pytest.importorskip("math_verify")
     asks = {"model": "m", "base_url": "http://h/v1", "prompt": "math", "cache": tmp_path / "c"}
@@ -293,6 +295,7 @@ def test_judges_by_name(tmp_path) -> None:
         make_judge("rules", model="m")
 
 
+@pytest.mark.integration
 def test_a_chain_asks_the_model_only_what_rules_and_mathematics_leave_open() -> None:
     pytest.importorskip("math_verify")
     with FaultyServer(lambda request: f"Judgement {case_of(request)['code']}: 1") as server:

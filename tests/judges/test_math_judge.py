@@ -129,6 +129,7 @@ def test_works_in_threads_with_one_process_for_all(judge: MathJudge) -> None:
     assert scores == [float(n % 2 == 0) for n in numbers]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("bomb", ["9^{9^9}", "100000000!"])
 def test_an_expression_without_end_is_given_up_and_the_next_one_judged(bomb: str) -> None:
     judge = MathJudge(seconds=0.5)
@@ -137,6 +138,7 @@ def test_an_expression_without_end_is_given_up_and_the_next_one_judged(bomb: str
     assert score(judge, "1", "1") == 1
 
 
+@pytest.mark.integration
 def test_a_process_that_died_is_replaced(judge: MathJudge) -> None:
     assert score(judge, "1", "1") == 1
     os.kill(judge.worker_pid, signal.SIGKILL)
@@ -151,6 +153,7 @@ def test_pickles_without_its_process(judge: MathJudge) -> None:
     assert copy.worker_pid is None
 
 
+@pytest.mark.integration
 def test_its_process_ends_with_it_and_nothing_is_imported_here() -> None:
     code = """
 import sys

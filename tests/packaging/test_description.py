@@ -85,6 +85,7 @@ def test_the_readme_needs_no_file_beside_it(url):
     assert text.count("```") == readme.count("```")
 
 
+@pytest.mark.integration
 def test_the_version_has_one_home():
     assert setup_script().read_version() == deepeyes_env.__version__
     said = subprocess.run([sys.executable, "-m", "deepeyes_env.cli", "--version"], capture_output=True, text=True)

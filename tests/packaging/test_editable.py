@@ -55,6 +55,7 @@ def editable_here() -> bool:
     return bool(told.get("dir_info", {}).get("editable")) and told["url"] == ROOT.as_uri()
 
 
+@pytest.mark.integration
 def test_this_environment_serves_python_and_mypy_elsewhere(tmp_path):
     if not editable_here():
         pytest.skip("this checkout is not installed here: pip install -e '.[test]'")
@@ -67,6 +68,7 @@ def test_this_environment_serves_python_and_mypy_elsewhere(tmp_path):
     assert_mypy_follows(subprocess.run(command, cwd=user, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.integration
 def test_a_folder_agents_in_the_working_directory_does_no_harm(tmp_path):
     for name in ("agents", "trainers"):
         (tmp_path / name).mkdir()

@@ -48,6 +48,7 @@ def test_protocols_have_names():
         register_toolbox("TestTypo-v0", tools=[], protocol=TaggedProtocol)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 @settings(max_examples=25)
 @given(name=names, arguments=st.dictionaries(st.text().filter(lambda key: key != "function"), values))

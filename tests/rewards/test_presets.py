@@ -167,6 +167,7 @@ print(get_rubric("deepeyes")(play(r"<think>a</think>\\boxed{left}", source="xinc
 """
 
 
+@pytest.mark.integration
 def test_without_the_extra_rules_judge_the_box() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", WITHOUT_MATH_VERIFY], capture_output=True, text=True, cwd=root)

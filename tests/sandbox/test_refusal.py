@@ -27,6 +27,7 @@ except IsolationError as error:
 """
 
 
+@pytest.mark.integration
 def test_where_namespaces_are_forbidden_nothing_runs(tmp_path):
     pytest.importorskip("pyseccomp")
     told = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -134,6 +134,7 @@ def test_on_a_phone_nothing_is_cut_off(runs, tmp_path, chromium, scheme):
     assert (bright[0] > bright[1]) == (scheme == "dark")
 
 
+@pytest.mark.integration
 def test_the_page_allows_its_own_style_and_nothing_else(tmp_path, make_episode):
     page = write_comparison({"a": [make_episode()]}, tmp_path / "page.html").read_text(encoding="utf-8")
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]

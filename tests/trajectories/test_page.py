@@ -350,6 +350,7 @@ def test_a_page_moved_away_from_its_run(tmp_path: Path, make_episode: Make, open
     assert tab.complaints == []
 
 
+@pytest.mark.integration
 def test_thousands_of_episodes(tmp_path: Path, make_episode: Make, open_page: Callable[..., Tab]) -> None:
     episode = make_episode()
     with TrajectoryWriter(tmp_path) as writer:

@@ -57,6 +57,7 @@ def test_none_leaves_a_field_out_of_the_request(mine, tmp_path, option, key):
     assert "neither a number nor none" in refused.output
 
 
+@pytest.mark.integration
 def test_a_scripted_agent_on_a_file_of_ones_own(mine, tmp_path):
     result = deepeyes("eval", *mine, "--agent", "oracle", "--tools", "both", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -74,6 +75,7 @@ def test_the_built_in_task_needs_no_data(tmp_path):
     assert rows(result.stdout)["accuracy"].startswith("100.0%")
 
 
+@pytest.mark.integration
 def test_a_local_folder_needs_no_server(mine, tmp_path):
     pytest.importorskip("torch", reason="needs the extra transformers")
     pytest.importorskip("transformers", reason="needs the extra transformers")
@@ -95,6 +97,7 @@ def test_a_local_folder_needs_no_server(mine, tmp_path):
     assert "leave out --stop/--no-stop, --retries" in told(refused)
 
 
+@pytest.mark.integration
 def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp_path, monkeypatch):
     pytest.importorskip("openai", reason="needs the extra openai")
     monkeypatch.chdir(tmp_path)
@@ -129,6 +132,7 @@ def test_a_served_model_is_evaluated_resumed_judged_again_and_compared(mine, tmp
     assert (tmp_path / "vs" / "comparison.html").is_file()
 
 
+@pytest.mark.integration
 def test_an_open_answer_is_judged_by_a_model(tmp_path, mine, monkeypatch):
     pytest.importorskip("openai", reason="needs the extra openai")
     monkeypatch.setattr(llm, "FIRST_PAUSE", 0.01)

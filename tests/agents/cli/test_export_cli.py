@@ -92,6 +92,7 @@ def evaluated(bench, path, out, **options):
     return [{k: v for k, v in row.items() if k != "image"} for row in rows]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("bench", QUESTIONS)
 def test_a_sheet_has_the_columns_of_a_benchmark_that_rewrites_its_questions(bench, tmp_path):
     rows = evaluated(bench, tmp_path / "bench.tsv", tmp_path / "run")
@@ -105,6 +106,7 @@ def test_a_sheet_has_the_columns_of_a_benchmark_that_rewrites_its_questions(benc
     assert {row.prediction for row in read_vlmevalkit(sheet)} == {"C"}
 
 
+@pytest.mark.integration
 def test_cycled_questions_have_no_place_in_a_sheet(tmp_path):
     evaluated("mme_realworld_lite", tmp_path / "bench.tsv", tmp_path / "run", circular=True)
     sheet = ("--format", "vlmevalkit", "--out", tmp_path / "sheet.tsv", "--data", tmp_path / "bench.tsv")
@@ -113,6 +115,7 @@ def test_cycled_questions_have_no_place_in_a_sheet(tmp_path):
     assert "was played with --circular" in refused.stderr
 
 
+@pytest.mark.integration
 def test_boxes_of_turned_images_have_no_place_in_a_sheet(tmp_path):
     record = {"image": "x.png", "sent": "the dot", "bbox": [5, 5, 40, 40]}
     (tmp_path / "x.png").write_bytes(encode(np.zeros((64, 80, 3), np.uint8)))

@@ -47,6 +47,7 @@ def answered(url):
     return ask(url + "say", {"version": state["version"], "thought": "", "answer": "A"})
 
 
+@pytest.mark.integration
 def test_it_prints_the_address_and_then_the_result(started, tmp_path):
     program, url = started
     state = answered(url)
@@ -59,6 +60,7 @@ def test_it_prints_the_address_and_then_the_result(started, tmp_path):
     assert episode.frame == "norm1000"
 
 
+@pytest.mark.integration
 def test_ctrl_c_keeps_what_is_played(started, tmp_path):
     program, url = started
     answered(url)

@@ -47,6 +47,7 @@ def scores(out):
     }
 
 
+@pytest.mark.integration
 def test_an_evaluation_tells_which_calls_mattered(data, tmp_path):
     out = tmp_path / "run"
     register_agent("reader_twice", looking_twice)

@@ -59,6 +59,7 @@ def until_complete(url, data, out):
     raise AssertionError("a question stays without a label")
 
 
+@pytest.mark.integration
 def test_every_question_has_a_verdict_or_a_reason_and_none_is_asked_twice_without_need(tmp_path):
     data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
     with FaultyServer(reply, random_faults(RATES, seed=3)) as server:
@@ -129,6 +130,7 @@ def test_a_model_that_says_nothing_is_wrong_and_has_no_calls_to_play_on_from(tmp
     assert not last_outcomes(out / CREDIT)
 
 
+@pytest.mark.integration
 def test_calls_are_played_on_from_on_a_server_that_fails(tmp_path):
     """The model knows the answer, or does not, whatever it is shown: its looks are decorative."""
     data, out = write_questions(tmp_path, 4), tmp_path / "run"

@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from deepeyes_env.agents.curation import begin_curation, label_answers, label_format, take_decisions, write_report
 from deepeyes_env.agents.curation.label_file import label_path, read_labels
 from tests.agents.evaluation.small_evaluations import samples
 
 
+@pytest.mark.browser
 def test_a_person_decides_and_saves(tmp_path, chromium):
     one, two, *rest = samples(4)
     evil = replace(two, question="<script>document.title = 'taken over'</script>?")

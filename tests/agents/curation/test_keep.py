@@ -32,6 +32,7 @@ conditions = st.recursive(comparisons, joined, max_leaves=12)
 labels = st.fixed_dictionaries({}, optional={name: st.sampled_from([-1.0, 0.0, 0.5, 1.0]) for name in NAMES})
 
 
+@pytest.mark.integration
 @given(conditions)
 def test_what_is_written_is_read_again(condition):
     assert Keep.parse(str(condition), NAMES).condition == condition
@@ -52,6 +53,7 @@ def test_a_missing_label_never_decides(condition, found):
             assert condition.holds(dict.fromkeys(NAMES, value) | found) is held
 
 
+@pytest.mark.integration
 @given(st.text(max_size=40))
 def test_any_text_is_a_condition_or_a_mistake_of_the_user(text):
     with contextlib.suppress(UsageError):

@@ -105,6 +105,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["curate", *map(str, arguments)])
 
 
+@pytest.mark.integration
 def test_on_the_command_line(curation, tmp_path):
     out = tmp_path / "new"
     made = run(tmp_path / "data.jsonl", "--out", out, "--stages", "format")

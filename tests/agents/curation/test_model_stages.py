@@ -165,6 +165,7 @@ def test_a_judge_that_is_down_costs_no_second_answer(tmp_path):
 # --- the stage label --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_wrong_answers_are_listed_and_a_person_has_the_last_word(tmp_path):
     dataset = [replace(each, answer="no") if each.id in ("s0", "s3") else each for each in samples()]
     begun = curation(tmp_path, dataset)
@@ -251,6 +252,7 @@ def test_the_interval_of_a_change():
     assert (apart.low, apart.high) == (-1, 1), "no repeat was answered under both conditions"
 
 
+@pytest.mark.integration
 def test_the_report_counts_what_presets_keep(tmp_path):
     begun, agent = curation(tmp_path), Looker()
     assert "lacks" in write_report(begun)["presets"]["tool_gain"]

@@ -55,6 +55,7 @@ def data(tmp_path):
     return write_questions(tmp_path, COUNT)
 
 
+@pytest.mark.integration
 def test_a_server_that_fails_three_of_ten_calls(data, tmp_path, monkeypatch):
     monkeypatch.setattr(servers, "FIRST_PAUSE", 0.002)
     with FaultyServer(reply, random_faults(RATES, seed=4)) as server:
@@ -109,6 +110,7 @@ def check_killed(server, table, kills):
     assert {table.of(row)["difficulty"] for row in range(COUNT)} == {0, 1}
 
 
+@pytest.mark.integration
 def test_a_killed_curation_goes_on_where_it_was(data, tmp_path):
     server, table = killed_again_and_again(data, tmp_path / "out", 2, seed=1)
     check_killed(server, table, 2)
@@ -129,6 +131,7 @@ app(sys.argv[2:])
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX's")
 @pytest.mark.parametrize("room", [1500, 6000])
 def test_a_full_disk_is_told_and_costs_no_label(data, tmp_path, room):

@@ -117,6 +117,7 @@ def test_the_page_finds_its_images_whatever_folders_are_called(tmp_path, monkeyp
     assert not any("#" in source for source in shown)
 
 
+@pytest.mark.integration
 def test_conditions_are_compared_with_their_like(tmp_path):
     run(tmp_path / "a", {1, 2}, tools="both")
     run(tmp_path / "b", {2, 3}, tools="both")
@@ -131,6 +132,7 @@ def test_conditions_are_compared_with_their_like(tmp_path):
     assert label("d", pair.first, found) == "d with tools"
 
 
+@pytest.mark.integration
 def test_repeats_are_compared_by_their_means(tmp_path):
     run(tmp_path / "a", set(range(5)), repeats=3)
     run(tmp_path / "b", set(range(8)), repeats=2)

@@ -86,6 +86,7 @@ def test_a_judge_with_a_bug_is_not_a_wrong_answer(tmp_path):
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("plots")
 def test_the_report_is_written_with_plots_and_page(tmp_path):
     out = tmp_path / "run"
@@ -145,6 +146,7 @@ def test_a_difference_over_half_a_run_is_told_as_such(tmp_path):
     assert "So far, with tools minus" in (tmp_path / "run" / "report.md").read_text()
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("plots")
 def test_odd_names_do_no_harm(tmp_path):
     odd = [
@@ -217,6 +219,7 @@ def test_answers_that_are_boxes_are_measured_by_overlap(tmp_path):
     assert report.conditions[0].answer_iou.value == pytest.approx(0.5)
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("plots")
 def test_boxes_that_are_asked_for_several_times_have_no_majority(tmp_path):
     from deepeyes_env.judges import make_judge

@@ -47,6 +47,7 @@ def questions(requests):
     return {f"q{number_of(request):03}" for request in requests}
 
 
+@pytest.mark.integration
 def test_every_sample_is_answered_or_listed_and_none_is_asked_twice_without_need(tmp_path):
     data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
     faults = random_faults({**RATES, "hang": 0.006}, seed=4)
@@ -85,6 +86,7 @@ ask(sys.argv[1], sys.argv[2], sys.argv[3], if_exists=sys.argv[4])
 """
 
 
+@pytest.mark.integration
 def test_a_killed_evaluation_goes_on_where_it_was(tmp_path):
     data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
     record = out / "trajectories.jsonl"

@@ -247,6 +247,7 @@ def test_wrong_arguments_are_named_at_once(wrong):
         OpenAIAgent("tiny", **wrong)
 
 
+@pytest.mark.integration
 def test_the_package_is_asked_for_only_when_an_agent_is_made(monkeypatch):
     code = "import sys, deepeyes_env.agents.openai; print('openai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -105,6 +105,7 @@ def test_log_probabilities_at_sampling_are_those_of_a_full_forward_pass(policy, 
         assert np.allclose(tokens.logprobs[tokens.mask], expected, atol=2e-4)
 
 
+@pytest.mark.integration
 def test_what_is_sampled_does_not_depend_on_who_else_is_there(policy):
     together = play(policy, range(6))
     for other in (play(policy, range(6), together=False), [play(policy, [number])[0] for number in range(6)]):
@@ -144,6 +145,7 @@ def test_greedy_messages_are_the_likeliest(policy):
                 assert int(policy.logits(hidden)[0, -1].argmax()) == sequence.ids[position]
 
 
+@pytest.mark.integration
 def test_frequencies_are_the_probabilities(policy):
     tokens = prompt(policy, 0)
     generator, first = Generator(policy, Sampling(1.0, 1)), []

@@ -49,6 +49,7 @@ def batches(draw):
     return made
 
 
+@pytest.mark.integration
 @given(batches(), st.data())
 def test_gathered_rows_keep_their_tokens(made, data):
     rows = [(batch, row) for batch in made for row in range(len(batch.filled))]

@@ -72,6 +72,7 @@ def test_a_message_is_what_the_model_generates_from_the_whole_conversation(folde
     assert reply.finish_reason == ("stop" if expected[-1] == model.generation_config.eos_token_id else "length")
 
 
+@pytest.mark.integration
 def test_what_is_sampled_follows_from_the_seeds(folder):
     episodes = [after_zooms(0), after_zooms(1)]
     agent = agent_of(folder, sampling=SAMPLED)
@@ -98,6 +99,7 @@ def test_coordinates_are_never_guessed(folder):
         ProcessorAgent(folder)
 
 
+@pytest.mark.integration
 def test_the_command_evaluates_it(folder, tmp_path):
     command = ["eval", "--bench", "visual_search", "--limit", "2", "--model", str(folder), "--frame", "norm1000"]
     told = CliRunner().invoke(app, [*command, "--max-tokens", "4", "--max-turns", "2", "--out", str(tmp_path / "run")])

@@ -26,6 +26,7 @@ def deepeyes(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.integration
 def test_train_says_where_everything_is_then_goes_on_or_begins_anew(tmp_path):
     out = f"out={tmp_path}/run"
     first = deepeyes("train", *SMALL, out)
@@ -39,6 +40,7 @@ def test_train_says_where_everything_is_then_goes_on_or_begins_anew(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "step_000002" / "config.json").exists()
 
 
+@pytest.mark.integration
 def test_going_on_keeps_the_settings_of_the_run(tmp_path):
     out = f"out={tmp_path}/run"
     assert deepeyes("train", *SMALL, out, "seed=4").exit_code == 0
@@ -65,6 +67,7 @@ register_rubric("test_resumed", Rubric([Term("one", one)]))
 """
 
 
+@pytest.mark.integration
 def test_going_on_loads_a_plugin_only_if_it_is_given_again(tmp_path):
     """The folder of a run may come from a stranger, with settings that name code."""
     mine, loaded = tmp_path / "my_resumed_plugin.py", tmp_path / "my_resumed_plugin.loaded"
@@ -141,6 +144,7 @@ def ablation(tmp_path_factory):
     return arguments, folder
 
 
+@pytest.mark.integration
 def test_ablate_trains_every_arm_and_goes_on_where_it_stopped(ablation):
     arguments, folder = ablation
     table = (folder / "ablation.md").read_text(encoding="utf-8").splitlines()

@@ -137,6 +137,7 @@ def test_a_processor_with_another_template(folder):
     assert {finding.way for finding in report.findings} == {"transformers endpoint"}
 
 
+@pytest.mark.integration
 def test_a_tokenizer_that_merges_across_the_boundary(folder):
     from transformers import AutoTokenizer
 

@@ -30,6 +30,7 @@ def test_a_frozen_vision_tower_stays_as_it_is(tmp_path):
     assert not any("visual" in name for name in changed)
 
 
+@pytest.mark.integration
 def test_adapters_alone_are_trained_and_merged_in_a_checkpoint(tmp_path):
     pytest.importorskip("peft")
     rows = RecordedRows()
@@ -52,6 +53,7 @@ def test_adapters_alone_are_trained_and_merged_in_a_checkpoint(tmp_path):
     assert not torch.allclose(ours, begun, atol=1e-3)
 
 
+@pytest.mark.integration
 def test_a_run_with_adapters_resumes_as_if_it_had_not_stopped(tmp_path):
     pytest.importorskip("peft")
     settings = (*LORA, "checkpoint.every=1")
@@ -62,6 +64,7 @@ def test_a_run_with_adapters_resumes_as_if_it_had_not_stopped(tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+@pytest.mark.integration
 def test_in_bfloat16_the_frozen_weights_are_half_as_large(tmp_path):
     pytest.importorskip("peft")
     trainer = trained(tmp_path, *LORA, "optim.dtype=bfloat16")

@@ -104,6 +104,7 @@ def test_off_is_a_word_here():
     assert load_config(["algorithm.kl=off"]).algorithm.kl == "off"
 
 
+@pytest.mark.integration
 def test_wrong_files(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.yaml' cannot be read: No such file"):
         load_config((), tmp_path / "nowhere.yaml")

@@ -43,6 +43,7 @@ def test_the_reward_is_what_the_calls_changed(tmp_path):
     assert row["reward/total"] == pytest.approx(sum(each.reward for each in episodes) / len(episodes))
 
 
+@pytest.mark.integration
 def test_a_share_of_the_questions_is_played_on_from(tmp_path):
     episodes, row = seen_episodes(tmp_path, "credit.share=1e-9")
     assert row["credit/calls"] == 0

@@ -20,6 +20,7 @@ from tests.trainers.grpo.small_runs import RecordedRows, trained
 register_rubric("test_constant", Rubric([Term("paid", lambda evidence: 0.7, 1.0)]))
 
 
+@pytest.mark.integration
 def test_dynamic_sampling_that_finds_nothing_ends_the_run_with_a_checkpoint(tmp_path, caplog):
     settings = ("env.rubric=test_constant", "rollout.dynamic_sampling=1", "steps=20", "evaluation.samples=0")
     rows = RecordedRows()
@@ -34,6 +35,7 @@ def test_dynamic_sampling_that_finds_nothing_ends_the_run_with_a_checkpoint(tmp_
     assert told[0].startswith("step 1: nothing to learn: the rewards of each group are equal (reward 0.70, accuracy")
 
 
+@pytest.mark.integration
 def test_without_dynamic_sampling_a_run_of_equal_groups_is_told_and_goes_on(tmp_path, caplog):
     settings = ("env.rubric=test_constant", "steps=11", "evaluation.samples=0")
     trainer = trained(tmp_path / "run", *settings)
@@ -77,6 +79,7 @@ def test_messages_that_are_always_cut_are_warned_of(tmp_path, caplog):
     assert "100% of the messages were cut off: raise rollout.max_new_tokens=2" in caplog.text
 
 
+@pytest.mark.integration
 def test_the_built_in_task_is_not_warned_of(tmp_path, caplog):
     trained(tmp_path / "run")
     assert "of no use" not in caplog.text

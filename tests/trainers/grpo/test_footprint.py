@@ -46,6 +46,7 @@ def check(case):
     assert all(0.85 < ratio < 1.15 for ratio in ratios.values()), ratios
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_plan_is_what_a_step_holds(case):
     check(case)

@@ -29,6 +29,7 @@ def test_a_better_one_is_kept_and_others_are_counted():
     assert again == best
 
 
+@pytest.mark.integration
 def test_a_run_that_gets_no_better_stops_and_resumes_where_it_stopped(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     rows = RecordedRows()
@@ -45,6 +46,7 @@ def test_a_run_that_gets_no_better_stops_and_resumes_where_it_stopped(tmp_path, 
     assert again.progress.step == first, "it has stopped already"
 
 
+@pytest.mark.integration
 def test_the_best_model_is_kept_beside_the_checkpoints(tmp_path):
     rows = RecordedRows()
     trained(tmp_path / "run", *EVERY_STEP, "steps=2", "checkpoint.best=true", recorders=[rows])

@@ -47,6 +47,7 @@ def test_metrics_are_means_over_the_tokens_that_are_trained_on():
     assert metrics["learn/entropy"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.integration
 def test_micro_batches_change_nothing(tmp_path):
     whole = trained(tmp_path / "whole").policy.model.state_dict()
     cut = trained(tmp_path / "cut", "optim.micro_batch_tokens=150").policy.model.state_dict()
@@ -55,6 +56,7 @@ def test_micro_batches_change_nothing(tmp_path):
     assert min(close) > 0.9
 
 
+@pytest.mark.integration
 def test_the_constant_length_is_that_of_the_run(tmp_path):
     """With a loss of 1 a token, the share of the longest episode that there can be that the episodes fill."""
     tokens = []

@@ -42,6 +42,7 @@ def planned(folder, *overrides, memory=80.0):
     return make_plan(load_config([f"model={folder}", *overrides]), memory)
 
 
+@pytest.mark.integration
 def test_a_3b_on_80_gigabytes(three_billion):
     plan = planned(three_billion)
     update = plan.stages[footprint.UPDATE]
@@ -57,6 +58,7 @@ def test_a_3b_on_80_gigabytes(three_billion):
     assert f"{adapted.peak / 1e9:.2f} GB" in said
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("override", "stage", "part"),
     [
@@ -72,6 +74,7 @@ def test_settings_take_less_of_what_they_should(three_billion, override, stage, 
     assert planned(three_billion, override).stages[stage][part] < planned(three_billion).stages[stage][part]
 
 
+@pytest.mark.integration
 def test_a_reference_policy_is_counted(three_billion):
     plan = planned(three_billion, "algorithm.kl=loss")
     assert plan.stages[footprint.TOKENS][footprint.REFERENCE] == pytest.approx(2 * 3.7546e9, rel=1e-3)
@@ -82,6 +85,7 @@ def test_a_prompt_that_cannot_fit_is_told(three_billion):
         planned(three_billion, "rollout.max_episode_tokens=1500")
 
 
+@pytest.mark.integration
 def test_the_command_prints_it_and_loads_nothing(three_billion):
     done = CliRunner().invoke(app, ["train", "--plan", f"model={three_billion}", "--memory", "80"])
     assert done.exit_code == 1, done.output

@@ -29,6 +29,7 @@ from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
 VIEW = ViewBudget(112 * 112, 112 * 112)
 
 
+@pytest.mark.integration
 def test_a_few_steps_on_photographs(tmp_path):
     for name in ("astronaut", "coffee"):
         (tmp_path / "photos").mkdir(exist_ok=True)

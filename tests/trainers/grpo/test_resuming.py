@@ -33,6 +33,7 @@ MetricsFile.record = record_and_wait
 """
 
 
+@pytest.mark.integration
 def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path):
     settings = ("steps=5", "checkpoint.every=2", "evaluation.samples=2")
     plugin = tmp_path / "waits_at_step_3.py"
@@ -49,6 +50,7 @@ def test_a_killed_run_that_goes_on_ends_with_the_same_weights(tmp_path):
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.integration
 def test_going_on_takes_the_settings_of_now(tmp_path):
     trained(tmp_path, "evaluation.samples=0")
     settings = ("steps=2", "optim.betas=[0.5, 0.6]", "optim.weight_decay=0.5", "evaluation.samples=0")

@@ -23,6 +23,7 @@ from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 from tests.trainers.grpo.small_runs import SMALL, config, trained  # noqa: E402
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("plots")
 def test_a_run_leaves_everything_behind(tmp_path):
     outcome = run(config(tmp_path / "run", "steps=2"), live=False)
@@ -46,6 +47,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
         run(config(folder), live=False)
 
 
+@pytest.mark.integration
 def test_the_logging_board_gets_every_episode(tmp_path):
     settings = ("log.rl_logging_board=true", "steps=2", "checkpoint.every=1", "evaluation.samples=0")
     run(config(tmp_path / "run", *settings), live=False)
@@ -93,6 +95,7 @@ def test_somebody_s_folder_is_not_taken_for_a_run_to_resume(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.integration
 def test_a_run_is_not_deleted_for_one_that_cannot_begin(tmp_path, monkeypatch):
     run(config(tmp_path / "run", "evaluation.samples=0"), live=False)
     with pytest.raises(ValueError, match="nowhere"):
@@ -119,6 +122,7 @@ def test_a_loss_that_is_unknown_is_found_first(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.integration
 def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path):
     folder = tmp_path / "run"
 

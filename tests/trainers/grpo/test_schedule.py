@@ -27,6 +27,7 @@ def test_the_others_fall_to_nothing_after_the_last_step():
     assert lr_factor("linear", 9, 2, 5) > 0, "a run may be made longer"
 
 
+@pytest.mark.integration
 def test_a_run_follows_its_schedule(tmp_path):
     rows = RecordedRows()
     settings = ("optim.schedule=linear", "optim.warmup=0", "optim.lr=0.001", "steps=3", "evaluation.samples=0")

@@ -47,6 +47,7 @@ def test_chunks_change_nothing(monkeypatch):
         assert torch.allclose(mine, expected, atol=1e-5)
 
 
+@pytest.mark.integration
 def test_memory_does_not_grow_with_the_number_of_tokens(monkeypatch):
     policy = some_policy(vocab_size=20_000)
     monkeypatch.setattr(scores, "CHUNK_LOGITS", 16 * 20_000)

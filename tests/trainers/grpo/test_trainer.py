@@ -17,6 +17,7 @@ from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from tests.trainers.grpo.small_runs import RecordedRows, config, trained  # noqa: E402
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "settings",
     [
@@ -41,6 +42,7 @@ def test_every_algorithm_takes_a_step(tmp_path, settings):
     assert all(torch.isfinite(weight).all() for weight in after.values())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus", "remax"])
 def test_a_constant_reward_changes_no_weight(tmp_path, advantage):
     register_rubric("test_always_0.8", Rubric([Term("constant", lambda evidence: 0.8)]))
@@ -56,6 +58,7 @@ def test_a_constant_reward_changes_no_weight(tmp_path, advantage):
     assert trainer.learner.state()["optimizer_steps"] == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("advantage", ["grpo", "reinforce_plus_plus", "gae"])
 def test_a_group_of_one_is_learned_from(tmp_path, advantage):
     trainer = trained(tmp_path, f"algorithm.advantage={advantage}", "rollout.group_size=1", "rollout.prompts=4")
@@ -67,6 +70,7 @@ def test_a_greedy_baseline_wants_a_group(tmp_path):
         Trainer(config(tmp_path, "algorithm.advantage=remax", "rollout.group_size=1"))
 
 
+@pytest.mark.integration
 def test_steps_of_equal_rewards_do_not_end_a_run(tmp_path):
     alike = ("rollout.temperature=0.01", "rollout.dynamic_sampling=1", "steps=5", "evaluation.samples=0")
     assert trained(tmp_path, *alike).progress.step == 5
@@ -114,6 +118,7 @@ def test_a_judge_that_always_raises_ends_the_run_with_its_reason(tmp_path, steps
         trainer.close()
 
 
+@pytest.mark.integration
 def test_rollouts_in_bfloat16_follow_the_policy(tmp_path):
     """With the copy of before the first step, what was sampled would be far from what the learner computes."""
     kept = RecordedRows()

@@ -146,6 +146,7 @@ def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(task
     assert named <= {square.colour for square in scene.view.squares}
 
 
+@pytest.mark.integration
 def test_the_shipped_policy_reads_what_it_sees_and_seldom_zooms(tmp_path):
     """On scenes that it was not built from. Chance is one in four."""
     settings = ["rollout.backend=threads", "rollout.prompts=8", "evaluation.samples=128", f"out={tmp_path}"]

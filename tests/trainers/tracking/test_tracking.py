@@ -73,6 +73,7 @@ def test_a_board_that_goes_on_keeps_the_episodes_so_far(tmp_path):
     assert (tmp_path / FILE).read_text(encoding="utf-8").split("\n") == [*lines[:2], ""]
 
 
+@pytest.mark.integration
 def test_curves_are_a_picture(tmp_path):
     plot_curves(written(tmp_path / "metrics.jsonl"), tmp_path / "curves.png")
     pixels = np.asarray(PILImage.open(tmp_path / "curves.png").convert("RGB"))
@@ -113,12 +114,14 @@ def test_the_chance_line_is_drawn_where_chance_is_known(tmp_path, monkeypatch):
     assert ["chance" in labels for labels in told] == [True, False]
 
 
+@pytest.mark.integration
 def test_curves_of_one_step_and_of_none(tmp_path):
     plot_curves(written(tmp_path / "one.jsonl", 0), tmp_path / "one.png")
     plot_curves(tmp_path / "none.jsonl", tmp_path / "none.png")
     assert PILImage.open(tmp_path / "one.png").size == PILImage.open(tmp_path / "none.png").size
 
 
+@pytest.mark.integration
 def test_bands_are_a_picture(tmp_path):
     arms = {"a": [written(tmp_path / "1"), written(tmp_path / "2", 15)], "b": [written(tmp_path / "3")]}
     plot_bands(arms, tmp_path / "bands.png")

@@ -46,6 +46,7 @@ def test_a_dry_run_prints_the_command_and_what_it_found(rows, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.integration
 def test_a_plan_counts_the_longest_prompt_and_the_memory(rows):
     plan = check(load_config([f"train=[{rows}]", "engine=vllm", "gpu_memory=8", "node_memory=24", *SMALL]))
     assert plan.rows[0].longest > 16
@@ -76,11 +77,13 @@ def test_a_parquet_file_without_a_column_is_told(tmp_path):
         check(load_config([f"train=[{tmp_path / 'rows.parquet'}]"]))
 
 
+@pytest.mark.integration
 def test_a_run_that_does_not_fit_is_told_with_the_settings(rows):
     with pytest.raises(UsageError, match="memory, each machine: .* does not fit; change loop.max_pixels"):
         check(load_config([f"train=[{rows}]", "engine=vllm", "node_memory=8", *SMALL]))
 
 
+@pytest.mark.integration
 def test_the_judge_is_asked():
     with FaultyServer(honest, models=["judge"]) as server:
         given = ["loop.judge=llm", "loop.judge_model=judge", f"loop.judge_url={server.url}"]

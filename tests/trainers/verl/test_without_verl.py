@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 MODULES = ("register", "agent_loop", "advantage", "trainer", "tool", "cpu.plugin", "cpu.rollout")
 
 WITHOUT = """
@@ -23,6 +25,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.integration
 def test_a_missing_verl_is_one_sentence_with_the_extra():
     command = [sys.executable, "-c", WITHOUT, *MODULES]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -33,6 +36,7 @@ def test_a_missing_verl_is_one_sentence_with_the_extra():
         assert "\n" not in sentence
 
 
+@pytest.mark.integration
 def test_the_trainers_import_no_verl():
     modules = "[m for m in ('verl', 'ray') if m in sys.modules]"
     code = f"import sys, deepeyes_env.trainers, deepeyes_env.trainers.verl; print({modules})"

@@ -51,6 +51,7 @@ def test_text_calls_become_native_without_the_explanation_of_the_tools(oracle):
     assert "<tool_call>" not in "".join(message.text for message in made.messages[1:])
 
 
+@pytest.mark.integration
 def test_only_messages_that_worked_are_to_learn_from(noisy):
     checked = set()
     for trajectory in noisy:

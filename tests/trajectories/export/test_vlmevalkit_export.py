@@ -32,6 +32,7 @@ def bench(tmp_path_factory):
     return load(str(path)), run.trajectories
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("suffix", ["xlsx", "tsv"])
 def test_letters_are_those_of_the_benchmark(bench, tmp_path, suffix):
     dataset, trajectories = bench
