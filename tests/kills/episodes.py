@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deepeyes_env.core import Trajectory
 from deepeyes_env.trajectories import read_trajectories
 from deepeyes_env.trajectories.files import RECORDS
 from tests.kills.killing import lines, timeless
@@ -18,10 +19,13 @@ def recorded(folder: Path) -> dict[int, str]:
         number = trajectory.metadata["episode"]
         assert number not in found, f"episode {number} is there twice"
         found[number] = trajectory.sample.id
-        for message in (trajectory.prompt, *(turn.observation for turn in trajectory.turns if turn.observation)):
-            for image in message.images:
-                assert image.pixels().size
+        check_images(trajectory)
     return found
+
+
+def check_images(trajectory: Trajectory) -> None:
+    for message in (trajectory.prompt, *(turn.observation for turn in trajectory.turns if turn.observation)):
+        assert all(image.pixels().size for image in message.images)
 
 
 def rows(folder: Path) -> list[dict]:

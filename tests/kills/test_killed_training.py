@@ -12,8 +12,10 @@ pytest.importorskip("transformers")
 from deepeyes_env.checksums import verify_checksums  # noqa: E402
 from deepeyes_env.trainers.grpo.checkpoint import BEST, Checkpoints  # noqa: E402
 from deepeyes_env.trainers.tracking import read_metrics  # noqa: E402
-from tests.kills.episodes import recorded, rows  # noqa: E402
-from tests.kills.killing import Killer, lines, tell, unfinished  # noqa: E402
+from deepeyes_env.trajectories import read_trajectories  # noqa: E402
+from deepeyes_env.trajectories.files import RECORDS  # noqa: E402
+from tests.kills.episodes import check_images  # noqa: E402
+from tests.kills.killing import Killer, lines, tell, timeless, unfinished  # noqa: E402
 from tests.trainers.grpo.small_runs import SMALL  # noqa: E402
 
 KILLS, STEPS, KEPT = 10, 6, 2
@@ -54,14 +56,18 @@ def killed_until_done(killer, out, whole):
         steps = [row["step"] for row in read_metrics(out / "metrics.jsonl")]
         assert steps == list(range(len(steps)))
         assert len(steps) > reached or not reached, "what was recorded before a checkpoint is kept"
-    assert reached == STEPS
+    check_done(out, whole)
+
+
+def check_done(out, whole):
     for name in (f"step_{STEPS - 1:06d}", f"step_{STEPS:06d}", BEST):
         assert weights(out / "checkpoints" / name) == weights(whole / "checkpoints" / name)
     assert metrics(out) == metrics(whole)
     assert drawn(out) == drawn(whole), "the same questions and answers, with the same probabilities"
     for name in ("before", "after"):
-        assert recorded(out / name)
-        assert rows(out / name) == rows(whole / name)
+        for trajectory in read_trajectories(out / name):
+            check_images(trajectory)
+        assert timeless(lines(out / name / RECORDS)) == timeless(lines(whole / name / RECORDS))
     assert (out / "comparison.html").stat().st_size == (whole / "comparison.html").stat().st_size
     assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
     assert unfinished(out) == []
@@ -88,8 +94,8 @@ def weights(path):
 
 
 def metrics(out):
-    """The metrics of all steps but for times and memory, in which equal runs differ."""
-    differ = re.compile("time/|memory/")
+    """The metrics of all steps but for times, speed and memory, in which equal runs differ."""
+    differ = re.compile("time/|memory/|learn/tokens_per_second")
     return [
         {name: value for name, value in row.items() if not differ.match(name)} for row in lines(out / "metrics.jsonl")
     ]
