@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
+from deepeyes_env.data.dataset import PATTERN_SEARCH
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import needs_extra
-from deepeyes_env.registry import unknown_name
 from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.terminal import console, say
 
@@ -20,6 +20,9 @@ def build_tiny(
     family: Annotated[
         str, typer.Option(help="Its family: qwen2_5_vl, as the one that ships, or qwen3_vl.")
     ] = "qwen2_5_vl",
+    data: Annotated[
+        str, typer.Option(help="The built-in task: pattern_search, or pattern_pairs, with two images to a question.")
+    ] = PATTERN_SEARCH,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of scenes, initial weights and examples.")] = 0,
     code: Annotated[
         bool,
@@ -33,12 +36,10 @@ def build_tiny(
     with needs_extra("train"):
         from deepeyes_env.trainers.tiny.build import build
         from deepeyes_env.trainers.tiny.cold_start import cold_start
-        from deepeyes_env.trainers.tiny.task import TASKS, TINY
-    if family not in TASKS:
-        raise unknown_name("family of a tiny policy", family, TASKS)
-    if code and TASKS[family] != TINY:
-        raise UsageError(f"--code goes with --family {TINY.family}, not {family}: the one that ships is of that family")
-    task = TASKS[family]
+        from deepeyes_env.trainers.tiny.task import TINY, tiny_task
+    task = tiny_task(family, data)
+    if code and task != TINY:
+        raise UsageError(f"--code goes with --family {TINY.family} and --data {TINY.data}: what ships, and begins here")
     with Progress(console=console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
 
@@ -53,5 +54,7 @@ def build_tiny(
             return
         seconds = build(out, seed, report=report, task=task)
     width, height = task.size
-    scenes = "" if task == TINY else f" scenes.size=[{width},{height}] scenes.view_pixels={task.side**2}"
+    scenes = "" if task.family == TINY.family else f" scenes.size=[{width},{height}] scenes.view_pixels={task.side**2}"
+    if task.data != PATTERN_SEARCH:
+        scenes += f" data={task.data} env.toolbox={task.toolbox}"
     say(f"built {out} in {seconds:.0f} s; train it with: deepeyes train --config tiny model={out}{scenes}")

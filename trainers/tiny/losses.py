@@ -18,8 +18,9 @@ from deepeyes_env.agents.transformers.sequence import buckets
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
 from deepeyes_env.trainers.tiny.examples import Example, images_of
+from deepeyes_env.trainers.tiny.phrases import names
 from deepeyes_env.trainers.tiny.scenes import Picture
-from deepeyes_env.trainers.tiny.task import TASKS, TinyTask
+from deepeyes_env.trainers.tiny.task import PAIRS, TASKS, TinyTask
 
 WEIGHTS = {"pattern": 3.0, "number": 1.0, "colour": 0.5, "other": 0.3}
 """Loss weights of tokens by kind; the few that must be read from the image weigh most."""
@@ -44,7 +45,8 @@ class ImitationLoss:
         vocabulary = policy.tokenizer.get_vocab()
         spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
         self._weights = torch.full((len(vocabulary),), WEIGHTS["other"])
-        for kind, words in (("number", numbers), ("colour", COLOURS), ("pattern", TEXTURES)):
+        colours = [word for word in (*COLOURS, *names(PAIRS)) if spelled(word) in vocabulary]
+        for kind, words in (("number", numbers), ("colour", colours), ("pattern", TEXTURES)):
             self._weights[[vocabulary[spelled(word)] for word in words]] = WEIGHTS[kind]
 
     def __call__(self, examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:

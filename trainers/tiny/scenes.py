@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,10 @@ _PLATE = 0.27
 
 GOOD, BAD = (2, 10), (12, 32)
 """How far off the middle of an object crops are, in pixels of ``TINY``'s view: least and largest standard deviation."""
+
+
+Crops: TypeAlias = Literal["good", "bad"]
+"""Whether crops show the mark of their object well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,10 @@ class TrainingScene:
     good: tuple[Picture, ...]
     bad: tuple[Picture, ...]
     easy: bool
+
+    def crops(self, kind: Crops) -> tuple[Picture, ...]:
+        """Return the crops of a kind."""
+        return self.good if kind == "good" else self.bad
 
 
 def draw_training_scenes(

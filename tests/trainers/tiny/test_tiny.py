@@ -22,7 +22,7 @@ from deepeyes_env.trainers.grpo.questions import scenes  # noqa: E402
 from deepeyes_env.trainers.grpo.trainer import Trainer  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trainers.tiny.build import Curriculum, Stage, learn, write  # noqa: E402
-from deepeyes_env.trainers.tiny.examples import ExampleWriter  # noqa: E402
+from deepeyes_env.trainers.tiny.examples import SceneWriter  # noqa: E402
 from deepeyes_env.trainers.tiny.model import build_model, processor_settings  # noqa: E402
 from deepeyes_env.trainers.tiny.phrases import phrases, zoom  # noqa: E402
 from deepeyes_env.trainers.tiny.scenes import SCALE, SEED, training_scenes  # noqa: E402
@@ -130,9 +130,9 @@ def test_an_example_asks_what_the_environment_asks_and_points_at_the_object(task
     tokenizer = build_tokenizer(phrases(task).fragments())
     policy = VisionPolicy(build_model(tokenizer, 0, task), tokenizer)
     assert policy.factor == task.cell
-    writer = ExampleWriter(policy.chat, phrases(task), np.random.default_rng(3))
+    writer = SceneWriter(policy.chat, phrases(task), np.random.default_rng(3))
     scene = drawn[0]
-    example = writer.playing(scene, scene.good, 1.0)
+    example = writer.playing(scene, "good", 1.0)
     text = policy.tokenizer.decode(example.tokens.ids)
     assert "Which pattern is on the " in text
     assert '{"name": "image_zoom_in_tool", "arguments": {"label": "' in text

@@ -1,0 +1,57 @@
+"""Whole training runs of tiny policies that are built first: over two images, and of another family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from deepeyes_env.trainers.grpo.config import load_config
+from deepeyes_env.trainers.grpo.run import run
+from deepeyes_env.trainers.tiny.build import build
+from deepeyes_env.trainers.tiny.task import PAIRS, TASKS
+
+pytestmark = [pytest.mark.slow, pytest.mark.learning, pytest.mark.timeout(3600)]
+
+QWEN3 = TASKS["qwen3_vl"]
+
+
+@pytest.fixture(scope="module")
+def for_pairs(tmp_path_factory):
+    return _built(tmp_path_factory, PAIRS)
+
+
+@pytest.fixture(scope="module")
+def a_qwen3(tmp_path_factory):
+    return _built(tmp_path_factory, QWEN3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_image_that_is_asked_for_is_zoomed_into(tmp_path, for_pairs, seed):
+    outcome = _trained(tmp_path, for_pairs, f"seed={seed}", f"data={PAIRS.data}", f"env.toolbox={PAIRS.toolbox}")
+    assert outcome.before["eval/accuracy/hard"] < 0.4
+    assert outcome.after["eval/accuracy/hard"] > 0.7
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_tiny_qwen3_learns_as_the_shipped_policy_does(tmp_path, a_qwen3, seed):
+    width, height = QWEN3.size
+    scenes = [f"scenes.size=[{width},{height}]", f"scenes.view_pixels={QWEN3.side**2}"]
+    outcome = _trained(tmp_path, a_qwen3, f"seed={seed}", "steps=80", *scenes)
+    assert outcome.before["eval/accuracy/hard"] < 0.4
+    assert outcome.after["eval/accuracy/hard"] > 0.75
+    assert outcome.after["eval/tool/rate/hard"] > 0.8
+
+
+def _built(tmp_path_factory, task):
+    out = tmp_path_factory.mktemp("built") / "tiny"
+    build(out, task=task)
+    return out
+
+
+def _trained(tmp_path, model, *settings):
+    own = [f"model={model}", f"out={tmp_path}/run", "rollout.backend=threads"]
+    return run(load_config([*own, *settings], Path("tiny")), live=False)
