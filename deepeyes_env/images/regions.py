@@ -110,7 +110,7 @@ class Region:
 
     def turned(self, quarters: int) -> Region:
         """Return this region turned clockwise by quarter turns; negative ones turn counter-clockwise."""
-        return replace(self, quarters=(self.quarters + quarters) % 4)
+        return Region(self.image, self.box, (self.quarters + quarters) % 4, self.mirrored, self.tilted, self.moment)
 
     def flipped(self) -> Region:
         """Return this region with left and right swapped, as it is held; turned by two it is upside down."""
