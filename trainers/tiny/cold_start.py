@@ -1,11 +1,8 @@
-"""A cold start of the tiny policy for DeepEyesV2's tools: transcripts of programs and searches, imitated.
+"""A cold start of the tiny policy for DeepEyesV2's tools: the oracle's programs and searches, imitated.
 
 The policy that ships reads patterns and knows colours. Its vocabulary grows by the phrases of ``code_search`` in
-DeepEyesV2's dialect, and it imitates transcripts that ``CodeDemonstrator`` plays in the real environment:
-
-1. Imitation of the oracle's: how calls are written, how results are read.
-2. Debias: imitation of transcripts of which few are the oracle's, so that calls are rare and mostly of a template that
-   the question does not want. Which one it wants is left for reinforcement learning to find out.
+DeepEyesV2's dialect, and it imitates transcripts of the oracle that are played in the real environment: how calls are
+written, and how results are read.
 """
 
 from __future__ import annotations
@@ -15,11 +12,13 @@ import time
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 
 from deepeyes_env.agents.runner import rollout
+from deepeyes_env.agents.scripted import OracleAgent, answering, solution
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import Trajectory
@@ -28,6 +27,7 @@ from deepeyes_env.data.visual_search.code_search import CodeSearch
 from deepeyes_env.data.visual_search.facts import FIRST, SECOND, write_facts
 from deepeyes_env.data.visual_search.marks import TEXTURES
 from deepeyes_env.data.visual_search.scene import COLOURS
+from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.errors import UsageError
 from deepeyes_env.files import check_folder
 from deepeyes_env.tools.text_search import SEARCH_VARIABLE
@@ -35,39 +35,45 @@ from deepeyes_env.trainers.sft.encoding import encode_example
 from deepeyes_env.trainers.sft.examples import example_of
 from deepeyes_env.trainers.tiny import BASE
 from deepeyes_env.trainers.tiny.build import TINY_POLICY, Report, Stage, deterministic, imitate, write
-from deepeyes_env.trainers.tiny.code_demonstrations import CodeDemonstrator
-from deepeyes_env.trainers.tiny.code_phrases import ENV, RATIOS, code_fragments
+from deepeyes_env.trainers.tiny.code_phrases import DONE, ENV, FINDING, RATIOS, code_fragments
 from deepeyes_env.trainers.tiny.examples import Example, Pointer
 from deepeyes_env.trainers.tiny.model import build_model
 from deepeyes_env.trainers.tiny.phrases import phrases
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
 from deepeyes_env.trajectories.export import conversation_of
 
-BATCH = 32
-
 SEED = 9_000
 """First seed of the questions of transcripts; runs of training use others."""
 
 
+class WordyOracle(OracleAgent):
+    """The oracle of ``code_search``: it answers in words, not by letters."""
+
+    name = "wordy_oracle"
+
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Make the next call of the solution, then answer."""
+        calls, made = solution(episode), len(episode.turns)
+        if made < len(calls):
+            return toolbox_of(episode).protocol.format_message(FINDING, calls[made])
+        return answering(episode, episode.sample.answer, DONE)
+
+
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """How a cold start is made.
+    """How long a cold start is.
 
     Attributes:
-        oracle: How many transcripts are the oracle's.
-        some: How many have a call of any template, and a guess.
-        none: How many have a guess only.
-        imitation: Optimizer steps on the oracle's.
-        debias: Optimizer steps on all, by ``shares``.
-        shares: Of the three kinds of transcripts in ``debias``.
+        transcripts: How many episodes are played.
+        steps: Optimizer steps.
+        lr: Largest learning rate.
+        batch: Transcripts in a step.
     """
 
-    oracle: int = 600
-    some: int = 200
-    none: int = 200
-    imitation: int = 400
-    debias: int = 120
-    shares: tuple[float, float, float] = (0.12, 0.38, 0.5)
+    transcripts: int = 600
+    steps: int = 180
+    lr: float = 1e-3
+    batch: int = 24
 
 
 def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: Report | None = None) -> float:
@@ -78,7 +84,7 @@ def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: 
     Args:
         out: The directory; replaced only once everything is done.
         seed: Decides transcripts, new embeddings and the order of examples.
-        plan: How much of each.
+        plan: How long.
         report: Progress callback.
 
     Returns:
@@ -98,30 +104,21 @@ def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: 
     began, plan = time.perf_counter(), plan or ColdStart()
     report = report or (lambda *_: None)
     policy = grown(VisionPolicy.load(BASE), code_fragments(), seed)
-    report("transcripts", 0, 3)
-    kinds = []
-    for number, (episodes, right, some) in enumerate(
-        ((plan.oracle, 1.0, 0.0), (plan.some, 0.0, 1.0), (plan.none, 0.0, 0.0))
-    ):
-        kinds.append([_example(policy, each) for each in transcripts(episodes, right, some, 10 * seed + number)])
-        report("transcripts", number + 1, 3)
+    report("transcripts", 0, 1)
+    examples = [_example(policy, each) for each in transcripts(plan.transcripts, seed)]
+    report("transcripts", 1, 1)
     rng = np.random.default_rng(seed)
-
-    def any_kind(_: float) -> Example:
-        return _drawn(kinds[int(rng.choice(len(kinds), p=plan.shares))], rng)
-
+    stage = Stage(plan.steps, plan.lr, plan.batch)
     with deterministic():
-        stage = Stage(plan.imitation, 1e-3, BATCH)
-        imitate(policy, stage, lambda _: _drawn(kinds[0], rng), "imitation", report)
-        imitate(policy, Stage(plan.debias, 5e-4, BATCH), any_kind, "debias", report)
+        imitate(policy, stage, lambda _: examples[int(rng.integers(len(examples)))], "imitation", report)
     write(policy, out)
     return time.perf_counter() - began
 
 
-def transcripts(episodes: int, right: float, some: float, seed: int) -> tuple[Trajectory, ...]:
-    """Play episodes to be imitated; see ``CodeDemonstrator``."""
+def transcripts(episodes: int, seed: int) -> tuple[Trajectory, ...]:
+    """Play the oracle's episodes, which are imitated."""
     dataset = CodeSearch(seed=SEED + seed, length=episodes)
-    agent = CodeDemonstrator(right, some, seed)
+    agent = WordyOracle(seed)
     return rollout(ENV, agent, dataset=dataset, episodes=episodes, in_order=True, progress=False).trajectories
 
 
@@ -154,10 +151,6 @@ def copies(tokens: TokenSequence, asked: Set[int], found: Set[int]) -> list[Poin
             source = (int(read[-1]),)
             pointers.append(Pointer(int(place) - 1, source, source))
     return pointers
-
-
-def _drawn(examples: Sequence[Example], rng: np.random.Generator) -> Example:
-    return examples[int(rng.integers(len(examples)))]
 
 
 def grown(base: VisionPolicy, fragments: Sequence[str], seed: int) -> VisionPolicy:

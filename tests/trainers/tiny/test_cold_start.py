@@ -10,14 +10,19 @@ from deepeyes_env import agents  # noqa: E402
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.agents.transformers.sequence import TokenSequence  # noqa: E402
 from deepeyes_env.data.visual_search import CodeSearch, write_facts  # noqa: E402
-from deepeyes_env.data.visual_search.code_programs import is_crop  # noqa: E402
 from deepeyes_env.errors import UsageError  # noqa: E402
 from deepeyes_env.sandbox import get_sandbox  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trainers.tiny.build import TINY_POLICY  # noqa: E402
-from deepeyes_env.trainers.tiny.code_demonstrations import TEMPLATES, CodeDemonstrator, any_call  # noqa: E402
 from deepeyes_env.trainers.tiny.code_phrases import ENV, code_fragments  # noqa: E402
-from deepeyes_env.trainers.tiny.cold_start import ColdStart, cold_start, copies, grown, transcripts  # noqa: E402
+from deepeyes_env.trainers.tiny.cold_start import (  # noqa: E402
+    ColdStart,
+    WordyOracle,
+    cold_start,
+    copies,
+    grown,
+    transcripts,
+)
 from tests.sandbox.conftest import local_sandbox  # noqa: E402
 
 
@@ -36,7 +41,7 @@ def test_every_message_is_a_few_tokens(policy, facts):
     wanted = {sample.metadata["task"]: sample for sample in CodeSearch(length=60)}
     rows, view = list(wanted.values()), CodeSearch().view
     played = agents.rollout(
-        ENV, CodeDemonstrator(), dataset=rows, view=view, episodes=len(rows), in_order=True, progress=False
+        ENV, WordyOracle(), dataset=rows, view=view, episodes=len(rows), in_order=True, progress=False
     )
     assert played.summary.accuracy == 1.0
     assert len(played.trajectories) == 7
@@ -68,26 +73,6 @@ def test_copied_words_point_to_where_they_were_read():
     assert [(each.place, each.shown) for each in pointers] == [(2, (0,)), (7, (6,))]
 
 
-def test_a_demonstrator_that_does_not_know_guesses():
-    samples = [CodeSearch(easy=0, kinds=("count", "rotation", "document"))[index] for index in range(60)]
-    from random import Random
-
-    random = Random(0)
-    calls = [any_call(sample.question, random) for sample in samples for _ in range(4)]
-    kinds = {
-        "search"
-        if call.name == "search"
-        else "crop"
-        if is_crop(call.arguments["code"])
-        else call.arguments["code"][-30:]
-        for call in calls
-    }
-    assert len(kinds) >= TEMPLATES
-    blind = agents.rollout(ENV, CodeDemonstrator(right=0.0), dataset=samples, episodes=60, progress=False)
-    assert blind.summary.tool_calls == 0
-    assert blind.summary.accuracy < 0.5
-
-
 def test_the_documents_need_a_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("DEEPEYES_SEARCH", raising=False)
     with pytest.raises(UsageError, match="DEEPEYES_SEARCH"):
@@ -97,14 +82,13 @@ def test_the_documents_need_a_folder(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_a_short_cold_start_is_written_and_plays(facts, tmp_path):
     seen = []
-    plan = ColdStart(oracle=12, some=6, none=6, imitation=4, debias=2)
+    plan = ColdStart(transcripts=12, steps=4, batch=8)
     cold_start(tmp_path / "cold", plan=plan, report=lambda *told: seen.append(told))
     assert TINY_POLICY.is_at(tmp_path / "cold")
     assert [told for told in seen if told[1] == told[2]] == [
-        ("transcripts", 3, 3),
+        ("transcripts", 1, 1),
         ("imitation", 4, 4),
-        ("debias", 2, 2),
     ]
     assert len(VisionPolicy.load(tmp_path / "cold").tokenizer) > 600
-    (played,) = transcripts(1, 1.0, 0.0, 0)
+    (played,) = transcripts(1, 0)
     assert played.correct == 1.0
