@@ -29,8 +29,11 @@ MAX_DPI = 4800
 _POINTS = 72
 _MAX_SIDE = 14400 * MAX_DPI // _POINTS
 """Longest side in native pixels: 200 inches, the most that PDF allows, at the finest scale."""
-_MAX_SECONDS = 20.0
-"""How long one part may take to draw: a page of a real document takes well under a second."""
+MAX_SECONDS = 20.0
+"""How long one part may take to draw: a page of a real document takes well under a second.
+
+PDFium asks between the objects of a page only.
+"""
 _LOCK = threading.Lock()
 """PDFium is not thread-safe, not even with a document for each thread."""
 
@@ -85,7 +88,7 @@ class Page(RegionSource):
             try:
                 return _draw(page, place, size)
             except TimeoutError as error:
-                said = f"page {self.page} takes more than {_MAX_SECONDS:g} s to draw"
+                said = f"page {self.page} takes more than {MAX_SECONDS:g} s to draw"
                 raise ImageError(f"image {self.path}: {said}") from error
             finally:
                 page.close()
@@ -116,7 +119,7 @@ def _draw(page: Any, place: tuple[int, int, int, int], size: Size) -> Image:
     raw = import_extra("pypdfium2.raw", EXTRA)
     bitmap = pdfium.PdfBitmap.new_native(*size, raw.FPDFBitmap_BGR, rev_byteorder=True)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, *size)
-    end = time.monotonic() + _MAX_SECONDS
+    end = time.monotonic() + MAX_SECONDS
     pause = raw.IFSDK_PAUSE(version=1)
     asked = type(pause.NeedToPauseNow)(lambda _: time.monotonic() > end)
     pause.NeedToPauseNow = asked

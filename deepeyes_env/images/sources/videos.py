@@ -24,7 +24,7 @@ EXTRA = "video"
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
-_MAX_SECONDS = 30.0
+MAX_SECONDS = 30.0
 """How long one frame may take: all frames since the last key frame are decoded for it."""
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,matroska,webm,avi"}
 """A playlist that goes by the name of a video would open other files, and addresses."""
@@ -151,13 +151,13 @@ class _Video:
 
     def _before(self, wanted: int) -> tuple[Any, int]:
         """Decode from here to the last frame that begins by a time; return it, and when the next one begins."""
-        found, end = None, time.monotonic() + _MAX_SECONDS
+        found, end = None, time.monotonic() + MAX_SECONDS
         for frame in self._decoded():
             if frame.pts > wanted:
                 return found, frame.pts
             found = frame
             if time.monotonic() > end:
-                raise ImageError(f"image {self._path}: a frame takes more than {_MAX_SECONDS:g} s to find")
+                raise ImageError(f"image {self._path}: a frame takes more than {MAX_SECONDS:g} s to find")
         return found, wanted + 1
 
     def _decoded(self) -> Iterator[Any]:
