@@ -5,7 +5,7 @@ with; what it chose is written out as a message, and the environment takes it fr
 
     python examples/reinforce.py [--batches N] [--seed N]
 
-Within 150 batches of 64 episodes it answers four of five right instead of one of four.
+Within 150 batches of 64 episodes it answers three of four right instead of one of four.
 """
 
 from __future__ import annotations
