@@ -28,6 +28,9 @@ ENV = "DeepEyesV2-v0"
 FINDING, DONE = "I find it out.", "I have seen enough."
 """What the oracle thinks before a call, and before its answer."""
 
+DEFINITIONS = {colour: f"{colour} = {value}\n" for colour, value in COLOURS.items()}
+"""How programs define colours, by their names."""
+
 RATIOS = tuple(f"{tenths / 10:.1f}" for tenths in range(1, 41))
 """What a program that compares lengths may print."""
 
@@ -57,7 +60,7 @@ def code_fragments() -> list[str]:
         *_messages(),
         *_programs(),
         *_observations(),
-        *(f"{colour} = {value}\n" for colour, value in COLOURS.items()),
+        *DEFINITIONS.values(),
         *FIRST,
         *SECOND,
         *map(str, ANGLES),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -35,7 +35,7 @@ from deepeyes_env.trainers.sft.encoding import encode_example
 from deepeyes_env.trainers.sft.examples import example_of
 from deepeyes_env.trainers.tiny import BASE
 from deepeyes_env.trainers.tiny.build import TINY_POLICY, Report, Stage, deterministic, imitate, write
-from deepeyes_env.trainers.tiny.code_phrases import DONE, ENV, FINDING, RATIOS, code_fragments
+from deepeyes_env.trainers.tiny.code_phrases import DEFINITIONS, DONE, ENV, FINDING, RATIOS, code_fragments
 from deepeyes_env.trainers.tiny.examples import Example, Pointer
 from deepeyes_env.trainers.tiny.model import build_model
 from deepeyes_env.trainers.tiny.phrases import phrases
@@ -71,7 +71,7 @@ class ColdStart:
     """
 
     transcripts: int = 600
-    steps: int = 180
+    steps: int = 300
     lr: float = 1e-3
     batch: int = 24
 
@@ -125,20 +125,22 @@ def transcripts(episodes: int, seed: int) -> tuple[Trajectory, ...]:
 def _example(policy: VisionPolicy, played: Trajectory) -> Example:
     tokens = encode_example(policy.chat, example_of(conversation_of(played, "text")), policy.factor)
     vocabulary = policy.tokenizer.get_vocab()
-    asked = {vocabulary[word] for word in (*COLOURS, *FIRST, *SECOND, *map(str, ANGLES))}
+    spelled = policy.tokenizer.backend_tokenizer.normalizer.normalize_str
+    asked = {vocabulary[word]: vocabulary[word] for word in (*COLOURS, *FIRST, *SECOND, *map(str, ANGLES))}
+    asked |= {vocabulary[spelled(text)]: vocabulary[colour] for colour, text in DEFINITIONS.items()}
     found = {vocabulary[word] for word in (*map(str, range(10, 100)), *RATIOS)}
-    found |= {vocabulary[policy.tokenizer.backend_tokenizer.normalizer.normalize_str(word)] for word in TEXTURES}
+    found |= {vocabulary[spelled(word)] for word in TEXTURES}
     return Example(tokens, tuple(copies(tokens, asked, found)))
 
 
-def copies(tokens: TokenSequence, asked: Set[int], found: Set[int]) -> list[Pointer]:
+def copies(tokens: TokenSequence, asked: Mapping[int, int], found: Set[int]) -> list[Pointer]:
     """Point from before each word that is copied to where it was read: targets of the supervised attention.
 
     Without them, after the same time, a policy answered with the number that it had read no more often than by chance.
 
     Args:
         tokens: A conversation; the mask marks what the policy writes.
-        asked: Words that are copied from anywhere before.
+        asked: Words that are copied from anywhere before, and what each is read as.
         found: Words that are copied from results only: in the question they are options.
     """
     written = np.flatnonzero(tokens.mask)
@@ -146,7 +148,8 @@ def copies(tokens: TokenSequence, asked: Set[int], found: Set[int]) -> list[Poin
     for place in written:
         word = int(tokens.ids[place])
         first = 0 if word in asked else int(written[0]) if word in found else place
-        read = first + np.flatnonzero((tokens.ids[first:place] == word) & ~tokens.mask[first:place])
+        said = asked.get(word, word)
+        read = first + np.flatnonzero((tokens.ids[first:place] == said) & ~tokens.mask[first:place])
         if len(read):
             source = (int(read[-1]),)
             pointers.append(Pointer(int(place) - 1, source, source))
@@ -157,7 +160,7 @@ def grown(base: VisionPolicy, fragments: Sequence[str], seed: int) -> VisionPoli
     """Return a policy with more tokens; those that it had keep their embeddings.
 
     A number above those that it knew begins as what it knew for a quarter of it: boxes are written in native pixels
-    here, and in pixels of the view there.
+    here, and in pixels of the view there. The definition of a colour begins as the colour's name.
 
     Args:
         base: The policy.
@@ -174,5 +177,8 @@ def grown(base: VisionPolicy, fragments: Sequence[str], seed: int) -> VisionPoli
         same = token if token in known else str(int(token) // 4) if token.isdecimal() else None
         if same in known:
             own[number] = rows[known[same]]
+    numbers = tokenizer.get_vocab()
+    for colour, text in DEFINITIONS.items():
+        own[numbers[tokenizer.backend_tokenizer.normalizer.normalize_str(text)]] = own[numbers[colour]]
     model.load_state_dict({**old, table: own, "lm_head.weight": own})
     return VisionPolicy(model, tokenizer)

@@ -64,7 +64,7 @@ def test_what_it_knew_it_knows(policy):
 
 
 def test_copied_words_point_to_where_they_were_read():
-    asked, found = {1}, {2}
+    asked, found = {1: 1}, {2}
     ids = np.array([1, 2, 9, 1, 2, 9, 2, 9, 2])
     mask = np.array([0, 0, 0, 1, 1, 0, 0, 1, 1], np.bool_)
     tokens = TokenSequence(ids, mask, np.zeros(len(ids), np.float32))
