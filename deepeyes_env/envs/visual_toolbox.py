@@ -170,6 +170,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         if sample is None:
             self._index = drawn if index is None else index
             sample = self.dataset[self._index]
+        self._close_tools()  # first, since tools that cannot be closed are not bound again
         bound = self._bind(sample.env_name)
         trajectory = self._begin(bound.with_options_in_order(sample, self.prompt, self.np_random), bound)
         observation = _observe(trajectory.prompt)
@@ -258,6 +259,7 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
         """
         sample = state.sample_in(self.dataset)
         self._index = state.index
+        self._close_tools()
         state.check_opening(self._begin(replace(sample, options=state.options), self._bind(sample.env_name)))
         if state.trajectory is not None and not self._bound.stateful:
             self._turns = list(state.trajectory.turns)
@@ -304,7 +306,6 @@ class VisualToolboxEnv(gym.Env[Observation, Any]):
     # --- beginning and ending ------------------------------------------------------------------------------------
 
     def _begin(self, sample: Sample, bound: BoundToolbox) -> Trajectory:
-        self._close_tools()
         self._opening, self._ended, self._turns, self._frames_given = None, None, [], 0
         self._bound = bound
         self._told = bound.opening(sample, self.prompt)

@@ -35,7 +35,8 @@ def row(sample=0, repeat=0, score=1.0, **rest):
         "answer": "x",
         "vote": "right" if score else "wrong",
     } | rest
-    kinds = {"str": "", "bool": False, "tuple[str, ...]": (), "int": 0, "float": 0.0}
+    kinds = {"str": "", "bool": False, "int": 0, "float": 0.0}
+    kinds |= {"tuple[str, ...]": (), "tuple[CallOutcome, ...]": ()}
     return Row(**{field.name: given.get(field.name, kinds.get(field.type)) for field in fields(Row)})
 
 
