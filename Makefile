@@ -30,10 +30,10 @@ INTEGRATION := integration or ray or browser
 PYTEST_EVERYWHERE := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(PYTEST_EVERYWHERE) -m "not slow and not ($(INTEGRATION))"
+	$(PYTEST_EVERYWHERE) -m "not (slow or docs or $(INTEGRATION))"
 
 test-integration: $(VENV)/.test  ## whole commands, Ray, browsers, training runs of seconds
-	$(PYTEST_EVERYWHERE) -m "not slow and ($(INTEGRATION))"
+	$(PYTEST_EVERYWHERE) -m "($(INTEGRATION)) and not (slow or docs)"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

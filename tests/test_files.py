@@ -120,6 +120,7 @@ def filled(path, name):
         (temporary / "both").write_text(name)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("strangers", [(), ("mine",)])
 def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_each_strangers_file(tmp_path, strangers):
     path, work = tmp_path / "in" / "folder", lambda: filled(path, "second")
@@ -140,6 +141,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_each_strangers_
     assert sorted(each.name for each in path.iterdir()) == sorted(["both", CHECKSUMS, "second", *strangers])
 
 
+@pytest.mark.integration
 def test_a_folder_whose_deletion_is_killed_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "in" / "folder"
     filled(path, "first")

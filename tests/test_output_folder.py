@@ -38,6 +38,7 @@ def test_what_a_run_wrote_is_deleted_and_the_folder_stays_ours(ours):
     RUN.clear(ours)
 
 
+@pytest.mark.integration
 def test_what_a_killed_deletion_left_is_deleted_by_the_next(ours):
     kills = 0
     for kills in deaths(lambda: RUN.clear(ours), ours):  # noqa: B007

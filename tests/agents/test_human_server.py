@@ -333,6 +333,7 @@ def test_broken_connections_leave_the_game_alone(game, sent):
 # --- requests at once --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_of_many_tabs_that_say_something_one_is_heard(game):
     version = game.state()["version"]
     with ThreadPoolExecutor(8) as tabs:

@@ -58,6 +58,7 @@ def assert_at_chance(run):
     assert abs(run.summary.accuracy - mean(chances)) < 3 * deviation
 
 
+@pytest.mark.integration
 def test_the_reward_separates_looking_from_guessing():
     oracle = play("VisualToolbox-v2", "oracle", episodes=40)
     blind = play("VisualToolbox-v2", "blind", episodes=40)

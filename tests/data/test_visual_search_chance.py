@@ -58,6 +58,7 @@ def test_fixed_rules_are_at_chance(splits, rule):
     assert_at_chance(splits["train"], RULES[rule])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_what_was_most_often_right_is_at_chance(splits, condition):
     """Learns the most frequent answer under each condition on the train split and plays it on the test split."""

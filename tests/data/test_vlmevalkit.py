@@ -245,6 +245,7 @@ def samples(draw: st.DrawFn) -> Sample:
     )
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(samples(), min_size=1, max_size=4, unique_by=lambda sample: sample.id))
 def test_round_trip(tmp_path: Path, batch: list[Sample]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.docs.pages import PAGES, blocks_of
 
+pytestmark = pytest.mark.docs
 BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
 QUICK = [block for block in BLOCKS if not block.note]
 SLOW = [block for block in BLOCKS if block.note == "slow"]
@@ -31,7 +32,6 @@ def test_block(block, reader_folder, served, in_a_fork):
 
 
 @pytest.mark.slow
-@pytest.mark.docs
 @pytest.mark.parametrize("block", SLOW, ids=lambda block: block.where)
 def test_slow_block(block, reader_folder, served):
     folder = reader_folder(block.text)

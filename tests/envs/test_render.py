@@ -160,6 +160,7 @@ def test_any_boxes_can_be_drawn(boxes):
     assert render.ansi(trajectory).count("--- turn") == len(boxes)
 
 
+@pytest.mark.integration
 @given(st.text(st.characters(), max_size=300))
 @settings(max_examples=25, deadline=None)
 def test_anything_a_policy_writes_can_be_shown(text):

@@ -218,6 +218,7 @@ def test_what_is_no_exception_ends_one_environment_only():
     envs.close()
 
 
+@pytest.mark.integration
 def test_closing_does_not_wait(caplog):
     caplog.set_level(logging.CRITICAL)
     envs = ThreadVectorEnv(2, toolbox=Toolbox("", (Kernel,)), dataset=[SAMPLE], tool_timeout=10_000)

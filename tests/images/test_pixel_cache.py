@@ -103,6 +103,7 @@ def test_an_environment_keeps_its_scene_as_long_as_it_plays(ending):
     assert store.pixels(scene) is not pixels
 
 
+@pytest.mark.integration
 def test_many_episodes_of_the_built_in_task_keep_few_scenes_and_each_scene_is_drawn_once():
     scene = 672 * 672 * 3
     store = ImageStore(max_idle_recipe_bytes=4 * scene)

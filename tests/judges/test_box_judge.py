@@ -129,6 +129,7 @@ FORMS = (
 )
 
 
+@pytest.mark.integration
 @given(st.lists(numbers, min_size=4, max_size=4), separators, brackets, st.sampled_from(FORMS))
 def test_four_numbers_in_any_form_are_read_back(written, separator, pair, form):
     text = form.format(**dict(zip("abcd", written, strict=True)), s=separator, o=pair[0], e=pair[1])

@@ -52,6 +52,7 @@ def test_the_answer_stays_between_marks_that_it_cannot_write(prediction: str, as
     assert case.text.endswith("0 if it is not.")
 
 
+@pytest.mark.integration
 def test_a_code_that_the_answer_happens_to_hold_is_not_used() -> None:
     def first_code(case: Case) -> str:
         content = json.dumps([case.question, case.options, case.answer, case.prediction])

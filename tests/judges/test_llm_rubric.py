@@ -58,6 +58,7 @@ def test_a_step_raises_when_the_model_cannot_be_asked(sample) -> None:
         env.close()
 
 
+@pytest.mark.integration
 def test_many_trajectories_are_judged_at_once() -> None:
     together = threading.Barrier(16)
 

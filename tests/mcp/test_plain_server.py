@@ -119,6 +119,7 @@ def test_a_server_that_dies_in_mid_call(play, call):
     assert call(env, "count", number=1)[0].ok
 
 
+@pytest.mark.integration
 def test_a_server_that_hangs_is_given_up_with_its_episode(play, call):
     env = play("hang", "count", timeout=1.0)
     result, over = call(env, "hang")

@@ -43,6 +43,7 @@ def test_over_http(play, call, url, json):
     assert len(call(env, "large", megabytes=3)[0].text) == 3_000_000
 
 
+@pytest.mark.integration
 def test_a_call_over_http_takes_too_long(play, call, url):
     env = play(url(), timeout=1.0)
     started = time.monotonic()
@@ -53,6 +54,7 @@ def test_a_call_over_http_takes_too_long(play, call, url):
     assert call(env, "wait", seconds=0)[0].text == "waited"
 
 
+@pytest.mark.integration
 def test_a_server_over_http_that_is_gone_and_comes_back(play, call, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sdk_server.py", str(tmp_path)])
     port, stop = serve(sdk_server.make().streamable_http_app())

@@ -94,6 +94,7 @@ def test_sessions_on_one_image_tell_each_other_nothing(attacked):
         assert other.run(hear).result == "(0, True)"
 
 
+@pytest.mark.integration
 def test_databases_get_their_locks(session):
     code = "import sqlite3\nbase = sqlite3.connect('/tmp/a.db')\nbase.execute('create table t (x)')\nbase.commit()"
     assert session.run(code).error is None

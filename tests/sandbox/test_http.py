@@ -83,6 +83,7 @@ class Dropping(SandboxHandler):
         self.close_connection = True
 
 
+@pytest.mark.integration
 def test_a_server_that_drops_requests_runs_each_cell_once(sandbox):
     with serving(SandboxServer(sandbox=sandbox)) as server:
         server.RequestHandlerClass = Dropping

@@ -118,6 +118,7 @@ def write(folder: Path, *episodes: Trajectory) -> Path:
     return folder / "trajectories.jsonl"
 
 
+@pytest.mark.integration
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -317,6 +318,7 @@ def test_no_run_is_told_at_once(tmp_path: Path) -> None:
         read_trajectories(tmp_path)
 
 
+@pytest.mark.integration
 def test_torn_at_every_byte(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = write(tmp_path, simple(), simple(reward=1.0))
     whole = file.read_bytes()

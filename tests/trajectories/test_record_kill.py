@@ -37,6 +37,7 @@ input()
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("written_before_the_kill", [1, 7, 20])
 def test_killed_while_writing(tmp_path: Path, written_before_the_kill: int) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -81,6 +82,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert list(read_trajectories(tmp_path)) == [small, small]
 
 
+@pytest.mark.integration
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}

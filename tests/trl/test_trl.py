@@ -90,6 +90,7 @@ def test_with_trl(outcomes, name):
             pytest.fail(text[-4000:])
 
 
+@pytest.mark.integration
 def test_without_trl_one_sentence_names_the_extra():
     code = (
         "import sys; sys.modules['trl'] = None\n"
@@ -103,12 +104,14 @@ def test_without_trl_one_sentence_names_the_extra():
     assert said.strip().endswith(extras.install_command("trl").rpartition("install ")[2])
 
 
+@pytest.mark.integration
 def test_trainers_do_not_import_trl():
     code = "import sys, deepeyes_env.trainers; print('trl' in sys.modules, 'datasets' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert said.split() == ["False", "False"]
 
 
+@pytest.mark.integration
 def test_the_command_without_trl_says_what_to_install():
     code = "import sys; sys.modules['trl'] = None\nfrom deepeyes_env.cli import main\nmain()"
     ran = subprocess.run(

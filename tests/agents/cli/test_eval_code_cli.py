@@ -49,6 +49,7 @@ def served(monkeypatch, tmp_path):
         yield server
 
 
+@pytest.mark.integration
 def test_code_and_searches_are_counted_by_tool(served, tmp_path):
     out = tmp_path / "run"
     command = ["eval", "--bench", "code_search", "--env", "DeepEyesV2-v0", "--limit", LIMIT, "--out", out]

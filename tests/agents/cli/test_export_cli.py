@@ -33,6 +33,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("format", "suffix"), [("sharegpt", "jsonl"), ("openai", "jsonl"), ("huggingface", "parquet")])
 def test_it_exports_and_checks(run, tmp_path, format, suffix):
     out = tmp_path / f"cold.{suffix}"

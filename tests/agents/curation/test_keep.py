@@ -38,6 +38,7 @@ def test_what_is_written_is_read_again(condition):
     assert Keep.parse(str(condition), NAMES).condition == condition
 
 
+@pytest.mark.integration
 @given(conditions, labels)
 def test_with_all_labels_it_means_what_python_means(condition, found):
     complete = dict.fromkeys(NAMES, 0.25) | found

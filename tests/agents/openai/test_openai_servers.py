@@ -45,12 +45,14 @@ def test_what_may_pass_is_asked_again_until_it_does(begin, fault):
     assert list(server.answered.values()) == [1]
 
 
+@pytest.mark.integration
 def test_a_server_that_hangs_is_left_after_the_timeout(begin):
     with FaultyServer(faults=["hang"]) as server:
         assert ask(server, begin(), timeout=1) == "<answer>A</answer>"
     assert len(server.requests) >= 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -100,6 +100,7 @@ def full_logprobs(policy, tokens):
     return logprobs.gather(1, ids[0, 1:, None])[:, 0].numpy()
 
 
+@pytest.mark.integration
 def test_it_is_an_agent_that_plays_in_a_vector_environment(tiny):
     agent = TransformersAgent(BASE, sampling=SAMPLING)
     assert isinstance(agent, Agent)
@@ -126,6 +127,7 @@ def test_logprobs_are_those_of_a_forward_pass_over_the_whole_episode(tiny):
         assert np.abs(expected - tokens.logprobs[1:])[tokens.mask[1:]].max() < 1e-4
 
 
+@pytest.mark.integration
 def test_completions_do_not_depend_on_the_rest_of_the_batch(tiny):
     together = played(agent_of(tiny), range(8))
     assert actions(together) == actions(played(agent_of(tiny), range(8), together=False))

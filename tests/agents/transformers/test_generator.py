@@ -181,6 +181,7 @@ def test_messages_come_as_they_are_complete_and_end_with_a_stop_or_at_the_limit(
     assert all(stopped or length == 30 for length, stopped in lengths)
 
 
+@pytest.mark.integration
 def test_the_kv_cache_of_a_finished_conversation_is_freed(policy):
     import gc
     import weakref

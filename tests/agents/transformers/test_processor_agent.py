@@ -45,6 +45,7 @@ def after_zooms(number, dataset=None):
     return env.trajectory
 
 
+@pytest.mark.integration
 def test_a_message_is_what_the_model_generates_from_the_whole_conversation(folder):
     """Three messages and three images, put together by hand."""
     from transformers import AutoModelForImageTextToText, AutoProcessor

@@ -118,6 +118,7 @@ def photograph(seed):
     return pixels
 
 
+@pytest.mark.integration
 def test_a_crop_finds_its_image(tmp_path):
     pytest.importorskip("cv2")
     for number in range(5):

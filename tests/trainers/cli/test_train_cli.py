@@ -98,6 +98,7 @@ register_rubric("test_failing", Rubric([Term("failing", failing)]))
 """
 
 
+@pytest.mark.integration
 def test_train_profile_says_where_the_time_went(tmp_path):
     result = deepeyes("train", "--profile", *SMALL, f"out={tmp_path}/run")
     assert result.exit_code == 0, result.output
@@ -172,6 +173,7 @@ def test_ablate_wants_something_to_compare_by(tmp_path):
     assert not (tmp_path / "ablation").exists()
 
 
+@pytest.mark.integration
 def test_ablate_takes_no_runs_with_other_settings(ablation):
     arguments, folder = ablation
     assert "leave it out" in deepeyes(*arguments, "env.rubric=paper").output

@@ -69,6 +69,7 @@ def test_the_tiny_policy_has_no_drift():
     assert "native calls" in report.notes[0]
 
 
+@pytest.mark.integration
 def test_native_calls_are_compared_where_the_template_writes_them(folder):
     before = check(folder).compared["vLLM endpoint"]
     (folder / "chat_template.jinja").write_text(PARTS + WITH_CALLS, encoding="utf-8")

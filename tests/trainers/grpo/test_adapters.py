@@ -22,6 +22,7 @@ def weights(path):
     return VisionPolicy.load(path).model.state_dict()
 
 
+@pytest.mark.integration
 def test_a_frozen_vision_tower_stays_as_it_is(tmp_path):
     trained(tmp_path, "weights.freeze_vision=true", *LORA[1:])
     before, after = weights(BASE), weights(tmp_path / "checkpoints" / "step_000001")

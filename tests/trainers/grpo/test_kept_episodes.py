@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deepeyes_env.core import Message, Sample, Trajectory
 from deepeyes_env.trainers.grpo.kept_episodes import write_trajectories
 from deepeyes_env.trajectories import read_trajectories
@@ -15,6 +17,7 @@ def episode(number):
     return Trajectory(sample, Message("<image>What?", sample.images))
 
 
+@pytest.mark.integration
 def test_a_killed_writer_leaves_all_episodes_or_none(tmp_path):
     folder = tmp_path / "run" / "after"
     before, now = [episode(number) for number in range(3)], [episode(number) for number in range(2)]

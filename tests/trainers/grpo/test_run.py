@@ -158,6 +158,7 @@ def test_a_run_goes_on_with_its_own_questions(tmp_path):
         run(config(tmp_path / "run", "seed=5", "scenes.easy=0.4"), resume=True, live=False)
 
 
+@pytest.mark.integration
 def test_ctrl_c_while_a_run_is_closed_waits_until_it_is(tmp_path, monkeypatch):
     close = Trainer.close
 

@@ -32,6 +32,7 @@ def test_a_program_that_only_crops_is_a_zoom(sample):
     assert uses_of(replace(both, turns=(failed,))) == set()
 
 
+@pytest.mark.integration
 def test_shares_are_by_task_and_by_need(tmp_path):
     count, document = (CodeSearch(easy=0, kinds=(kind,))[0] for kind in ("count", "document"))
     played = [episode(count, ("python", {"code": "1"})), episode(count), episode(document, ("search", {"query": "x"}))]

@@ -37,6 +37,7 @@ def facts(monkeypatch, tmp_path):
     monkeypatch.setenv("DEEPEYES_SEARCH", str(write_facts(tmp_path / "facts").parent))
 
 
+@pytest.mark.integration
 def test_every_message_is_a_few_tokens(policy, facts):
     wanted = {sample.metadata["task"]: sample for sample in CodeSearch(length=60)}
     rows, view = list(wanted.values()), CodeSearch().view

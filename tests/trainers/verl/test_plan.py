@@ -35,6 +35,7 @@ def deepeyes(*arguments):
     return CliRunner().invoke(app, ["train-verl", *map(str, arguments)])
 
 
+@pytest.mark.integration
 def test_a_dry_run_prints_the_command_and_what_it_found(rows, tmp_path):
     out = tmp_path / "out"
     done = deepeyes("--dry-run", f"train=[{rows}]", f"out={out}", *SMALL)
@@ -97,6 +98,7 @@ def test_the_judge_is_asked():
         check(load_config(given))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(find_spec("verl") is not None, reason="verl is installed here")
 def test_without_verl_a_run_is_refused_with_what_brings_it():
     done = deepeyes("steps=1")
@@ -104,6 +106,7 @@ def test_without_verl_a_run_is_refused_with_what_brings_it():
     assert "[verl]" in " ".join(done.output.split())
 
 
+@pytest.mark.integration
 def test_ppo_says_what_its_critic_needs(rows):
     given = [f"train=[{rows}]", "algorithm=ppo", *SMALL]
     if find_spec("verl") and not find_spec("trl"):

@@ -91,6 +91,7 @@ def test_what_trainers_cannot_take_is_refused(oracle, turns, reason):
         conversation_of(replace(oracle[0], turns=turns))
 
 
+@pytest.mark.integration
 def test_an_unreadable_call_has_no_native_form(noisy):
     broken = [t for t in noisy if any(result.status == "malformed" for result in t.results)]
     with pytest.raises(UnexportableError, match="a call that cannot be read"):

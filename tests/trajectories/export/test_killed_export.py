@@ -6,6 +6,7 @@ from deepeyes_env.trajectories.export import check, export
 from tests.dying import deaths
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("format", "name"), [("sharegpt", "a.jsonl"), ("messages", "a.json")])
 def test_a_file_that_is_there_can_be_used(tmp_path, oracle, format, name):
     out = tmp_path / "data" / name

@@ -52,6 +52,7 @@ def test_letters_are_those_of_the_benchmark(bench, tmp_path, suffix):
     assert moved > 5
 
 
+@pytest.mark.integration
 def test_indices_are_numbers_and_columns_in_order(bench, tmp_path):
     dataset, trajectories = bench
     export(trajectories, tmp_path / "sheet.xlsx", "vlmevalkit", dataset=dataset)
