@@ -27,13 +27,13 @@ demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real 
 
 # Whole commands, Ray, browsers and training runs take most of the time of the tests that are not slow.
 INTEGRATION := integration or ray or browser
-PYTEST_EVERYWHERE := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST_PARALLEL := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(PYTEST_EVERYWHERE) -m "not (slow or docs or $(INTEGRATION))"
+	$(PYTEST_PARALLEL) --dist worksteal -m "not (slow or docs or $(INTEGRATION))"
 
 test-integration: $(VENV)/.test  ## whole commands, Ray, browsers, training runs of seconds
-	$(PYTEST_EVERYWHERE) -m "($(INTEGRATION)) and not (slow or docs)"
+	$(PYTEST_PARALLEL) --dist loadgroup -m "($(INTEGRATION)) and not (slow or docs)"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
