@@ -60,7 +60,7 @@ test-verl: $(VERL)/.test  ## training inside verl 0.9.1 on this machine's CPU, i
 fuzz: $(VENV)/.test  ## a million mutated messages, in threads and over Ray: hours; goes on where it was ended
 	$(BIN)/python -m tests.envs.fuzz
 
-test-learning: $(VENV)/.test  ## nine whole training runs, and the two policies that are built for them
+test-learning: $(VENV)/.test  ## whole training runs, and the policies that are built for them
 	$(BIN)/python -m pytest -m learning
 
 bench: $(VENV)/.bench  ## ratios measured side by side; writes benchmarks/results/
