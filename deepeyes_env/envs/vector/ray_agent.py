@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,9 @@ from deepeyes_env.envs.vector.actor import get_ray
 from deepeyes_env.errors import RayLostError
 
 logger = logging.getLogger(__name__)
+
+_PAUSE = 0.2
+"""Seconds between looks at a raylet that has closed a connection and still takes others."""
 
 LOST = (
     "Ray's own process on this machine (raylet) has ended: it was killed, or there was no memory left. What was "
@@ -76,7 +80,9 @@ class RayAgent:
     def _watch(self, line: socket.socket) -> None:
         with suppress(OSError):
             line.recv(1)  # it never says anything: this returns when it has ended, or upon ``close``
-        if self._line is None or _listens(self._path):
+        while self._line is not None and _listens(self._path):
+            time.sleep(_PAUSE)  # a process that ends closes its sockets one by one: this one may be the last
+        if self._line is None:
             return
         self.lost = True
         logger.error(LOST)
