@@ -26,14 +26,14 @@ demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real 
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)
 
 # Whole commands, Ray, browsers and training runs take most of the time of the tests that are not slow.
-INTEGRATION := integration or ray or browser
-PYTEST_PARALLEL := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+PYTEST_PARALLEL := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
-	$(PYTEST_PARALLEL) --dist worksteal -m "not (slow or docs or $(INTEGRATION))"
+	$(PYTEST_PARALLEL) -m "not (slow or docs or integration or ray or browser)"
 
 test-integration: $(VENV)/.test  ## whole commands, Ray, browsers, training runs of seconds
-	$(PYTEST_PARALLEL) --dist loadgroup -m "($(INTEGRATION)) and not (slow or docs)"
+	$(PYTEST_PARALLEL) -m "(integration or browser) and not (slow or docs or ray)"
+	$(BIN)/python -m pytest -m "ray and not (slow or docs)"  # in one process, which starts Ray once
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

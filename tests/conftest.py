@@ -23,15 +23,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests with Ray come first and, with ``--dist loadgroup``, in one worker: of two Rays, one may end the other.
-
-    Those of them that want none to be there are the very first, so that it is started once for all others.
-    """
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """Tests with Ray come first, and those of them that want none to be there first of all: it is started once."""
     items.sort(key=lambda item: (item.get_closest_marker("ray") is None, "no_ray" not in item.fixturenames))
 
 
