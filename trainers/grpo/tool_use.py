@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data.visual_search.code_programs import is_crop
+from deepeyes_env.tools.python import PythonTool
+from deepeyes_env.tools.text_search import SearchTool
 from deepeyes_env.trainers.tracking.names import ACCURACY, TASK, USES
 from deepeyes_env.trajectories import summarise
 
@@ -15,9 +17,9 @@ def uses_of(trajectory: Trajectory) -> frozenset[str]:
     """Return which of ``USES`` an episode's calls were, those that failed left out."""
     used = set()
     for result in trajectory.results:
-        if result.ok and result.call.name == "python":
+        if result.ok and result.call.name == PythonTool.name:
             used.add("zoom" if is_crop(str(result.call.arguments.get("code", ""))) else "code")
-        elif result.ok and result.call.name == "search":
+        elif result.ok and result.call.name == SearchTool.name:
             used.add("search")
     return frozenset(used)
 

@@ -127,7 +127,7 @@ def read_faint(rng: random.Random, bodies: Sequence[Body], difficulty: float) ->
     """Ask for a pattern of a few grey levels."""
     strength = 0.06 - 0.03 * difficulty
     answer, marks = _marks(rng, bodies, fine=False)
-    items = tuple(FaintItem.printed(body, mark, strength) for body, mark in zip(bodies, marks, strict=True))
+    items = tuple(FaintItem.of(body, mark, strength) for body, mark in zip(bodies, marks, strict=True))
     text = f"Which pattern is faintly printed on the {bodies[0].name}?"
     return _about(bodies, text, answer, items, _python(contrast_program(bodies[0].colour)), rng)
 
@@ -136,7 +136,7 @@ def read_turned(rng: random.Random, bodies: Sequence[Body], difficulty: float) -
     """Ask for a pattern that was turned by an angle."""
     answer, marks = _marks(rng, bodies, fine=False)
     angles = [rng.choice(ANGLES) for _ in bodies]
-    items = tuple(map(TurnedItem.printed, bodies, marks, angles))
+    items = tuple(map(TurnedItem.of, bodies, marks, angles))
     text = f"The {bodies[0].name} was printed with a pattern turned clockwise by {angles[0]} degrees. Which one is it?"
     return _about(bodies, text, answer, items, _python(rotation_program(bodies[0].colour, angles[0])), rng)
 

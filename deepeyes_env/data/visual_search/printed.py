@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from deepeyes_env.data.visual_search.hiding import Pattern
-from deepeyes_env.data.visual_search.marks import Mark
-from deepeyes_env.data.visual_search.scene import Body, Item, Scene
+from deepeyes_env.data.visual_search.scene import Item, Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +20,6 @@ class FaintItem(Item):
     """
 
     strength: float
-
-    @classmethod
-    def printed(cls, body: Body, mark: Mark, strength: float) -> FaintItem:
-        """Mark a body."""
-        return cls(body.shape, body.colour, body.x, body.y, body.side, mark, strength)
 
     def pattern(self, scene: Scene) -> tuple[Pattern, int, int]:
         """Return what is printed on the plate, and where it stands on the object; see ``Item.pattern``."""
@@ -42,11 +36,6 @@ class TurnedItem(Item):
     """
 
     angle: int
-
-    @classmethod
-    def printed(cls, body: Body, mark: Mark, angle: int) -> TurnedItem:
-        """Mark a body."""
-        return cls(body.shape, body.colour, body.x, body.y, body.side, mark, angle)
 
     def pattern(self, scene: Scene) -> tuple[Pattern, int, int]:
         """Return what is printed on the plate, and where it stands on the object; see ``Item.pattern``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,9 @@ class Item(Body):
     mark: Mark
 
     @classmethod
-    def of(cls, body: Body, mark: Mark) -> Item:
-        """Mark a body."""
-        return cls(body.shape, body.colour, body.x, body.y, body.side, mark)
+    def of(cls, body: Body, mark: Mark, *more: Any) -> Self:
+        """Mark a body; ``more`` are the fields that a kind of item adds."""
+        return cls(body.shape, body.colour, body.x, body.y, body.side, mark, *more)
 
     def pattern(self, scene: Scene) -> tuple[Pattern, int, int]:
         """Return what is printed on the plate, ``(diameter, diameter)``, and where it stands on the object: x, y."""
