@@ -88,6 +88,7 @@ class _Reader:
             return
         self._deny(said.denied)
         self._denied = bool(said.denied) and said.strength is Strength.NONE
+        corrects |= clause.words[0] in phrases.SO and self._narrows(said.options)
         if said.strength is not Strength.NONE:
             self._weigh(said, corrects, any_of(clause.words, phrases.ALSO))
         elif said.aside:
@@ -110,6 +111,10 @@ class _Reader:
 
     def _deny(self, options: frozenset[int]) -> None:
         self._claims = [claim for claim in self._claims if not claim.options <= options]
+
+    def _narrows(self, options: frozenset[int]) -> bool:
+        """Whether options are some of several that stand, as in "1, 2, 3, 4, so 4"."""
+        return bool(self._claims) and options < self._claims[-1].options
 
     def _weigh(self, said: Said, corrects: bool, joins: bool) -> None:
         standing = self._claims[-1] if self._claims else Said()

@@ -120,7 +120,7 @@ def _divided(tokens: Sequence[str]) -> Iterator[Clause]:
             yield from waiting
             sentence, waiting = sentence + 1, []
             clause = Clause(sentence=sentence)
-        elif token in ",()" or (token in ":-=>" and (is_sign(before) or "not" in clause.words)):
+        elif token in ",()" or (token in ":-=>" and (is_sign(before) or "not" in clause.words or before == "no")):
             waiting.append(clause)
             clause = Clause(sentence=sentence, explains=token in ":-=>" and is_sign(before))
         elif clause.words and _opens(token, before, following):

@@ -19,7 +19,7 @@ ANSWER = vocabulary(
     "answer answers option options choice choices letter selection pick conclusion verdict result solution guess",
     "response ans reply decision alternative respuesta opción opcion réponse reponse choix antwort lösung",
     "risposta opzione scelta resposta alternativa opção ответ вариант ответом відповідь варіант antwoord optie",
-    "keuze odpowiedź odpověď svar svaret vastaus válasz răspuns răspunsul απάντηση cevap cevabı yanıt đáp_án",
+    "keuze odpowiedź odpověď svar svaret vastaus válasz răspuns răspunsul απάντηση cevap cevabı yanıt đáp_án answer's",
     "câu_trả_lời jawaban jawabannya उत्तर जवाब คำตอบ الإجابة الجواب الخيار תשובה התשובה پاسخ جواب ответа 正确答案",
     "正確答案 答案 选项 選項 答え 正解 解答 回答 選択肢 정답 답",
 )
@@ -57,7 +57,7 @@ FILL = (
         "following number label labelled labeled marked text under as namely one it i think believe feel reckon we",
         "you let me do us they these those there he she which well ok okay sure yes great hello hi alright absolutely",
         "personally honestly please i'm i'd i'll i've we're that'd it'd that'll let's fairly pretty quite confident",
-        "makes make changes changed change yang benar paling tepat certain convinced after upon looking look closer",
+        "makes make changes changed change means itself themselves yang benar paling tepat certain convinced after upon looking look closer",
         "closely zooming zoom zoomed inspection checking examining der die das le la les el los il lo o os de del du",
         "des dem den richtige korrekte correcte bonne corretta giusta certa правильный верный правильным итак поэтому",
         "также also donc entonces por tanto logo dunque quindi portanto так значит het juiste poprawna rätta korrekta",
@@ -72,11 +72,11 @@ FILL = (
 OFTEN_SAID = vocabulary(
     "what contain contains sell sells away far made hangs hang sits sit stands stand lies lie placed positioned",
     "degrees degree units unit image picture photo photograph crop cropped zoomed zooming zoom shown visible seen",
-    "see can based looking look shows show from color colour into side part area region there has have having",
+    "see sees saw can based looking look shows show from color colour into side part area region there has have having",
     "using located displayed appear written read reads says per around about exactly total were called named only",
     "held count counted counting sum equals equal value altogether overall amount gives get gets makes year",
     "approximately roughly nearly cost costs weighs measures next people person man woman player players wear",
-    "wears worn wore hold holds carries rides points plays",
+    "wears worn wore hold holds carries rides points plays object thing item",
 )
 """Words that often stand in a sentence that answers a question about an image and do not change the answer."""
 
@@ -111,7 +111,8 @@ OR = vocabulary(
 """What joins several answers."""
 
 BECAUSE = vocabulary(
-    "because since as due explanation reason reasoning rationale given weil denn da begründung parce car puisque",
+    "because since as due explanation reason reasoning rationale given weil denn da begründung parce puisque",
+    "car_le car_la car_les car_il car_elle car_on car_un car_une car_c'est car_ce car_cette",
     "porque pues perché perche poiché потому поскольку ведь бо тому omdat want ponieważ bo fordi eftersom çünkü",
     "karena vì क्योंकि เพราะ لأن כי چون 因为 因為 由于 由於 理由 ので から 왜냐하면 때문에 解释 解析",
 )

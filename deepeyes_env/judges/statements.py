@@ -156,7 +156,7 @@ def strength_of(listed: Sequence[str], place: int, named: Mapping[str, Mention],
     lead_in = [*listed[max(0, start - 1) : start], *lead]
     if len(mention.options) > 1 and any_of(lead_in, frozenset(("options", "choices"))):
         return Strength.NONE  # a list of what there is to choose from
-    rest = [word for i, word in enumerate(listed) if i != place]
+    rest = [word for word in listed if not is_sign(word) or named[word].options != mention.options]
     echoes = all(_says_nothing(word, subject) for word in rest)
     ends_well = closed or echoes or mention.by_letter
     if any_of(lead_in, phrases.ANSWER | phrases.CHOOSE) and ends_well:

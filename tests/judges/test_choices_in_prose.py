@@ -237,3 +237,29 @@ def test_nothing_is_right_for_two_options(listed: list[str], joined: str) -> Non
 def test_no_answer_raises(text: str) -> None:
     for question, options in (ANIMALS, LIGHT, FLAG, CARS, FORMULAS):
         assert len(credited(text, question, options)) <= 1
+
+
+UMBRELLA = ("What color is the umbrella?", ("red", "blue", "dark red", "green"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        ("The answer's B.", {1}),
+        ("A is correct. Wait, no: B is correct.", {1}),
+        ("It's a dark red umbrella (C).", {2}),
+        ("This means the umbrella is blue.", {1}),
+        ("The bag next to the umbrella is red; the umbrella itself is blue.", {1}),
+        ("In the crop, under the green tree, one sees a blue umbrella.", {1}),
+        ("The umbrella next to the red car is blue.", set()),  # "car" is a reason in French only
+        ("C'est B car le parapluie est bleu.", {1}),
+        ("The red car is next to it.", set()),
+    ],
+)
+def test_the_umbrella(answer: str, options: set[int]) -> None:
+    assert credited(answer, *UMBRELLA) == options
+
+
+def test_a_count_that_is_told_step_by_step() -> None:
+    assert credited("Counting: 1, 2, 3, 4, 5. So 5.", "How many are there?", ("3", "4", "5", "12")) == {2}
+    assert credited("3, 4 or 5", "How many are there?", ("3", "4", "5", "12")) == set()
