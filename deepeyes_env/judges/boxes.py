@@ -16,20 +16,22 @@ from deepeyes_env.judges.markup import without_tokens
 # begins within a number, or "345" would be two and "2024-01-02-03" four.
 _NUMBER = r"[-+]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d{1,2}+)?+"
 _GAP = r"(?=[^-+.\w])\s*+[\])}>]*+\s*+(?:[,;]|(?:to|and|[-~>]++)(?=[\s\[({<]))?+\s*+[\[({<]*+\s*+"
-_SEPARATOR = r"(?:\s*+[,;]\s*+|\s++)"
+_SEPARATOR = r"(?:\s*+[,;]\s*+(?:and\s++)?+|\s++(?:and\s++)?+)"
 _FOUR = re.compile(rf"[\[({{<]\s*+{_GAP.join([f'({_NUMBER})'] * 4)}\s*+[\])}}>]")
 _BARE_FOUR = _SEPARATOR.join([f"({_NUMBER})"] * 4)
 _BARE = re.compile(rf"\s*+{_BARE_FOUR}\s*+\.?+\s*+")
 # Four bare numbers after "bounding box:" or "the box is", at the end of what is said.
 _LED = re.compile(
     r"\b(?:(?:b|bounding[ _]?)?box(?:es)?(?:_2d)?|coordinates|coords|corners|answer|region|location|position)\b[\"']?"
-    rf"(?:\s*+[:=>]|\s++(?:is|are)\b)\s*+(?:(?:at|in)\b\s*+)?+{_BARE_FOUR}(?=\s*+[\"']?\.?+\s*+(?:$|\n|<))",
+    rf"(?:\s*+[:=>]|\s++(?:is|are)\b:?+)\s*+(?:(?:at|in)\b\s*+)?+{_BARE_FOUR}(?=\s*+[\"']?\.?+\s*+(?:$|\n|<))",
     re.IGNORECASE,
 )
 # x1=64, "ymin": 96, right: 320 ...: what a number is, is said beside it.
 _NAME = r"(?P<name>x_?1|y_?1|x_?2|y_?2|x_?min|y_?min|x_?max|y_?max|left|top|right|bottom|width|height|x|y|w|h)"
 _NAMED = re.compile(
-    rf"(?<![\w]){_NAME}[\"']?\s*+[:=]\s*+(?P<number>{_NUMBER})(?=\s*+(?:$|[,;\])}}>.\n\"']|and\b|[a-z]))", re.IGNORECASE
+    rf"(?<![\w]){_NAME}(?:[\"']?\s*+[:=]\s*+|\s++)(?P<number>{_NUMBER})"
+    r"(?=\s*+(?:$|[,;\])}}>.\n\"']|and\b|[a-z]))",
+    re.IGNORECASE,
 )
 _SIDES = {
     **dict.fromkeys(("x1", "xmin", "left", "x"), 0),
@@ -49,10 +51,10 @@ def read_boxes(text: str) -> tuple[BBox, ...]:
     """Return the boxes that a text holds, as written: ``[x1, y1, x2, y2]`` in any brackets.
 
     Also ``(x1, y1), (x2, y2)`` and ``(x1, y1) to (x2, y2)``, two corners by name, ``<box>(x1,y1),(x2,y2)</box>``,
-    ``{"bbox_2d": [x1, y1, x2, y2]}``, ``x1=..., y1=..., x2=..., y2=...`` and other names of the sides, and four bare
-    numbers that are the whole text or end it after words such as "bounding box:". Numbers may be followed by ``px``.
-    Corners given in another order are sorted. At most 16 boxes, of a text of less than ``MAX_ANSWER_LENGTH``
-    characters.
+    ``{"bbox_2d": [x1, y1, x2, y2]}``, ``x1=..., y1=..., x2=..., y2=...``, ``left 64, top 96, ...`` and
+    other names of the sides, and four bare numbers that are the whole text or end it after words such as "bounding
+    box:". Numbers may be followed by ``px``. Corners given in another order are sorted. At most 16 boxes, of a text of
+    less than ``MAX_ANSWER_LENGTH`` characters.
     """
     if len(text) >= MAX_ANSWER_LENGTH:
         return ()
