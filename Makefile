@@ -12,7 +12,7 @@ OUT ?= runs/train
 # as collecting, and every program, actor and notebook that the tests start would compile the packages again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: train train-v2 demo test test-integration lint types docs test-docs test-slow test-trl test-verl fuzz
+.PHONY: train train-v2 demo test test-fast test-integration lint types docs test-docs test-slow test-trl test-verl fuzz
 .PHONY: test-learning bench dist clean
 
 train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with the same questions before and after
@@ -28,7 +28,10 @@ demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real 
 # Whole commands, Ray, browsers and training runs take most of the time of the tests that are not slow.
 PYTEST_PARALLEL := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.test lint types  ## linter, type checker, all fast tests
+test: $(VENV)/.test lint  ## linter, type checker, all fast tests
+	$(MAKE) --no-print-directory -j2 types test-fast  # the type checker takes one core for a minute
+
+test-fast: $(VENV)/.test
 	$(PYTEST_PARALLEL) -m "not (slow or docs or integration or ray or browser)"
 
 test-integration: $(VENV)/.test  ## whole commands, Ray, browsers, training runs of seconds
