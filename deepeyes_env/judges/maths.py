@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
 import logging
-import os
 import re
-import subprocess
 import sys
 import threading
-import weakref
 from pathlib import Path
 
 from deepeyes_env.core import Sample
@@ -19,6 +14,7 @@ from deepeyes_env.errors import JudgeError, UsageError
 from deepeyes_env.extras import missing_extra
 from deepeyes_env.judges.base import Verdict
 from deepeyes_env.judges.quantities import asks_percentage
+from deepeyes_env.side_process import SideProcess
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +65,7 @@ class MathJudge:
         if not seconds > 0:
             raise UsageError(f"MathJudge(seconds={seconds!r}): must be positive")
         self.seconds = seconds
-        self._worker: _Worker | None = None
+        self._worker: SideProcess | None = None
         self._lock = threading.Lock()
 
     def __call__(self, prediction: str, sample: Sample) -> Verdict | None:
@@ -91,18 +87,24 @@ class MathJudge:
     @property
     def worker_pid(self) -> int | None:
         """Id of the process that runs math-verify; ``None`` before the first expression."""
-        return None if self._worker is None else self._worker.process.pid
+        return None if self._worker is None else self._worker.pid
 
     def _ask(self, prediction: str, answer: str) -> bool | None:
         with self._lock:
-            if self._worker is None or self._worker.pid != os.getpid():
-                self._worker = _Worker(self.seconds)
+            if self._worker is None or not self._worker.is_ours:
+                self._worker = _started(self.seconds)
+            worker = self._worker
             try:
-                return self._worker.ask(prediction, answer)
-            except EOFError:
+                worker.say([prediction, answer])
+                verdict: bool | None = worker.hear()
+            except BaseException as error:
                 self._worker = None
+                worker.end()  # the next call would be given this one's answer
+                if not isinstance(error, EOFError):
+                    raise
                 logger.debug("math-verify was ended by %r against %r", prediction, answer)
                 return None
+            return verdict
 
     def __getstate__(self) -> float:
         return self.seconds
@@ -176,62 +178,20 @@ def _braces_match(text: str) -> bool:
     return depth == 0
 
 
-class _Worker:
-    """One process of ``math_worker.py``; belongs to the process that started it."""
-
-    def __init__(self, seconds: float) -> None:
-        if not math_verify_installed():
-            raise missing_extra("math-verify", "math")
-        # The script does not import this package, and finds math-verify wherever this process does.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER), repr(seconds)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment,
-            )
-        except OSError as error:
-            raise JudgeError(f"MathJudge: cannot start {sys.executable} to run math-verify: {error}") from error
-        self.pid = os.getpid()
-        self._stop = weakref.finalize(self, _stop, self.process, self.pid)
-        problem: object
-        try:
-            problem = self._read()
-        except EOFError:
-            problem = f"it ended with status {self.process.wait()}"
-        if problem is not None:
-            self._stop()
-            raise JudgeError(f"MathJudge: math-verify does not start: {problem}")
-
-    def ask(self, prediction: str, answer: str) -> bool | None:
-        """Compare two expressions; ``None`` if one does not parse. Raises EOFError if they ended the process."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps([prediction, answer]) + "\n")
-            self.process.stdin.flush()
-            return self._read()
-        except (BrokenPipeError, EOFError):
-            self._stop()
-            raise EOFError from None
-
-    def _read(self) -> bool | None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line.endswith("\n"):
-            raise EOFError
-        verdict: bool | None = json.loads(line)
-        return verdict
-
-
-def _stop(process: subprocess.Popen[str], owner: int) -> None:
-    if os.getpid() != owner:  # a fork of the owner must leave the process alone
-        return
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-    process.kill()
-    process.wait()
+def _started(seconds: float) -> SideProcess:
+    """Start a process of ``math_worker.py``, and wait until it has imported math-verify."""
+    if not math_verify_installed():
+        raise missing_extra("math-verify", "math")
+    try:
+        worker = SideProcess(WORKER, repr(seconds))
+    except OSError as error:
+        raise JudgeError(f"MathJudge: cannot start {sys.executable} to run math-verify: {error}") from error
+    problem: object
+    try:
+        problem = worker.hear()
+    except EOFError:
+        problem = f"it ended with status {worker.status()}"
+    if problem is not None:
+        worker.end()
+        raise JudgeError(f"MathJudge: math-verify does not start: {problem}")
+    return worker

@@ -5,21 +5,11 @@ from fractions import Fraction
 import pytest
 
 from deepeyes_env.errors import ImageError
-from deepeyes_env.images.sources import documents, videos
+from deepeyes_env.images.sources import videos
 from deepeyes_env.images.sources.documents import Page
 from deepeyes_env.images.sources.videos import Frame
 from tests.pdf_files import pdf
 from tests.video_files import number_of, write_video
-
-
-def test_a_page_that_takes_too_long_to_draw_is_given_up(tmp_path, monkeypatch):
-    (tmp_path / "busy.pdf").write_bytes(pdf(b"1 0 0 rg 100 600 50 30 re f\n" * 1000))
-    page = Page(tmp_path / "busy.pdf")
-    with monkeypatch.context() as patch:
-        patch.setattr(documents, "MAX_SECONDS", 0.0)
-        with pytest.raises(ImageError, match=r"busy\.pdf: page 1 takes more than 0 s to draw"):
-            page.read((0, 0, 1224, 1584), (306, 396))
-    assert page.read((0, 0, 1224, 1584), (306, 396)).shape == (396, 306, 3)
 
 
 def test_a_page_larger_than_the_format_allows_is_refused(tmp_path):
