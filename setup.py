@@ -30,6 +30,7 @@ EXTRAS = {
         "math-verify>=0.8",
         "matplotlib>=3.8",  # plots of its report
         "numpy>=2",  # bitwise_count
+        "h11>=0.14",  # requests to servers without TLS
         "openai>=3",  # served models
         "pyarrow>=15",  # data in parquet files
         "pybase64>=1.4",
@@ -45,6 +46,7 @@ EXTRAS = {
         "isal>=1.6",  # crops recorded as PNG: 8 to 10 times Pillow's speed
         "math-verify>=0.8",  # --judge chain
         "matplotlib>=3.8",  # plots of a report
+        "h11>=0.14",  # requests to servers without TLS
         "openai>=3",  # served models
         "pyarrow>=15",  # benchmarks in parquet files
         "pybase64>=1.4",
@@ -61,6 +63,7 @@ EXTRAS = {
     "math": ["math-verify>=0.8"],  # MathJudge
     "mcp": ["mcp>=2.3"],  # tools of MCP servers, and `deepeyes mcp`; brings jsonschema, which checks calls of them
     "openai": [
+        "h11>=0.14",  # requests to servers without TLS
         "openai>=3",  # OpenAIAgent, LLMJudge: any OpenAI-compatible server
         "pybase64>=1.4",  # images in requests: 24 to 38 times the standard library's speed
     ],

@@ -20,12 +20,17 @@ BOX = (1008, 980)
 
 
 class Stats:
-    """Requests so far, and how many were in flight at once, on average over time since the first."""
+    """Requests so far, and how many were in flight at once, on average over time since the first.
+
+    ``full`` is the mean from the time when most were in flight first until the last request came: without the beginning
+    and the end, where there are not that many.
+    """
 
     def __init__(self) -> None:
         self.requests = self.now = self.peak = 0
         self.area = 0.0
         self.start = self.last = 0.0
+        self.reached = self.came = (0.0, 0.0)  # clock and area
 
     def change(self, by: int) -> None:
         clock = time.monotonic()
@@ -34,11 +39,16 @@ class Stats:
         self.last = clock
         self.now += by
         self.requests += by > 0
-        self.peak = max(self.peak, self.now)
+        if by > 0:
+            self.came = (clock, self.area)
+        if self.now > self.peak:
+            self.peak, self.reached = self.now, (clock, self.area)
 
     def report(self) -> bytes:
         mean = self.area / max(self.last - self.start, 1e-9)
-        return json.dumps({"requests": self.requests, "peak": self.peak, "mean": mean}).encode()
+        (start, before), (end, after) = self.reached, self.came
+        full = (after - before) / max(end - start, 1e-9)
+        return json.dumps({"requests": self.requests, "peak": self.peak, "mean": mean, "full": full}).encode()
 
 
 @dataclass

@@ -149,12 +149,15 @@ class RememberingAsyncAgent(RememberingAgent):
 
     @property
     def concurrency(self) -> int:
-        """How many conversations to keep going at once."""
-        return self.agent.concurrency
+        """How many conversations to keep going at once: those that the agent asks about, and those that wait for it."""
+        return self.agent.concurrency + int(getattr(self.agent, "waiting", 0))
 
     async def reply(self, episode: Trajectory) -> Reply:
         """Return the next message of one episode; of two that ask the same at the same time, one waits."""
-        key = await asyncio.to_thread(key_of, self._who, episode)
+        if episode.turns:  # with images that nobody has hashed yet
+            key = await asyncio.to_thread(key_of, self._who, episode)
+        else:
+            key = key_of(self._who, episode)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             try:

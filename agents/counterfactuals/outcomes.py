@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from deepeyes_env.agents.counterfactuals.plan import Asked
@@ -81,7 +81,10 @@ class Outcome:
         return cls(
             end.episode.number if isinstance(end, Failure) else number_of(end),
             end.episode.seed if isinstance(end, Failure) else int(end.metadata["seed"]),
-            **asdict(asked),
+            asked.sample,
+            asked.condition,
+            asked.repeat,
+            asked.call,
             sample_id=played.sample.id if played else "",
             score=score.value if score and not score.error else None,
             answer=score.prediction if score else None,
@@ -97,7 +100,7 @@ class Outcome:
 
     def as_line(self) -> str:
         """Return it as a line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, default=asdict)
 
 
 def _vote_of(prediction: str | None, sample: Sample) -> str:

@@ -41,6 +41,7 @@ class OpenAIAgent:
     Attributes:
         name: The model's name.
         concurrency: How many conversations to keep going at once, and most requests in flight.
+        waiting: How many more may wait, with their requests written, so that the server is never without.
         budget: How much a request may hold; see ``deepeyes_env.agents.budget``.
 
     Args:
@@ -96,6 +97,7 @@ class OpenAIAgent:
             raise UsageError(f"stop={stop!r}: must be 'auto' or a list of strings")
         self.name = model
         self.concurrency = concurrency
+        self.waiting = concurrency // 4
         self.budget = budget or Budget()
         self._stop = stop
         self._seed = seed

@@ -13,11 +13,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from deepeyes_env.agents.agent import AgentError
-from deepeyes_env.agents.openai.connections import Connections
+from deepeyes_env.agents.openai.connections import Connections, StatusError, UnreachableError
 from deepeyes_env.agents.openai.remedies import NO_STOP, remedy
 from deepeyes_env.agents.openai.requests import RequestBody
 from deepeyes_env.errors import DeepEyesError, UsageError
-from deepeyes_env.extras import import_extra
 from deepeyes_env.judges.llm_endpoint import check_url
 from deepeyes_env.telling import Secrets, split_credentials
 
@@ -30,6 +29,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first repetition, and at most; it doubles from one to the next."""
 
 _REMEMBERED = 2**14
+
+_LISTING = 30.0
+"""Seconds that a list of models may take."""
 
 
 class RefusedError(AgentError):
@@ -97,7 +99,6 @@ class Servers:
         timeout: float,
         retries: int,
     ) -> None:
-        openai = import_extra("openai", "openai")
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("timeout", timeout, 0.001),
@@ -109,7 +110,6 @@ class Servers:
             check_url(url)
         if not urls:
             raise UsageError("base_url: give at least one URL")
-        self._openai = openai
         addresses = [split_credentials(url.rstrip("/")) for url in urls]
         logins = {url: login for url, login in addresses if login}
         self._servers = [_ServerState(url) for url, _ in addresses]
@@ -166,14 +166,15 @@ class Servers:
             AgentError: There is no server at the URL.
         """
         try:
-            async with self._connections.client(url) as client:
-                listed = await client.get("/models", cast_to=object, options={"timeout": min(self._timeout, 30)})
+            listed = await self._connections.ask(url, "/models", timeout=min(self._timeout, _LISTING))
             return tuple(self._secrets.hide(str(model["id"])) for model in listed["data"])
-        except self._openai.APIConnectionError as error:
-            if again and not _refuses_connections(error):  # as one that the server closed after its last answer
+        except UnreachableError as error:
+            if again and not error.refused:  # as one that the server closed after its last answer
                 return await self.served(url, again=False)
             raise AgentError(_no_server(url, error)) from error
-        except (self._openai.OpenAIError, ValueError, LookupError, TypeError):
+        except TimeoutError as error:
+            raise AgentError(f"{url} did not list its models in time; is it there?") from error
+        except (StatusError, ValueError, LookupError, TypeError, RecursionError):
             return ()
 
     async def ask_only(self, url: str, body: RequestBody, *, again: bool = True) -> None:
@@ -191,38 +192,33 @@ class Servers:
         try:
             await self._ask_once(server, body)
         except _PassingError as trouble:
-            if isinstance(trouble.__cause__, self._openai.APIStatusError):
+            cause = trouble.__cause__
+            if isinstance(cause, StatusError):
                 logger.warning("%s %s; it is there, so this may pass", url, trouble)
                 return
-            cause = trouble.__cause__
-            if again and isinstance(cause, self._openai.APIConnectionError) and not _refuses_connections(cause):
+            if again and isinstance(cause, UnreachableError) and not cause.refused:
                 return await self.ask_only(url, body, again=False)
             raise AgentError(f"{url}: {trouble}") from trouble.__cause__
 
     async def _ask_once(self, server: _ServerState, body: RequestBody) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         server.in_flight += 1
         try:
-            # httpx's own limits bound each read, not the whole
-            async with asyncio.timeout(self._timeout), self._connections.client(server.url) as client:
-                options = {"headers": headers}
-                answer = await client.post("/chat/completions", content=body, cast_to=object, options=options)
-            return _first_choice(answer)
-        except (self._openai.APITimeoutError, TimeoutError) as error:
+            return _first_choice(await self._connections.ask(server.url, "/chat/completions", body))
+        except TimeoutError as error:
             raise _PassingError(
                 f"no answer within {self._timeout:g} s; raise the timeout or lower the concurrency"
             ) from error
-        except self._openai.APIConnectionError as error:
+        except UnreachableError as error:
             raise _PassingError(_no_server(server.url, error)) from error
-        except self._openai.APIStatusError as error:
+        except StatusError as error:
             words = self._secrets.hide(_words(error))
-            if error.status_code < 500 and error.status_code not in WORTH_RETRYING:
-                raise RefusedError(error.status_code, words, server.url, remedy(error.status_code, words)) from error
-            retry_after = retry_after_seconds(error.response.headers.get("retry-after", ""))
-            known = remedy(error.status_code, words) or (NO_STOP if error.status_code == 500 and body.has_stop else "")
+            if error.status < 500 and error.status not in WORTH_RETRYING:
+                raise RefusedError(error.status, words, server.url, remedy(error.status, words)) from error
+            retry_after = retry_after_seconds(error.headers.get("retry-after", ""))
+            known = remedy(error.status, words) or (NO_STOP if error.status == 500 and body.has_stop else "")
             advice = f"; {known}" if known else ""
-            raise _PassingError(f"answered {error.status_code}: {words[:500]}{advice}", retry_after) from error
-        except (ValueError, RecursionError) as error:  # of JSON that openai lets through
+            raise _PassingError(f"answered {error.status}: {words[:500]}{advice}", retry_after) from error
+        except (ValueError, RecursionError) as error:  # no JSON, or too much of it
             said = self._secrets.hide(str(error))
             raise _PassingError(f"answered with something else than a chat completion ({said})") from error
         finally:
@@ -289,23 +285,17 @@ def retry_after_seconds(header: str) -> float:
         return 0.0
 
 
-def _words(error: Any) -> str:
-    """Return what a server said, without the wrapping that the ``openai`` package puts around it."""
+def _words(error: StatusError) -> str:
+    """Return what a server said, without what is around it."""
     said = error.body
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail") or said
-    return str(said or error.message)
+    return str(said)
 
 
-def _refuses_connections(error: BaseException) -> bool:
-    """Whether nobody listens, rather than that a connection was lost."""
-    return "connect" in type(error.__cause__ or error).__name__.lower()
-
-
-def _no_server(url: str, error: BaseException) -> str:
-    cause = error.__cause__ or error
-    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
-        return f"the certificate of {url} is not trusted ({cause}); name a file with its authority's in SSL_CERT_FILE"
-    if _refuses_connections(error):
-        return f"there is no server at {url} ({cause}); start one, or give the base URL of one that runs"
-    return f"lost the connection to {url} ({cause or type(cause).__name__})"
+def _no_server(url: str, error: UnreachableError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"the certificate of {url} is not trusted ({error}); name a file with its authority's in SSL_CERT_FILE"
+    if error.refused:
+        return f"there is no server at {url} ({error}); start one, or give the base URL of one that runs"
+    return f"lost the connection to {url} ({error})"

@@ -210,14 +210,14 @@ def test_when_all_are_dead_all_are_named(begin):
 
 
 def test_event_loops_come_and_go_and_no_connection_is_left_open(begin, monkeypatch):
-    openai, made = pytest.importorskip("openai"), []
+    opened, writers = asyncio.open_connection, []
 
-    class Noted(openai.AsyncOpenAI):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            made.append(self)
+    async def noted(*args, **kwargs):
+        reader, writer = await opened(*args, **kwargs)
+        writers.append(writer)
+        return reader, writer
 
-    monkeypatch.setattr(openai, "AsyncOpenAI", Noted)
+    monkeypatch.setattr(asyncio, "open_connection", noted)
     with FaultyServer() as server:
         agent = OpenAIAgent("tiny", server.url)
         assert [agent.act([begin()])[0].message for _ in range(3)] == ["<answer>A</answer>"] * 3
@@ -227,7 +227,7 @@ def test_event_loops_come_and_go_and_no_connection_is_left_open(begin, monkeypat
 
         assert len(asyncio.run(in_a_running_loop())) == 1
     assert server.asked[state_of(server.requests[0])] == 4
-    assert [client.is_closed() for client in made] == [True] * 4
+    assert [writer.is_closing() for writer in writers] == [True] * 4
 
 
 @pytest.mark.parametrize(
