@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 pytest.importorskip("openai", reason="needs the extra openai")
 
 from deepeyes_env.agents.counterfactuals import last_outcomes, play_credit, run_conditions
+from deepeyes_env.agents.counterfactuals.answers import AnswerFile, remembering
 from deepeyes_env.agents.evaluation import Scoring
 from deepeyes_env.agents.openai import OpenAIAgent, servers
 from deepeyes_env.agents.run_folder import CREDIT
@@ -115,6 +117,24 @@ def test_kills_at_any_moment_cost_no_answer(tmp_path, kills):
         assert kept == COUNT * K * 4, "one message without tools, one with the region shown, two with tools"
     assert {(each.sample, each.right) for each in done} == {(number, knows(number)) for number in range(COUNT)}
     assert last_outcomes(out).keys() == {each.episode for each in done}
+
+
+def test_requests_wait_written_for_a_server_that_gets_no_more_at_once_than_it_may(tmp_path):
+    data, out = write_questions(tmp_path, COUNT), tmp_path / "run"
+    full = threading.Barrier(8)
+
+    def slowly(request):
+        full.wait(60)  # eight come together each time, or this breaks
+        return reply(request)
+
+    with FaultyServer(slowly) as server:
+        agent = OpenAIAgent("tiny", server.url, concurrency=8)
+        waiting = remembering(agent, AnswerFile(tmp_path / "answers.jsonl"))
+        assert waiting.concurrency == 10
+        options = {"k": 4, "limit": 8, "conditions": ("without",), "frame": "view", "progress": False}
+        outcomes = list(run_conditions(load(str(data)), agent, Scoring(RuleJudge(), "rules"), out=out, **options))
+    assert not any(each.error for each in outcomes)
+    assert server.peak == 8
 
 
 def test_a_model_that_says_nothing_is_wrong_and_has_no_calls_to_play_on_from(tmp_path):
