@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import h11
-
+from deepeyes_env.extras import needs_extra
 from deepeyes_env.judges.llm_endpoint import on_this_machine
+
+with needs_extra("openai"):
+    import h11
 
 _READ = 2**16
 """Bytes that are read at once."""
