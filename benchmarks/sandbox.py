@@ -116,8 +116,8 @@ def cpu(*pids: int) -> float:
 def rollouts(sandbox: LocalSandbox, count: int) -> dict[str, float]:
     """CPU time of a rollout of three cells beyond the programs' own, each on a 4K image of its own.
 
-    It is what this process, the warm parent and the session take; only the process between the last two, which ends at
-    once, cannot be asked.
+    It is what this process, the warm parent and the session take; only what the kernel does to end the session's
+    processes cannot be asked for.
     """
     costs: dict[str, list[float]] = {"light": [], "busy": []}
     (warm,) = [pid for pid in descendants(sandbox.parent_pid) if pid != sandbox.parent_pid][:1]

@@ -200,6 +200,10 @@ FLOODS = [
         "memory in sockets",
         "import os, socket, time\nfor i in range(20):\n    if os.fork() == 0:\n        kept = []\n        try:\n"
         "            while True:\n                kept += socket.socketpair()\n"
+        "                for each in kept[-2:]:\n                    each.setblocking(False)\n"
+        "                    try:\n                        while True:\n"
+        "                            each.send(bytes(1 << 16))\n"
+        "                    except BlockingIOError:\n                        pass\n"
         "        except OSError:\n            time.sleep(60)\ntime.sleep(60)",
         "^memory",
         seconds=30,

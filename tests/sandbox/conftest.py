@@ -46,7 +46,7 @@ def make_session(sandbox):
 
 @pytest.fixture
 def session(make_session):
-    return make_session(frozen(pattern(64, 48)), cell_seconds=5)
+    return make_session(frozen(pattern(64, 48)), cell_seconds=30)
 
 
 def frozen(pixels):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepeyes_env.sandbox import Limits, Session
+from deepeyes_env.sandbox.local import LocalSandbox
 from deepeyes_env.sandbox.local.memory import descendants
 from tests.conftest import pattern
 from tests.sandbox.attacks import ATTACKS
@@ -50,13 +51,29 @@ def attacked(tmp_path_factory):
     abstract.close()
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [pytest.param(each, marks=pytest.mark.slow) if each.slow else each for each in ATTACKS],
-    ids=lambda attack: attack.name.replace(" ", "-"),
-)
+def each_attack(attacks):
+    marked = [pytest.param(each, marks=pytest.mark.slow) if each.slow else each for each in attacks]
+    return pytest.mark.parametrize("attack", marked, ids=lambda attack: attack.name.replace(" ", "-"))
+
+
+@pytest.fixture(scope="module")
+def watched():
+    with local_sandbox(LocalSandbox(control_groups=False)) as sandbox:
+        yield sandbox
+
+
+@each_attack([each for each in ATTACKS if each.name.startswith("memory ")])
+def test_memory_is_bounded_where_there_are_no_control_groups_too(attack, watched, attacked):
+    _, *rest = attacked
+    attempt(attack, watched, *rest)
+
+
+@each_attack(ATTACKS)
 def test_attack(attack, attacked):
-    sandbox, neighbour, told = attacked
+    attempt(attack, *attacked)
+
+
+def attempt(attack, sandbox, neighbour, told):
     code = re.sub(r"\{(\w+)(!r)?\}", lambda found: _filled(found, told), attack.code)
     limits = replace(LIMITS, cell_seconds=attack.seconds)
     with Session([frozen(pattern(64, 48))], sandbox=sandbox, limits=limits) as session:

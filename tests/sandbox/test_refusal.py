@@ -19,7 +19,7 @@ from deepeyes_env.sandbox.worker import kernel_calls
 
 program = filter_program()
 kernel_calls.no_new_privileges()
-kernel_calls.install_filter(program)  # among much else it forbids new namespaces, to root too
+kernel_calls.Filter(program).install()  # among much else it forbids new namespaces, to root too
 try:
     Session(sandbox=LocalSandbox()).run(f"open({sys.argv[1]!r}, 'w')")
 except IsolationError as error:

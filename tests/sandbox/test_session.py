@@ -49,6 +49,19 @@ def test_a_figure_as_last_expression(session):
     assert [image.shape for image in got.images] == [(470, 630, 3)] * 2
 
 
+def test_a_figure_has_the_pixels_of_its_png(session):
+    got = session.run(
+        "import io\nimport matplotlib.pyplot as plt\nfrom PIL import Image\n"
+        "def draw():\n    figure, axes = plt.subplots(figsize=(3, 5))\n"
+        "    axes.imshow([[1, 2], [3, 4]], alpha=0.3)\n    figure.patch.set_alpha(0.5)\n    return figure\n"
+        "figure, file = draw(), io.BytesIO()\nfigure.tight_layout()\nfigure.savefig(file, bbox_inches='tight')\n"
+        "plt.close(figure)\nImage.open(file).convert('RGB').show()\ndraw()\nplt.show()"
+    )
+    png, shown = got.images
+    assert len(np.unique(png)) > 5
+    assert np.array_equal(png, shown)
+
+
 def test_values_of_several_lines_begin_on_a_line_of_their_own(session):
     assert session.run("import numpy as np\nnp.eye(2)").stdout == "Out[0]: \narray([[1., 0.],\n       [0., 1.]])\n"
     assert session.run("1;").stdout == ""
@@ -106,7 +119,7 @@ def test_a_cell_that_timed_out_takes_no_longer_when_it_is_run_again(session):
     assert session.run("while True:\n    pass", seconds=0.3).error == "TimeoutException"
     session.run("import os\nos._exit(0)")
     assert session.run("1").notes == ("a new kernel; cells run again: 1",)
-    assert session.seconds < 5  # and not once more the five seconds that any cell has
+    assert session.seconds < 30  # and not once more the thirty seconds that any cell has
 
 
 def test_a_branch_has_the_state_and_goes_its_own_way(session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -53,18 +54,20 @@ def find_bubblewrap() -> str:
     return found
 
 
-def command(bubblewrap: str, control: int) -> list[str]:
+def command(bubblewrap: str, control: int, program: bytes) -> list[str]:
     """Return the command line of a warm parent.
 
     Args:
         bubblewrap: Path of bubblewrap.
         control: File descriptor of the socket over which the host speaks to it.
+        program: The filter of system calls for sessions.
     """
     root = os.getuid() == 0
     python, prefix = _interpreter()
     packages = _package_folders()
     inside = [f"/sandbox/site/{position}" for position in range(len(packages))]
     settings: dict[str, Any] = {"control": control, "site": inside, "uid": NOBODY if root else None}
+    settings["filter"] = base64.b64encode(program).decode()
     line = [bubblewrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     line += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"]
     if root:  # mounts as root, since an interpreter may lie where only root may look; gives it up after its imports

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 import signal
@@ -17,7 +16,8 @@ import numpy as np
 
 from deepeyes_env.images import Image
 from deepeyes_env.sandbox.kernel import MIB, Cell, CellResult, Kernel, KernelLostError, Limits, SandboxError
-from deepeyes_env.sandbox.local.shared_pixels import SharedPixels
+from deepeyes_env.sandbox.local.memory_groups import MemoryGroup
+from deepeyes_env.sandbox.local.shared_pixels import SharedImage, SharedPixels
 from deepeyes_env.sandbox.worker.framing import IMAGES_TOGETHER, BrokenMessageError, receive, receive_into, send
 from deepeyes_env.sandbox.worker.init import CELL_BEGINS, CELL_ENDS, GO
 
@@ -43,16 +43,19 @@ class LocalKernel(Kernel):
     Attributes:
         pid: The session's first process, as the host knows it.
         over_memory: Set by who watches its memory before it is killed.
+        group: The control group that bounds its memory, if one does.
     """
 
     def __init__(self, cells: socket.socket, control: socket.socket, limits: Limits, pixels: SharedPixels) -> None:
         self._cells, self._control = cells, control
         self._limits, self._pixels = limits, pixels
+        self._shared: list[SharedImage] = []
         self._lock = threading.Lock()
         self._number = 0
         self._closed = False
         self.running = False
         self.over_memory = False
+        self.group: MemoryGroup | None = None
         control.settimeout(OPEN_SECONDS)
         control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.pid = -1
@@ -99,6 +102,8 @@ class LocalKernel(Kernel):
             try:
                 reply, images = self._exchange(cell, started + cell.seconds + GRACE)
                 result = _result(reply, images, time.monotonic() - started, self._limits)
+                if self._wanted_too_much():  # a process that the cell had started
+                    raise EOFError
                 self._control.sendall(CELL_ENDS)
                 return result
             except (OSError, EOFError, BrokenMessageError, _WrongReplyError) as error:
@@ -109,6 +114,7 @@ class LocalKernel(Kernel):
     def _exchange(self, cell: Cell, deadline: float) -> tuple[dict[str, Any], tuple[Image, ...]]:
         limits = self._limits
         shared = [self._pixels.of(pixels) for _, pixels in cell.bind]
+        self._shared += shared
         bind = [{"name": name, "width": pixels.shape[1], "height": pixels.shape[0]} for name, pixels in cell.bind]
         head = {
             "number": self._number,
@@ -142,8 +148,9 @@ class LocalKernel(Kernel):
 
     def _lost(self, error: Exception, seconds: float) -> KernelLostError:
         status = self._exit_status()
+        over_memory = self._wanted_too_much()
         self.close()
-        if self.over_memory:
+        if over_memory:
             most = self._limits.memory // MIB
             return KernelLostError("memory", f"MemoryError: the session used more than {most} MiB", seconds)
         if isinstance(error, TimeoutError):
@@ -154,6 +161,9 @@ class LocalKernel(Kernel):
             return KernelLostError("killed", "the session's process was killed", seconds, blameless=status is None)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return KernelLostError("exited", f"the program ended the session's process {how}", seconds)
+
+    def _wanted_too_much(self) -> bool:
+        return self.over_memory or (self.group is not None and self.group.exceeded())
 
     def _has_ended(self) -> bool:
         poll = select.poll()
@@ -184,6 +194,9 @@ class LocalKernel(Kernel):
             self._pidfd = -1
         self._cells.close()
         self._control.close()
+        self._shared.clear()
+        if self.group is not None:
+            self.group.remove()
 
     @property
     def alive(self) -> bool:
@@ -251,12 +264,11 @@ def _clean(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
-def request_of(limits: Limits, program: bytes, address_space: int, seed: int) -> dict[str, Any]:
+def request_of(limits: Limits, address_space: int, seed: int) -> dict[str, Any]:
     """Return what the warm parent is asked for.
 
     Args:
         limits: What the session may use.
-        program: The filter of system calls.
         address_space: Bytes of address space that the warm parent has by itself.
         seed: What the session's random generators begin with.
     """
@@ -267,6 +279,5 @@ def request_of(limits: Limits, program: bytes, address_space: int, seed: int) ->
         "open_files": limits.open_files,
         "address_space": address_space + limits.memory // 8 * 7,  # a MemoryError comes before the end
         "cpu": int(limits.episode_seconds) + 60,
-        "filter": base64.b64encode(program).decode(),
         "seed": seed,
     }

@@ -1,4 +1,4 @@
-"""The memory of a whole session: all its processes together."""
+"""The memory of a whole session, all its processes together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 class MemoryWatch:
-    """Looks at the memory of sessions in which a cell runs, and kills one that takes too much.
+    """Looks at sessions in which a cell runs, and ends one that wants too much memory.
+
+    Where a control group bounds it, the kernel has then killed one of its processes; where none does, its memory is
+    added up.
 
     Attributes:
         kind: What it is, in words.
@@ -30,8 +33,7 @@ class MemoryWatch:
     kind = f"a watchdog, every {PERIOD * 1000:g} ms"
 
     def __init__(self) -> None:
-        self._kernels: weakref.WeakSet[LocalKernel] = weakref.WeakSet()
-        self._limits: weakref.WeakKeyDictionary[LocalKernel, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._limits: weakref.WeakKeyDictionary[LocalKernel, int] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._owner = os.getpid()
@@ -45,18 +47,12 @@ class MemoryWatch:
             limit: Bytes beyond what it shares with the warm parent.
         """
         with self._lock:
-            self._limits[kernel] = (limit, 0)
-            self._kernels.add(kernel)
+            self._limits[kernel] = limit
             if self._thread is None or self._owner != os.getpid():
                 self._owner = os.getpid()
                 self._closed.clear()
                 self._thread = threading.Thread(target=self._run, name="sandbox-memory", daemon=True)
                 self._thread.start()
-
-    def pids(self) -> set[int]:
-        """Return the first process of every session that is open."""
-        with self._lock:
-            return {each.pid for each in self._kernels if each.alive}
 
     def close(self) -> None:
         """Stop watching."""
@@ -67,9 +63,10 @@ class MemoryWatch:
         closed = self._closed
         while not closed.wait(PERIOD):
             with self._lock:
-                running = [(each, self._limits[each][0]) for each in self._kernels if each.running and each.alive]
+                running = [(each, limit) for each, limit in self._limits.items() if each.running and each.alive]
             for kernel, limit in running:
-                if used_memory(kernel.pid, limit) > limit:
+                group = kernel.group
+                if group.exceeded() if group is not None else used_memory(kernel.pid, limit) > limit:
                     logger.info("session %d uses more than %d bytes of memory and is ended", kernel.pid, limit)
                     kernel.over_memory = True
                     kernel.kill()

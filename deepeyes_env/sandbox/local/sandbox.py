@@ -18,6 +18,7 @@ from deepeyes_env.sandbox.kernel import IsolationError, Limits, Sandbox, Sandbox
 from deepeyes_env.sandbox.local.bubblewrap import command, find_bubblewrap, remedy
 from deepeyes_env.sandbox.local.kernel import LocalKernel, request_of
 from deepeyes_env.sandbox.local.memory import MemoryWatch
+from deepeyes_env.sandbox.local.memory_groups import MemoryGroups, find_groups
 from deepeyes_env.sandbox.local.shared_pixels import SharedPixels
 from deepeyes_env.sandbox.local.system_calls import filter_program
 from deepeyes_env.sandbox.worker.framing import BrokenMessageError, receive, send
@@ -34,14 +35,18 @@ class LocalSandbox(Sandbox):
 
     Args:
         seed: What the random generators of every session begin with.
+        control_groups: Let the kernel bound the memory of a session, where control groups can be written; elsewhere,
+            and without, it is watched.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, control_groups: bool = True) -> None:
         self._seed = seed
+        self._groups: MemoryGroups | str = find_groups() if control_groups else "not wanted"
         self._lock = threading.Lock()
         self._pixels = SharedPixels()
         self._parent: _WarmParent | None = None
         self._watch = MemoryWatch()
+        self._kernels: weakref.WeakSet[LocalKernel] = weakref.WeakSet()
 
     def open(self, limits: Limits) -> LocalKernel:
         """Fork a session; see ``Sandbox.open``."""
@@ -62,15 +67,29 @@ class LocalSandbox(Sandbox):
         kernel = LocalKernel(cells, control, limits, self._pixels)
         try:
             with cells_inside, control_inside:
-                request = request_of(limits, filter_program(), parent.memory, self._seed)
+                request = request_of(limits, parent.memory, self._seed)
                 parent.ask(request, [cells_inside.fileno(), control_inside.fileno()])
             kernel.wait_until_set_up()
-            self._watch.add(kernel, limits.memory)
+            self._bound(kernel, limits.memory)
             kernel.start()
         except BaseException:
             kernel.close()
             raise
+        with self._lock:
+            self._kernels.add(kernel)
         return kernel
+
+    def _bound(self, kernel: LocalKernel, memory: int) -> None:
+        """See to it that a session ends that takes too much memory."""
+        if not isinstance(self._groups, str):
+            try:
+                group = self._groups.make(memory)
+                weakref.finalize(kernel, group.remove)
+                group.add(kernel.pid)
+                kernel.group = group
+            except OSError as error:
+                logger.warning("no control group for a session (%s); its memory is watched", error)
+        self._watch.add(kernel, memory)
 
     def start(self) -> None:
         """Start the warm parent now rather than with the first session.
@@ -109,11 +128,13 @@ class LocalSandbox(Sandbox):
 
     def pids(self) -> set[int]:
         """Return the process ids of the sessions that are open, each of its first process."""
-        return self._watch.pids()
+        with self._lock:
+            return {each.pid for each in self._kernels if each.alive}
 
     def describe(self) -> str:
         """Return in a line how programs are shut in, and how memory is bounded."""
-        return f"sandbox: bubblewrap, namespaces, seccomp; memory of a session: {self._watch.kind}"
+        bound = f"{self._watch.kind} ({self._groups})" if isinstance(self._groups, str) else self._groups.kind
+        return f"sandbox: bubblewrap, namespaces, seccomp; memory of a session: {bound}"
 
     def close(self) -> None:
         """End the warm parent and all sessions."""
@@ -122,6 +143,10 @@ class LocalSandbox(Sandbox):
                 self._parent.close()
             self._parent = None
             self._watch.close()
+            for kernel in self._kernels:
+                kernel.close()
+        if not isinstance(self._groups, str):
+            self._groups.close()
 
 
 class _WarmParent:
@@ -133,13 +158,13 @@ class _WarmParent:
     """
 
     def __init__(self) -> None:
-        filter_program()
+        program = filter_program()
         self._lock = threading.Lock()
         self._owner = os.getpid()
         mine, its = socket.socketpair()
         self._control = mine
         errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
-        line = command(find_bubblewrap(), its.fileno())
+        line = command(find_bubblewrap(), its.fileno(), program)
         with its:
             self._process = subprocess.Popen(
                 line,

@@ -36,18 +36,13 @@ class TimeoutException(BaseException):
 
 
 class Notebook:
-    """The state of a session.
+    """The state of a session, which the warm parent makes and every session has a copy of.
 
-    Args:
-        stdout: File that standard output goes to.
-        stderr: File that standard error goes to.
-        seed: What ``random`` and NumPy's old generator begin with, so that cells can be replayed.
+    It is of use from ``begin`` on.
     """
 
-    def __init__(self, stdout: OutputFile, stderr: OutputFile, seed: int = 0) -> None:
-        import numpy as np
-
-        self._stdout, self._stderr = stdout, stderr
+    def __init__(self) -> None:
+        self._stdout = self._stderr = OutputFile(-1)
         self._cells = 0
         self._seconds: float | None = None
         self.display = Display()
@@ -56,8 +51,53 @@ class Notebook:
         sys.modules["__main__"] = module
         self._names = module.__dict__
         self._names.update(__builtins__=builtins, display=self.display.display, exit=_leave, quit=_leave)
+
+    def warm_up(self) -> None:
+        """Run what a first cell runs, and show something, so that what the first use makes is there for all."""
+        code = "1 / 0\n"
+        linecache.cache["<cell 0>"] = (len(code), None, [code], "<cell 0>")
+        try:
+            exec(compile(code, "<cell 0>", "exec"), {})
+        except ZeroDivisionError as error:
+            format_error(error)
+        del linecache.cache["<cell 0>"]
+        self.display.warm_up()
+
+    def begin(self, stdout: int, stderr: int, seed: int) -> None:
+        """Begin a session, in the process that is to run its cells.
+
+        Args:
+            stdout: File that standard output goes to.
+            stderr: File that standard error goes to.
+            seed: What ``random`` and NumPy's old generator begin with, so that cells can be replayed.
+        """
+        import numpy as np
+
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        self._stdout, self._stderr = OutputFile(stdout), OutputFile(stderr)
         random.seed(seed)
         np.random.seed(seed)
+
+    def serve(self, sock: socket.socket, gate: int) -> None:
+        """Run the cells that come until the host is gone.
+
+        Args:
+            sock: Where they come from, and replies go.
+            gate: A pipe with a byte for each cell that may begin: then the session's first process is done with the
+                one before, and takes nothing that the cell starts for something left over.
+        """
+        while True:
+            try:
+                head, fds = receive_with_fds(sock, MAX_REQUEST)
+            except EOFError:
+                return
+            if not os.read(gate, 1):  # the session's first process was killed, and this one is about to be
+                return
+            self.bind(head["bind"], fds)
+            reply = self.run(head["code"], head)
+            reply["number"] = head["number"]
+            send(sock, reply, self.display.pixels())
 
     def bind(self, images: list[dict[str, Any]], fds: list[int]) -> None:
         """Give images names; their pixels stay in memory that sessions share."""
@@ -67,12 +107,8 @@ class Notebook:
             os.close(fd)
             self._names[spec["name"]] = shared_image(pixels, size)
 
-    def run(self, code: str, head: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """Run a cell.
-
-        Returns:
-            The reply, and the pixels of the images in it.
-        """
+    def run(self, code: str, head: dict[str, Any]) -> dict[str, Any]:
+        """Run a cell, and return the reply."""
         self._cells += 1
         self.display.begin(head["images"], head["pixels"])
         self._stdout.begin()
@@ -98,7 +134,7 @@ class Notebook:
         for position, image in enumerate(self.display.images):
             self._names[f"image_{head['next_image'] + position}"] = image
         reply["shown"] = [list(image.size) for image in self.display.images]
-        return reply, [image.tobytes() for image in self.display.images]
+        return reply
 
     def _execute(self, code: str, seconds: float, reply: dict[str, Any]) -> str:
         """Run code, and return what is to be said of its failure."""
@@ -159,49 +195,12 @@ class Notebook:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def serve(sock: socket.socket, gate: int, stdout: int, stderr: int, request: dict[str, Any]) -> None:
-    """Run the cells that come until the host is gone.
-
-    Args:
-        sock: Where they come from, and replies go.
-        gate: A pipe with a byte for each cell that may begin: then the session's first process is done with the one
-            before, and takes nothing that the cell starts for something left over.
-        stdout: File of standard output.
-        stderr: File of standard error.
-        request: What the session was asked for with.
-    """
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    notebook = Notebook(OutputFile(stdout), OutputFile(stderr), request["seed"])
-    while True:
-        try:
-            head, fds = receive_with_fds(sock, MAX_REQUEST)
-        except EOFError:
-            return
-        os.read(gate, 1)
-        notebook.bind(head["bind"], fds)
-        reply, pixels = notebook.run(head["code"], head)
-        reply["number"] = head["number"]
-        send(sock, reply, pixels)
-
-
 def shared_image(pixels: Any, size: tuple[int, int]) -> Image.Image:
     """Return an RGB image over memory of four bytes a pixel, without a copy; Pillow copies it before a change."""
     shared = Image.Image()
     shared.im = Image.core.map_buffer(pixels, size, "raw", 0, ("RGB", 0, 1))  # type: ignore[attr-defined]
     shared._mode, shared._size, shared.readonly = "RGB", size, 1
     return shared
-
-
-def warm_up() -> None:
-    """Run what a first cell runs, in the parent."""
-    code = "1 / 0\n"
-    linecache.cache["<cell 0>"] = (len(code), None, [code], "<cell 0>")
-    try:
-        exec(compile(code, "<cell 0>", "exec"), {})
-    except ZeroDivisionError as error:
-        format_error(error)
-    del linecache.cache["<cell 0>"]
 
 
 def _join_threads() -> None:

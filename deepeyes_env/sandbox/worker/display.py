@@ -6,12 +6,16 @@ import gc
 import io
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image, ImageShow
 
 from deepeyes_env.sandbox.worker.framing import IMAGES_TOGETHER
 from deepeyes_env.sandbox.worker.kernel_calls import LIBC
+
+_BLOCK = 20_000
+"""Pixels that are sent at once."""
 
 
 class Display:
@@ -83,11 +87,16 @@ class Display:
         width, height = figure.get_size_inches() * figure.dpi
         if self._fits(int(width), int(height)):
             figure.tight_layout()
-            file = io.BytesIO()
-            figure.savefig(file, format="png", bbox_inches="tight", pil_kwargs={"compress_level": 0})
-            self.images.append(Image.open(file).convert("RGB"))
+            figure.savefig(_Drawn(self.images), format="raw", bbox_inches="tight")
         plt.close(figure)
         self._drew = True
+
+    def pixels(self) -> Iterator[bytes]:
+        """Yield the pixels of the images, in blocks so small that their memory is used again."""
+        for image in self.images:
+            rows = max(_BLOCK // image.width, 1)
+            for top in range(0, image.height, rows):
+                yield image.crop((0, top, image.width, min(top + rows, image.height))).tobytes()
 
     def show_figures(self) -> None:
         """Show every open figure once."""
@@ -141,6 +150,26 @@ class Display:
     def _drop(self, reason: str) -> bool:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         return False
+
+
+class _Drawn:
+    """The file that a figure is written to: what would be a PNG's pixels become an image.
+
+    Args:
+        images: Where that is put.
+    """
+
+    def __init__(self, images: list[Image.Image]) -> None:
+        self._images = images
+
+    def write(self, canvas: Any) -> None:
+        """Take the canvas, ``(height, width, 4)``."""
+        import numpy as np
+
+        self._images.append(Image.fromarray(np.asarray(canvas)).convert("RGB"))
+
+    def seek(self, position: int) -> None:
+        """Do nothing; matplotlib knows a file by it."""
 
 
 def described(value: Any) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepeyes_env.sandbox.worker import kernel_calls as kernel
+from deepeyes_env.sandbox.worker.cells import Notebook
 from deepeyes_env.sandbox.worker.framing import send
 
 GO, CELL_BEGINS, CELL_ENDS = b"g", b"b", b"e"
@@ -36,18 +37,17 @@ class InitFiles(NamedTuple):
     stderr: int
 
 
-def run_init(files: InitFiles, request: dict[str, Any]) -> None:
+def run_init(files: InitFiles, notebook: Notebook, request: dict[str, Any]) -> None:
     """Start the process that runs cells, and watch over it; does not return."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python's own
+        signal.signal(number, signal.SIG_DFL)
     if files.control.recv(1) != GO:
         os._exit(0)
     gate, opener = os.pipe()
     worker = os.fork()
     if worker == 0:
         os.close(opener)
-        _become_worker(files, gate, request)
+        _become_worker(files, gate, notebook, request)
     os.close(gate)
     files.cells.close()
     wake, woken = os.pipe()
@@ -76,15 +76,14 @@ def run_init(files: InitFiles, request: dict[str, Any]) -> None:
                     _still(worker)
 
 
-def _become_worker(files: InitFiles, gate: int, request: dict[str, Any]) -> None:
-    from deepeyes_env.sandbox.worker.cells import serve
-
+def _become_worker(files: InitFiles, gate: int, notebook: Notebook, request: dict[str, Any]) -> None:
     try:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # an error, as in any Python
             signal.signal(number, signal.SIG_IGN)
         files.control.close()
         kernel.set_dumpable(True)  # or it could not read its own /proc
-        serve(files.cells, gate, files.stdout, files.stderr, request)
+        notebook.begin(files.stdout, files.stderr, request["seed"])
+        notebook.serve(files.cells, gate)
     finally:
         os._exit(0)
 

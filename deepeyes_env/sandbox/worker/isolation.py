@@ -6,7 +6,6 @@ processes after it, since before it all sessions share the count; capabilities a
 
 from __future__ import annotations
 
-import base64
 import os
 import resource
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deepeyes_env.sandbox.worker import kernel_calls as kernel
+from deepeyes_env.sandbox.worker.cells import Notebook
 from deepeyes_env.sandbox.worker.framing import send
 from deepeyes_env.sandbox.worker.init import InitFiles, run_init
 
@@ -27,7 +27,7 @@ OUTPUT = "/sandbox/output"
 WRITABLE = ("/tmp", "/dev/shm", OUTPUT)
 """Where a session can write, all of it in memory."""
 
-_NAMESPACES = (
+NAMESPACES = (
     kernel.CLONE_NEWUSER
     | kernel.CLONE_NEWNS
     | kernel.CLONE_NEWPID
@@ -36,37 +36,54 @@ _NAMESPACES = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWCGROUP
 )
+"""What a session has of its own; the first process is forked into them."""
 _SCRATCH = kernel.MS_NOSUID | kernel.MS_NODEV
 
 
-def become_session(request: dict[str, Any], fds: list[int]) -> None:
-    """Turn this process into a session; does not return.
+def fork_session(filter_: kernel.Filter, notebook: Notebook, request: dict[str, Any], fds: list[int]) -> None:
+    """Fork a session; where that fails, the host is told why.
 
     Args:
-        request: The limits, and the filter of system calls.
-        fds: The socket for cells, and the one for the session's first process.
+        filter_: The filter of system calls.
+        notebook: What runs the cells.
+        request: The limits.
+        fds: The socket for cells, and the one for the session's first process; closed here.
     """
+    inside = False
+    try:
+        inside = kernel.fork_into(NAMESPACES) == 0
+        if inside:
+            become_session(filter_, notebook, request, fds)
+    except BaseException as error:
+        with suppress(BaseException), socket.socket(fileno=os.dup(fds[0])) as cells:
+            send(cells, {"failed": f"{type(error).__name__}: {error}"})
+    finally:
+        if inside:
+            os._exit(1)
+        for fd in fds:
+            os.close(fd)
+
+
+def become_session(filter_: kernel.Filter, notebook: Notebook, request: dict[str, Any], fds: list[int]) -> None:
+    """Turn this process, the first of new namespaces, into a session; does not return. See ``fork_session``."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     cells, control = fds
     os.dup2(1, 2)  # what the host reads errors of the warm parent from is no business of a session
     close_all_but(0, 1, 2, cells, control)
     uid, gid = os.getuid(), os.getgid()
-    kernel.unshare(_NAMESPACES)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{USER} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{USER} {gid} 1")
-    if os.fork() != 0:
-        os._exit(0)
     os.setsid()
     mount_all(request)
     files = InitFiles(socket.socket(fileno=cells), socket.socket(fileno=control), *open_outputs())
     limit(request)
     kernel.drop_capabilities()
     kernel.no_new_privileges()
-    kernel.install_filter(base64.b64decode(request["filter"]))
+    filter_.install()
     kernel.set_dumpable(False)
     send(files.control, {"here": True})  # its sender's process id is told by the kernel
-    run_init(files, request)
+    run_init(files, notebook, request)
 
 
 def close_all_but(*kept: int) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from typing import Any
 
 LIBC = ctypes.CDLL(None, use_errno=True)
+_HOLDING = ctypes.PyDLL(None, use_errno=True)
+"""The same, called without letting go of the interpreter's lock."""
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -23,15 +26,33 @@ _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAP = 63
+_SYS_CLONE3 = 435  # on every architecture
 
 
-def unshare(flags: int) -> None:
-    """Leave namespaces for new ones.
+class _CloneArguments(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")
+    )
+
+
+def fork_into(namespaces: int) -> int:
+    """Fork, and return the child's process id, or 0 in the child, which is the first process of new namespaces.
+
+    ``unshare`` would need a process more between the two, for the namespace of processes, and a fork of a large process
+    is dear. Nothing that runs at forks (``os.register_at_fork``) runs: the child is for code of ours. What it forks by
+    ``os.fork`` is whole again. Call ``let_go_at_fork`` before.
+
+    Args:
+        namespaces: Flags of ``clone``.
 
     Raises:
         OSError: The kernel refuses.
     """
-    _checked(LIBC.unshare(flags), "unshare")
+    arguments = _CloneArguments(flags=namespaces, exit_signal=signal.SIGCHLD)
+    pid = _HOLDING.syscall(ctypes.c_long(_SYS_CLONE3), ctypes.byref(arguments), ctypes.sizeof(arguments))
+    _checked(min(pid, 0), "clone3")
+    return int(pid)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
@@ -68,18 +89,33 @@ class _Program(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install_filter(program: bytes) -> None:
-    """Install a seccomp filter, in this process and all that it starts.
+def let_go_at_fork() -> None:
+    """Let libraries let go of what they may not keep over a fork, files above all, without one.
+
+    If it happened in a session, numbers of files that it has meanwhile opened would be closed.
+    """
+    ctypes.pythonapi.PyOS_BeforeFork()
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+
+
+class Filter:
+    """A seccomp filter.
 
     Args:
         program: BPF instructions of eight bytes each.
-
-    Raises:
-        OSError: The kernel refuses.
     """
-    buffer = ctypes.create_string_buffer(program, len(program))
-    filter_ = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_))
+
+    def __init__(self, program: bytes) -> None:
+        self._instructions = ctypes.create_string_buffer(program, len(program))
+        self._program = _Program(len(program) // 8, ctypes.cast(self._instructions, ctypes.c_void_p))
+
+    def install(self) -> None:
+        """Install it, in this process and all that it starts.
+
+        Raises:
+            OSError: The kernel refuses.
+        """
+        _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._program))
 
 
 def _prctl(option: int, *arguments: Any) -> None:

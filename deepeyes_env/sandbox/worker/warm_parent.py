@@ -6,6 +6,8 @@ another user id for good.
 
 from __future__ import annotations
 
+import base64
+import functools
 import gc
 import importlib
 import os
@@ -13,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +32,19 @@ def main(settings: dict[str, Any]) -> None:
     """Warm up, tell the host, and serve it until it is gone.
 
     Args:
-        settings: ``control``, the host's socket; ``site``, folders of packages; ``uid``, the user to become, or none.
+        settings: ``control``, the host's socket; ``site``, folders of packages; ``uid``, the user to become, or none;
+            ``filter``, the filter of system calls.
     """
     control = socket.socket(fileno=settings["control"])
     sys.path += settings["site"]
     started = time.monotonic()
-    warm_up()
+    fork_session = warm_up(base64.b64decode(settings["filter"]))
     if settings["uid"] is not None:
         become(settings["uid"])
     kernel.drop_capabilities(bounding=False)
     kernel.no_new_privileges()
     kernel.set_dumpable(True)  # a change of the user id forbids what the user namespace of a session is set up with
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # of those that only fork on
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # sessions that end
     send(control, {"ready": time.monotonic() - started, "memory": virtual_memory()})
     control.settimeout(LOOK_SECONDS)
     bubblewrap = parent_pid()
@@ -54,22 +57,18 @@ def main(settings: dict[str, Any]) -> None:
             continue
         except EOFError:
             return
-        if os.fork() == 0:
-            try:
-                from deepeyes_env.sandbox.worker.isolation import become_session
-
-                become_session(request, fds)
-            except BaseException as error:
-                with suppress(BaseException):
-                    send(socket.socket(fileno=fds[0]), {"failed": f"{type(error).__name__}: {error}"})
-            finally:
-                os._exit(1)
-        for fd in fds:
-            os.close(fd)
+        fork_session(request, fds)
 
 
-def warm_up() -> None:
-    """Import what programs mostly need, and use each a little, so that sessions share the memory."""
+def warm_up(program: bytes) -> Callable[[dict[str, Any], list[int]], None]:
+    """Import what programs mostly need, and use each a little, so that sessions share the memory.
+
+    Args:
+        program: The filter of system calls.
+
+    Returns:
+        What forks a session, for a request of the host and the two sockets that came with it.
+    """
     import warnings
 
     warnings.filterwarnings("ignore", module="matplotlib")
@@ -77,15 +76,17 @@ def warm_up() -> None:
         importlib.import_module(name)
     import cv2
 
-    from deepeyes_env.sandbox.worker import cells, init, isolation  # noqa: F401  (for the sessions)
-    from deepeyes_env.sandbox.worker.display import Display
+    from deepeyes_env.sandbox.worker import isolation
+    from deepeyes_env.sandbox.worker.cells import Notebook
 
     cv2.setNumThreads(1)
-    cells.warm_up()
-    Display().warm_up()
+    notebook = Notebook()
+    notebook.warm_up()
+    kernel.let_go_at_fork()
     gc.collect()
     kernel.LIBC.malloc_trim(0)
     gc.freeze()  # a collection in a session would touch, and so copy, every page
+    return functools.partial(isolation.fork_session, kernel.Filter(program), notebook)
 
 
 def become(uid: int) -> None:
