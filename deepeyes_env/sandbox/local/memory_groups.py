@@ -6,6 +6,7 @@ A session's group holds its processes, the files that they write to memory, and 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAME = "deepeyes"
+_NUMBERS = itertools.count(1)
 _PATIENCE = 2.0
 
 
@@ -77,15 +79,18 @@ class MemoryGroups:
         folder: Where that is.
         version: Version of control groups: 1 or 2.
 
+    Attributes:
+        folder: Where that is.
+        kind: What it is, in words.
+
     Raises:
         OSError: None can be made there.
     """
 
     def __init__(self, folder: Path, version: int) -> None:
-        self._folder, self._files = folder, _VERSIONS[version]
+        self.folder, self._files = folder, _VERSIONS[version]
         self.kind = f"a control group (version {version})"
         self._lock = threading.Lock()
-        self._made = 0
         self._left: list[Path] = []
         self._left += [path for path in folder.glob(f"{_NAME}-*-*") if not _runs(path)]  # of processes that were killed
         self.make(1 << 30).remove()
@@ -101,8 +106,7 @@ class MemoryGroups:
         """
         with self._lock:
             self._removed()
-            self._made += 1
-            path = self._folder / f"{_NAME}-{os.getpid()}-{self._made}"
+            path = self.folder / f"{_NAME}-{os.getpid()}-{next(_NUMBERS)}"
         path.mkdir()
         group = MemoryGroup(path, self._files, self)
         try:
