@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,50 @@ def test_sessions_on_one_image_tell_each_other_nothing(attacked):
         assert other.run(hear).result == "(0, True)"
 
 
+def test_what_lives_on_stands_still_between_cells(attacked):
+    """A thread goes on with the next cell; processes that a cell left behind, also in their own session, are killed."""
+    sandbox, neighbour, _ = attacked
+    before = sandbox.pids()
+    with Session(sandbox=sandbox) as session:
+        code = (
+            "import os, subprocess, threading, time\nn = 0\ndef count():\n    global n\n"
+            "    while True:\n        n += 1\n        time.sleep(0.001)\n"
+            "threading.Thread(target=count, daemon=True).start()\n"
+            "one = subprocess.Popen(['sleep', '100'])\n"
+            "line = ['sh', '-c', 'trap \"\" TERM HUP; while true; do :; done']\n"
+            "other = subprocess.Popen(line, start_new_session=True)\n"
+            "time.sleep(0.1)"
+        )
+        assert session.run(code).error is None
+        (first,) = sandbox.pids() - before
+        assert neighbour.run("print(y)").stdout == "41\n"
+        assert eventually(lambda: [state(pid) for pid in descendants(first)], ["S", "T", "Z", "Z"])
+        spent = cpu_time(first)
+        time.sleep(0.3)
+        assert cpu_time(first) == spent
+        later = session.run("before = n\ntime.sleep(0.1)\nprint(n > before, one.poll(), other.poll())")
+        assert later.stdout == "True -9 -9\n"
+        assert session.lost == 0
+
+
+def eventually(look, wanted):
+    """Whether something is seen, within a minute."""
+    for _ in range(6000):
+        if look() == wanted:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def cpu_time(pid):
+    tasks = [task for each in descendants(pid) for task in Path(f"/proc/{each}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
 @pytest.mark.integration
 def test_databases_get_their_locks(session):
     code = "import sqlite3\nbase = sqlite3.connect('/tmp/a.db')\nbase.execute('create table t (x)')\nbase.commit()"
@@ -137,6 +182,16 @@ def test_the_guide_lists_all():
 @pytest.mark.slow
 def test_an_ordinary_user_is_as_safe():
     """All of it again without root's rights, by an interpreter that lies outside root's home."""
+    as_an_ordinary_user()
+
+
+@pytest.mark.integration
+def test_an_ordinary_user_gets_sessions():
+    as_an_ordinary_user("-k", "read-a-file-of-the-host")
+
+
+def as_an_ordinary_user(*chosen):
+    """Run these tests without root's rights."""
     python = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin:/opt/bin")
     if os.getuid() != 0 or python is None:
         pytest.skip("needs root, and an interpreter of the same version that others may use")
@@ -145,7 +200,7 @@ def test_an_ordinary_user_is_as_safe():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         line = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", python, "-m", "pytest", "-q"]
-        line += ["-p", "no:cacheprovider", f"--basetemp={folder}/base", "tests/sandbox/test_attacks.py"]
+        line += ["-p", "no:cacheprovider", f"--basetemp={folder}/base", "tests/sandbox/test_attacks.py", *chosen]
         told = {"PATH": "/usr/bin:/bin", "HOME": folder, "PYTHONPATH": ":".join([str(root), *packages]), "CI": "true"}
         ran = subprocess.run(line, cwd=root, env=told, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-3000:]

@@ -49,11 +49,12 @@ def fork_session(filter_: kernel.Filter, notebook: Notebook, request: dict[str, 
         request: The limits.
         fds: The socket for cells, and the one for the session's first process; closed here.
     """
+    user = (os.getuid(), os.getgid())  # inside they have no number, until they are given one
     inside = False
     try:
         inside = kernel.fork_into(NAMESPACES) == 0
         if inside:
-            become_session(filter_, notebook, request, fds)
+            become_session(filter_, notebook, request, fds, user)
     except BaseException as error:
         with suppress(BaseException), socket.socket(fileno=os.dup(fds[0])) as cells:
             send(cells, {"failed": f"{type(error).__name__}: {error}"})
@@ -64,16 +65,25 @@ def fork_session(filter_: kernel.Filter, notebook: Notebook, request: dict[str, 
             os.close(fd)
 
 
-def become_session(filter_: kernel.Filter, notebook: Notebook, request: dict[str, Any], fds: list[int]) -> None:
-    """Turn this process, the first of new namespaces, into a session; does not return. See ``fork_session``."""
+def become_session(
+    filter_: kernel.Filter, notebook: Notebook, request: dict[str, Any], fds: list[int], user: tuple[int, int]
+) -> None:
+    """Turn this process, the first of new namespaces, into a session; does not return. See ``fork_session``.
+
+    Args:
+        filter_: The filter of system calls.
+        notebook: What runs the cells.
+        request: The limits.
+        fds: The socket for cells, and the one for the session's first process.
+        user: User and group outside.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     cells, control = fds
     os.dup2(1, 2)  # what the host reads errors of the warm parent from is no business of a session
     close_all_but(0, 1, 2, cells, control)
-    uid, gid = os.getuid(), os.getgid()
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{USER} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{USER} {gid} 1")
+    for kind, number in zip(("uid", "gid"), user, strict=True):
+        Path(f"/proc/self/{kind}_map").write_text(f"{USER} {number} 1")
     os.setsid()
     mount_all(request)
     files = InitFiles(socket.socket(fileno=cells), socket.socket(fileno=control), *open_outputs())
