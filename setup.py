@@ -59,6 +59,12 @@ EXTRAS = {
         "simplejpeg>=1.7",  # JPEG by libjpeg-turbo: 1.6 to 2.6 times Pillow's speed, the same pixels
         "torch>=2.4",  # resize="fast"
     ],
+    "large": [  # JPEG and PNG of more than 201 megapixels
+        "openslide-bin>=4.0.1",
+        "openslide-python>=1.4",  # reads their tiles
+        "pyvips>=3",
+        "pyvips-binary>=8.17",  # writes them, streaming
+    ],
     "lora": ["peft>=0.17"],  # weights.lora_rank
     "math": ["math-verify>=0.8"],  # MathJudge
     "mcp": ["mcp>=2.3"],  # tools of MCP servers, and `deepeyes mcp`; brings jsonschema, which checks calls of them

@@ -131,7 +131,7 @@ def to_rgb_array(image: PILImage.Image) -> Image:
     from a file is turned upright by its EXIF orientation; one made in memory is taken as it is.
     """
     image.load()
-    return _to_rgb(image, _orientation(image) if image.format else 1)
+    return _to_rgb(image, orientation_of(image) if image.format else 1)
 
 
 def as_rgb_array(array: NDArray[Any]) -> Image:
@@ -234,7 +234,7 @@ def _open(data: bytes, name: str) -> tuple[PILImage.Image, int]:
             raise _error(
                 name, f"cannot be decoded ({_without_bytes(error)}); the file is truncated or damaged"
             ) from error
-    return image, _orientation(image)
+    return image, orientation_of(image)
 
 
 def _identify(data: bytes) -> PILImage.Image | None:
@@ -260,9 +260,10 @@ def _identify(data: bytes) -> PILImage.Image | None:
     return None
 
 
-def _orientation(image: PILImage.Image) -> int:
+def orientation_of(image: PILImage.Image) -> int:
+    """Return the EXIF orientation of an image, from 1 (upright) to 8; that of a TIFF is 1: Pillow turns it itself."""
     if image.format == "TIFF":
-        return 1  # Pillow turns these itself, sizes included.
+        return 1
     try:
         # A PNG's own getexif decodes the pixels in search of more.
         orientation = PILImage.Image.getexif(image).get(_EXIF_ORIENTATION, 1)

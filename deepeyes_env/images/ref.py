@@ -80,7 +80,7 @@ class ImageRef:
         """Make a ref from whatever names or holds an image.
 
         Writable arrays are copied, so that nobody can change an image behind a ref's back. A text is a path, a
-        ``file://`` URL or a data URL. A whole-slide file, a large tiled TIFF or a page of a PDF
+        ``file://`` URL or a data URL. A whole-slide file, a very large image or a page of a PDF
         (``report.pdf#page=3``) is read part by part: see ``deepeyes_env.images.sources``.
 
         Raises:

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from deepeyes_env.errors import ImageError
-from deepeyes_env.images.sources import documents, slides, videos
+from deepeyes_env.images.sources import documents, large, slides, videos
 from deepeyes_env.images.sources.documents import Page
+from deepeyes_env.images.sources.large import LargeImage
 from deepeyes_env.images.sources.region_source import RegionSource
 from deepeyes_env.images.sources.slides import Slide
 from deepeyes_env.images.sources.videos import Frame
@@ -29,8 +30,8 @@ def split_fragment(path: Path) -> tuple[Path, str]:
 def source_of(path: Path, fragment: str = "") -> Path | RegionSource:
     """Return what the pixels of a path come from.
 
-    Told from the ending, and of a TIFF from its header. The fragment of a PDF is ``page=NUMBER`` as in RFC 8118, from
-    1, and ``dpi=NUMBER``; that of a video is ``t=SECONDS`` as in W3C's media fragments.
+    Told from the ending, and of TIFF, JPEG and PNG from the header. The fragment of a PDF is ``page=NUMBER``, from
+    1 as in RFC 8118, and ``dpi=NUMBER``; that of a video is ``t=SECONDS`` as in W3C's media fragments.
 
     Returns:
         The path itself, if the image is decoded whole.
@@ -50,6 +51,8 @@ def source_of(path: Path, fragment: str = "") -> Path | RegionSource:
         return Frame(path, _seconds(path, fragment))
     if suffix in slides.SUFFIXES or (suffix in _TIFF and slides.is_large_tiled(path)):
         return Slide(path)
+    if suffix in large.SUFFIXES and large.is_large(path):
+        return LargeImage(path)
     return path
 
 

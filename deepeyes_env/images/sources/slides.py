@@ -123,6 +123,7 @@ def is_large_tiled(path: Path) -> bool:
     Only its header is read. What cannot be read is no such file, and is left to whoever decodes it.
     """
     try:
+        Stamp.of(path)  # a pipe would wait for its writer
         with path.open("rb") as file:
             image = TiffImagePlugin.TiffImageFile(file, str(path))
             return _TILE_WIDTH in image.tag_v2 and image.width * image.height > MAX_PIXELS

@@ -70,6 +70,13 @@ def content_key(stamp: Stamp) -> str:
     return sha.hexdigest()
 
 
+@functools.lru_cache(maxsize=4096)
+def file_digest(stamp: Stamp) -> str:
+    """Return the SHA-256 of all bytes of a file."""
+    with stamp.path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def shared_handle(open_file: Callable[[Stamp], Any]) -> Callable[[Stamp], Any]:
     """Let everyone in a process who reads a file share one handle; the last few are kept open."""
     return functools.lru_cache(maxsize=_OPEN_FILES)(open_file)
