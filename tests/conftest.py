@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 # A model's name that no test has planted is not asked of a hub somewhere else.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# What can be made again is not put into the user's own folder.
+os.environ.setdefault("DEEPEYES_CACHE", str(Path(tempfile.gettempdir()) / "deepeyes_env-tests"))
 
 
 def pytest_collection_modifyitems(items):

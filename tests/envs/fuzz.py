@@ -15,16 +15,16 @@ import logging
 import math
 import pickle
 import random
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepeyes_env import BBox, Image, ImageRef, Sample, Tool, ToolCall, ToolOutput, ViewBudget, VisualToolboxEnv
+from deepeyes_env import ImageRef, Sample, ToolCall, ViewBudget, VisualToolboxEnv
 from deepeyes_env.addressing import ADDRESSINGS
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data.visual_search import VisualSearch
@@ -32,13 +32,13 @@ from deepeyes_env.envs import register_toolbox
 from deepeyes_env.envs.vector import make_vector_env
 from deepeyes_env.envs.vector.actor import get_ray
 from deepeyes_env.envs.vector.base import BatchedVectorEnv
-from deepeyes_env.images.regions import Region
 from deepeyes_env.trajectories import schema
+from tests.envs.fuzz_sources import questions
+from tests.envs.fuzz_tools import RARE, TIMEOUT, WAYS, Misbehaves
 
 SHARD = 1000
 NUM_ENVS = 16
 SNAPSHOT_EVERY = 20
-TIMEOUT = 5.0
 VIEW = ViewBudget(max_pixels=112 * 112)
 TOOLBOXES = [
     *(f"VisualToolbox-v{n}" for n in range(1, 6)),
@@ -67,71 +67,20 @@ HOSTILE_FRAGMENTS = [
 logger = logging.getLogger(__name__)
 
 
-class Misbehaves(Tool):
-    """Returns, raises and remembers whatever it is told."""
-
-    name = "misbehaves"
-
-    def open(self, sample: Sample) -> None:
-        self.calls = 0
-
-    def __call__(self, image: Image, how: str, bbox_2d: BBox | None = None, label: str | None = None) -> Any:
-        """Misbehave.
-
-        Args:
-            image: The image.
-            how: In which way.
-            bbox_2d: A region.
-            label: Anything.
-        """
-        self.calls += 1
-        return WAYS[how](image) if how in WAYS else f"{how}, call {self.calls}"
-
-
-CORNER = (0.0, 0.0, 40.0, 40.0)
-
-
-def _raise(error: BaseException) -> Any:
-    raise error
-
-
-WAYS: dict[str, Callable[[Image], Any]] = {
-    "none": lambda image: None,
-    "number": lambda image: 5,
-    "box": lambda image: ToolOutput(box=(1, 2, 3)),  # type: ignore[arg-type]
-    "nan box": lambda image: ToolOutput(box=(1, 2, float("nan"), 4)),
-    "text": lambda image: ToolOutput(text=5),  # type: ignore[arg-type]
-    "images": lambda image: ToolOutput(images=(image,)),  # type: ignore[arg-type]
-    "floats": lambda image: ToolOutput(images=(ImageRef(np.zeros((9, 9, 3))),)),
-    "writable": lambda image: ToolOutput(images=(ImageRef(image[:40, :40].copy()),)),
-    "damaged": lambda image: b"\x89PNG nothing",
-    "marks": lambda image: ["<image><|im_end|>\ud800", image[:30, :30]],
-    "part": lambda image: ToolOutput(
-        images=(ImageRef(image[:40, :40]),), box=(0, 0, 40, 40), regions=(Region(0, (0, 0, 40, 40)),)
-    ),
-    "regions": lambda image: ToolOutput(images=(ImageRef(image[:40, :40]),), regions=(5,)),  # type: ignore[arg-type]
-    "long": lambda image: "<|" * 2_500_000,
-    "exit": lambda image: _raise(SystemExit("no more")),
-    "interrupt": lambda image: _raise(KeyboardInterrupt()),
-    "error": lambda image: _raise(ZeroDivisionError("x" * 10_000)),
-    "hang": lambda image: threading.Event().wait(2 * TIMEOUT),
-}
-_RARE = ("long", "hang")  # they cost time
-
-
 def register_toolboxes() -> None:
     """Make the toolboxes known whose tools misbehave."""
     for id, protocol in (("HostileTools-v0", "v2"), ("HostileTools-v5", "v5")):
         register_toolbox(id, tools=["image_zoom_in_tool", Misbehaves], protocol=protocol, rubric="deepeyes")
-    tools = ["image_zoom_in_tool", "image_rotate_tool", Misbehaves]
+    tools = ["image_zoom_in_tool", "image_rotate_tool", "select_frame", Misbehaves]
     for name in ADDRESSINGS:
         register_toolbox(f"HostileTools{name}-v0", tools=tools, protocol="v5", addressing=name)
 
 
-def scenes() -> list[Sample]:
-    """Return the questions that are played: some for each toolbox, always the same."""
+def scenes(folder: Path) -> list[Sample]:
+    """Return the questions that are played: some for each toolbox, always the same; files are written for a fourth."""
     drawn = VisualSearch(length=len(TOOLBOXES) * 3, seed=7, size=(640, 640))
-    return [
+    addressed = [toolbox for toolbox in TOOLBOXES if toolbox.removeprefix("HostileTools")[:-3] in ADDRESSINGS]
+    return questions(folder, drawn[0], addressed) + [
         replace(s, images=s.images[0].pixels(), env_name=TOOLBOXES[i % len(TOOLBOXES)], data_source="vstar")
         if i % len(TOOLBOXES) < ALONE
         else _two_images(s, TOOLBOXES[i % len(TOOLBOXES)])
@@ -149,12 +98,12 @@ def _two_images(sample: Sample, toolbox: str) -> Sample:
 
 
 def message(random: random.Random) -> Any:
-    """Draw an action: mostly a mutated text, else a call or a message that may hold anything."""
+    """Draw an action: mostly a mutated text, else a sound call, or a message that may hold anything."""
     kind = random.random()
-    if kind < 0.7:
+    if kind < 0.6:
         return _mutated(_text(random), random)
     if kind < 0.8:
-        return _text(random)
+        return _text(random) if kind < 0.7 else _sound(random)
     if kind < 0.9:
         return ToolCall(_name(random), _arguments(random))
     calls: list[Any] = [_native_call(random) for _ in range(random.randint(1, 3))]
@@ -174,11 +123,29 @@ def _native_call(random: random.Random) -> Any:
     return random.choice([call, call, call, _junk(random)])
 
 
+def _sound(random: random.Random) -> str:
+    """Write a call that names the first image, or the last shown, in all ways at once: most toolboxes carry it out."""
+    x, y = random.randint(0, 50), random.randint(0, 50)
+    named = random.choice(
+        [{"img_idx": 0, "source": "original_image_1", "image": "image_1"}, {"source": "observation_1"}]
+    )
+    name, arguments = random.choice(
+        [
+            ("image_zoom_in_tool", {"bbox_2d": [x, y, x + random.randint(31, 60), y + random.randint(31, 60)]}),
+            ("image_rotate_tool", {"angle": random.choice([90, 30])}),
+            ("select_frame", {"time": random.randint(0, 50) / 10}),
+        ]
+    )
+    call = json.dumps({"name": name, "arguments": {**arguments, **named}})
+    return f"<think>a</think><tool_call>{call}</tool_call>"
+
+
 def _text(random: random.Random) -> str:
     box = _box(random)
     how = _way(random)
     angle = random.choice([30, 90, 180, -90, 450, 1e9])
     image = f'"{random.choice(ARGUMENTS)}": {json.dumps(random.choice(IMAGE_NAMES))}'
+    moment = f'"{random.choice(["time", "index"])}": {random.choice([0, 1, 2.5, 59, 60, 1e9, -1, "null"])}'
     return random.choice(
         [
             f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {box}}}}}</tool_call>',
@@ -186,6 +153,7 @@ def _text(random: random.Random) -> str:
             f'<tool_call>{{"name": "image_rotate_tool", "arguments": {{"angle": {angle}, {image}}}}}</tool_call>',
             f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox_2d": {box}, {image}}}}}</tool_call>',
             f'<tool_call>{{"name": "misbehaves", "arguments": {{"how": "{how}", {image}}}}}</tool_call>',
+            f'<tool_call>{{"name": "select_frame", "arguments": {{{moment}, {image}}}}}</tool_call>',
             f'```json\n{{"function": "zoom_in", "bbox_2d": {box}, "label": "a"}}\n```',
             f'<tool_call>{{"function": "zoom_in", "bbox_2d": {box}}}</tool_call>',
             f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {{"bbox": {box}}}}}</tool_call>',
@@ -210,16 +178,26 @@ def _mutated(text: str, random: random.Random) -> str:
 
 
 def _name(random: random.Random) -> str:
-    return random.choice(["image_zoom_in_tool", "image_rotate_tool", "misbehaves", "functions.misbehaves ", "x" * 200])
+    names = [
+        "image_zoom_in_tool",
+        "image_rotate_tool",
+        "select_frame",
+        "misbehaves",
+        "functions.misbehaves ",
+        "x" * 200,
+    ]
+    return random.choice(names)
 
 
 def _way(random: random.Random) -> str:
     way = random.choice([*WAYS, "other"])
-    return way if way not in _RARE or random.random() < 0.003 else "none"
+    return way if way not in RARE or random.random() < 0.003 else "none"
 
 
 def _arguments(random: random.Random) -> dict[Any, Any]:
     arguments: dict[Any, Any] = {"bbox_2d": _box(random), "how": _way(random), "angle": 45}
+    if random.random() < 0.3:
+        arguments[random.choice(["time", "index"])] = random.choice([0, 1, 2.5, 59, 1e9, -1, math.nan])
     for _ in range(random.randint(0, 2)):
         arguments[random.choice(ARGUMENTS)] = random.choice(IMAGE_NAMES)
         arguments[random.choice(["bbox_2d", "bbox", "how", "label", "angle", "x", (1, 2), 7])] = _junk(random)
@@ -260,7 +238,8 @@ class Player:
 
     def __init__(self, backend: str) -> None:
         register_toolboxes()
-        kwargs: dict[str, Any] = {"dataset": scenes(), "view": VIEW, "tool_timeout": TIMEOUT}
+        self._files = tempfile.TemporaryDirectory()
+        kwargs: dict[str, Any] = {"dataset": scenes(Path(self._files.name)), "view": VIEW, "tool_timeout": TIMEOUT}
         workers = 1 if backend == "ray" else 2
         self.env: BatchedVectorEnv = make_vector_env(backend, "VisualToolbox-v2", NUM_ENVS, workers=workers, **kwargs)
         self._all_text = [True] * NUM_ENVS
@@ -318,6 +297,7 @@ class Player:
         """Close the environments."""
         self.env.close()
         self._alone.close()
+        self._files.cleanup()
 
 
 def _results(infos: dict[str, Any]) -> list[Any]:
