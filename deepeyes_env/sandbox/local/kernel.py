@@ -19,7 +19,7 @@ from deepeyes_env.sandbox.kernel import MIB, Cell, CellResult, Kernel, KernelLos
 from deepeyes_env.sandbox.local.memory_groups import MemoryGroup
 from deepeyes_env.sandbox.local.shared_pixels import SharedImage, SharedPixels
 from deepeyes_env.sandbox.worker.framing import IMAGES_TOGETHER, BrokenMessageError, receive, receive_into, send
-from deepeyes_env.sandbox.worker.init import CELL_BEGINS, CELL_ENDS, GO
+from deepeyes_env.sandbox.worker.init import BORN, CELL_BEGINS, CELL_ENDS, GO, READY
 
 GRACE = 3.0
 """Seconds after a cell's time limit before its session is killed: time to write a traceback."""
@@ -61,26 +61,35 @@ class LocalKernel(Kernel):
         self.pid = -1
         self._pidfd = -1
 
-    def wait_until_set_up(self) -> None:
-        """Wait until the session has shut itself in, and learn its process id from the kernel.
+    def wait_until_born(self) -> None:
+        """Wait for the session's first process, and learn its process id from the kernel.
+
+        Raises:
+            SandboxError: There is none.
+        """
+        for level, kind, value in self._expect(BORN):
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                self.pid = _CREDENTIALS.unpack(value)[0]
+        self._pidfd = os.pidfd_open(self.pid)
+
+    def start(self) -> None:
+        """Let the session begin, once it is watched and has shut itself in.
 
         Raises:
             SandboxError: It could not.
         """
+        self._expect(READY)
+        self._control.sendall(GO)
+
+    def _expect(self, sign: bytes) -> list[tuple[int, int, bytes]]:
+        """Wait for what a session sends of itself, and return what the kernel says of it."""
         try:
-            data, ancillary, _, _ = self._control.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+            data, ancillary, _, _ = self._control.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size))
         except OSError as error:
             raise SandboxError(f"no session within {OPEN_SECONDS:g} s: {error}") from None
-        for level, kind, value in ancillary:
-            if data and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                self.pid = _CREDENTIALS.unpack(value)[0]
-        if self.pid <= 0:
+        if data != sign:
             raise SandboxError(f"no session could be set up: {self._failure()}")
-        self._pidfd = os.pidfd_open(self.pid)
-
-    def start(self) -> None:
-        """Let the session begin, once it is watched."""
-        self._control.sendall(GO)
+        return ancillary
 
     def _failure(self) -> str:
         self._cells.settimeout(1.0)

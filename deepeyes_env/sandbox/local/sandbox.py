@@ -69,8 +69,8 @@ class LocalSandbox(Sandbox):
             with cells_inside, control_inside:
                 request = request_of(limits, parent.memory, self._seed)
                 parent.ask(request, [cells_inside.fileno(), control_inside.fileno()])
-            kernel.wait_until_set_up()
-            self._bound(kernel, limits.memory)
+            kernel.wait_until_born()
+            self._bound(kernel, limits.memory)  # takes as long as a session takes to set itself up
             kernel.start()
         except BaseException:
             kernel.close()

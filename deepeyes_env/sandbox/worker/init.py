@@ -19,6 +19,8 @@ from deepeyes_env.sandbox.worker.framing import send
 
 GO, CELL_BEGINS, CELL_ENDS = b"g", b"b", b"e"
 """What the host sends: set up is done; a cell comes; its reply is here."""
+BORN, READY = b"n", b"r"
+"""What a session sends, before it sets itself up and after."""
 
 
 class InitFiles(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any
 from deepeyes_env.sandbox.worker import kernel_calls as kernel
 from deepeyes_env.sandbox.worker.cells import Notebook
 from deepeyes_env.sandbox.worker.framing import send
-from deepeyes_env.sandbox.worker.init import InitFiles, run_init
+from deepeyes_env.sandbox.worker.init import BORN, READY, InitFiles, run_init
 
 USER = 1000
 """The user that a session sees itself as."""
@@ -81,18 +81,20 @@ def become_session(
     cells, control = fds
     os.dup2(1, 2)  # what the host reads errors of the warm parent from is no business of a session
     close_all_but(0, 1, 2, cells, control)
+    host = socket.socket(fileno=control)
+    host.sendall(BORN)  # its sender's process id is told by the kernel
     Path("/proc/self/setgroups").write_text("deny")
     for kind, number in zip(("uid", "gid"), user, strict=True):
         Path(f"/proc/self/{kind}_map").write_text(f"{USER} {number} 1")
     os.setsid()
     mount_all(request)
-    files = InitFiles(socket.socket(fileno=cells), socket.socket(fileno=control), *open_outputs())
+    files = InitFiles(socket.socket(fileno=cells), host, *open_outputs())
     limit(request)
     kernel.drop_capabilities()
     kernel.no_new_privileges()
     filter_.install()
     kernel.set_dumpable(False)
-    send(files.control, {"here": True})  # its sender's process id is told by the kernel
+    host.sendall(READY)
     run_init(files, notebook, request)
 
 
