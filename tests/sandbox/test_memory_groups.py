@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,19 @@ def test_groups_of_a_sandbox_that_closes_or_is_killed_are_removed(real):
         os.kill(sandbox.parent_pid, signal.SIGKILL)
         assert sessions[0].run("print(x)").stdout == "1\n"
     assert there() == others
+
+
+@pytest.mark.integration
+def test_groups_of_a_process_that_ends_are_removed(real):
+    code = (
+        "import os\nfrom deepeyes_env.sandbox import Session\n"
+        "sessions = [Session() for _ in range(3)]\nfor each in sessions:\n    each.run('x = bytes(1 << 26)')\n"
+        "print(os.getpid(), *os.listdir(os.sys.argv[1]))"
+    )
+    line = [sys.executable, "-c", code, str(real.folder)]
+    told = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ran = subprocess.run(line, env=told, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    pid, *there = ran.stdout.split()
+    assert sum(name.startswith(f"deepeyes-{pid}-") for name in there) == 3
+    assert list(real.folder.glob(f"deepeyes-{pid}-*")) == []

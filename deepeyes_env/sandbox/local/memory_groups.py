@@ -11,6 +11,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -91,8 +92,8 @@ class MemoryGroups:
         self.folder, self._files = folder, _VERSIONS[version]
         self.kind = f"a control group (version {version})"
         self._lock = threading.Lock()
-        self._left: list[Path] = []
-        self._left += [path for path in folder.glob(f"{_NAME}-*-*") if not _runs(path)]  # of processes that were killed
+        self._left = [path for path in folder.glob(f"{_NAME}-*-*") if not _runs(path)]  # of processes that were killed
+        weakref.finalize(self, _removed, self._left, _PATIENCE)  # after its sessions', and their warm parent's
         self.make(1 << 30).remove()
 
     def make(self, limit: int) -> MemoryGroup:
@@ -105,7 +106,7 @@ class MemoryGroups:
             OSError: The kernel refuses.
         """
         with self._lock:
-            self._removed()
+            _removed(self._left)
             path = self.folder / f"{_NAME}-{os.getpid()}-{next(_NUMBERS)}"
         path.mkdir()
         group = MemoryGroup(path, self._files, self)
@@ -123,18 +124,12 @@ class MemoryGroups:
         """Remove the group of a folder as soon as its processes are gone."""
         with self._lock:
             self._left.append(path)
-            self._removed()
+            _removed(self._left)
 
     def close(self) -> None:
         """Remove the groups that are left, whose processes are being killed."""
-        until = time.monotonic() + _PATIENCE
         with self._lock:
-            while not self._removed() and time.monotonic() < until:
-                time.sleep(0.01)
-
-    def _removed(self) -> bool:
-        self._left = [path for path in self._left if not _gone(path)]
-        return not self._left
+            _removed(self._left, _PATIENCE)
 
 
 def find_groups(proc: Path = Path("/proc/self")) -> MemoryGroups | str:
@@ -187,6 +182,16 @@ def _hands_on_memory(folder: Path) -> bool:
 def _runs(path: Path) -> bool:
     """Whether the process that made a group is still there."""
     return Path(f"/proc/{path.name.split('-')[1]}").exists()
+
+
+def _removed(paths: list[Path], patience: float = 0.0) -> None:
+    """Remove groups, those whose processes end soon too, and leave the others in the list."""
+    until = time.monotonic() + patience
+    while True:
+        paths[:] = [path for path in paths if not _gone(path)]
+        if not paths or time.monotonic() >= until:
+            return
+        time.sleep(0.01)
 
 
 def _gone(path: Path) -> bool:
