@@ -91,7 +91,7 @@ class Curriculum:
     debias: Stage = Stage(160, 1e-3, 32)
 
 
-FROM_SHIPPED = Curriculum(Stage(0, 0, 0), Stage(160, 2e-3, 16), Stage(40, 1e-3, 16))
+FROM_SHIPPED = Curriculum(Stage(0, 0, 0), Stage(440, 2e-3, 16), Stage(60, 1e-3, 16))
 """The stages of a policy that begins as the shipped one, which knows the pictures."""
 
 
