@@ -85,7 +85,7 @@ def main(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, meant for the process that it works for
     out, sys.stdout = sys.stdout.buffer, sys.stderr
     try:
-        pass
+        import_module("pypdfium2")  # before memory is limited, and so that what is wrong is said at once
     except Exception as error:
         out.write(json.dumps(f"{type(error).__name__}: {error}").encode() + b"\n")
         out.flush()
