@@ -73,7 +73,7 @@ def write(kind: str, source: str, target: str) -> None:
         depth="onetile",
         region_shrink="mean",
         compression="deflate",
-        level=1,
+        level=3,
         predictor="horizontal",
         keep="none",
     )
