@@ -10,7 +10,7 @@ class Attack(NamedTuple):
     code: str
     expected: str = DENIED
     slow: bool = False
-    seconds: float = 2.0
+    seconds: float = 30.0
     poisons: bool = False  # the session is of no more use to its own program
 
 

@@ -186,7 +186,6 @@ FLOODS = [
         "        time.sleep(60)\ntime.sleep(60)",
         "^memory",
         slow=True,
-        seconds=30,
     ),
     Attack(
         "memory by shared pages",
@@ -194,7 +193,6 @@ FLOODS = [
         "        m.write(b'x' * (150 << 20))\n        time.sleep(60)\ntime.sleep(60)",
         "^memory",
         slow=True,
-        seconds=30,
     ),
     Attack(
         "memory in sockets",
@@ -206,7 +204,6 @@ FLOODS = [
         "                    except BlockingIOError:\n                        pass\n"
         "        except OSError:\n            time.sleep(60)\ntime.sleep(60)",
         "^memory",
-        seconds=30,
     ),
     Attack(
         "memory in processes and files together",
@@ -215,7 +212,6 @@ FLOODS = [
         "time.sleep(60)",
         "^memory",
         slow=True,
-        seconds=30,
     ),
     Attack(
         "the pending signals of its user",
@@ -258,12 +254,14 @@ TIME = [
         "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
         "^timeout",
         slow=True,
+        seconds=0.5,
     ),
     Attack(
         "a loop that ignores the alarm",
         "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True:\n    pass",
         "^timeout",
         slow=True,
+        seconds=0.5,
     ),
     Attack(
         "a thread that is waited for",
@@ -274,7 +272,7 @@ TIME = [
     Attack("the end of its process", "import os\nos._exit(7)", "^exited"),
     Attack("a crash", "import ctypes\nctypes.string_at(0)", "^exited"),
     Attack("a signal to itself", "import os\nos.kill(os.getpid(), 9)", "^killed"),
-    Attack("a stop of itself", "import os\nos.kill(os.getpid(), 19)", "^timeout", slow=True),
+    Attack("a stop of itself", "import os\nos.kill(os.getpid(), 19)", "^timeout", slow=True, seconds=0.5),
 ]
 
 ATTACKS = [*SHARED, *FILES, *PROCESSES, *PRIVILEGES, *NETWORK, *FLOODS, *TIME, *REPLIES, *IMAGES]
