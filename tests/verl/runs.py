@@ -6,11 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from deepeyes_env.trainers.grpo.config import load_config as load_laptop
-from deepeyes_env.trainers.grpo.questions import scenes
 from deepeyes_env.trainers.verl.command import MODULE, agents_file, agents_text, overrides, variables
 from deepeyes_env.trainers.verl.config import TINY, VerlConfig, load_config
 
@@ -46,7 +44,6 @@ class Run:
         steps: How many steps.
         seed: Of the scenes, their order, and what is sampled.
         settings: Further settings, as ``deepeyes train-verl`` takes them.
-        train: Data set to train on; by default the scenes of the laptop preset.
         timeout: Seconds after which it is given up.
     """
 
@@ -54,13 +51,12 @@ class Run:
     steps: int
     seed: int = 0
     settings: tuple[str, ...] = ()
-    train: str = ""
     timeout: int = 3600
 
     def play(self) -> list[Step]:
         """Run it; returns its steps."""
         self.out.mkdir(parents=True, exist_ok=True)
-        config = self._config(*self._write_scenes())
+        config = self._config()
         agents_file(config).write_text(agents_text(config), encoding="utf-8")
         command = [sys.executable, "-W", "ignore", "-m", MODULE, *overrides(config)]
         with (self.out / "log.txt").open("w", encoding="utf-8") as log:
@@ -83,28 +79,14 @@ class Run:
         logged = map(json.loads, lines)
         return [each["data"] for each in logged if any(name.startswith("val-") for name in each["data"])]
 
-    def _write_scenes(self) -> tuple[str, Path]:
-        config = load_laptop([f"seed={self.seed}"])
-        tasks = {
-            "held_out": scenes(config, "test", config.evaluation.seed, config.evaluation.samples),
-            "train": scenes(config, "train", self.seed, 4000),
-        }
-        for name, task in tasks.items():
-            settings = {key: value for key, value in asdict(task).items() if not key.startswith("_")}
-            (self.out / f"{name}.json").write_text(json.dumps(settings), encoding="utf-8")
-        return self.train or str(self.out / "train.json"), self.out / "held_out.json"
-
-    def _config(self, train: str, held_out: Path) -> VerlConfig:
+    def _config(self) -> VerlConfig:
         given = [
             f"out={self.out}",
             f"steps={self.steps}",
             f"seed={self.seed}",
-            f"train=[{train}]",
-            f"test=[{held_out}]",
             f"plugins=[{SPY}]",
             f"loop.record={self.out / 'episodes'}",
             "verl.trainer.v1.trainer_mode=spy",
-            "verl.data.val_max_samples=-1",
         ]
         return load_config([*given, *self.settings], Path(TINY))
 

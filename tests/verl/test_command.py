@@ -61,8 +61,9 @@ def test_text_comes_through_as_it_was_written():
 @pytest.mark.parametrize("algorithm", ["grpo", "reinforce_plus_plus"])
 def test_the_command_trains_the_tiny_policy(tmp_path, algorithm):
     path = os.pathsep.join([str(HERE.parents[1]), str(SITE)])
+    settings = ("steps=1", "test_every=0", "out=run", f"algorithm={algorithm}")
     done = subprocess.run(
-        [sys.executable, "-m", "deepeyes_env.cli", "train-verl", "steps=1", "out=run", f"algorithm={algorithm}"],
+        [sys.executable, "-m", "deepeyes_env.cli", "train-verl", *settings],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,

@@ -13,6 +13,7 @@ from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.parquet import write_parquet
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.trainers.tiny import BASE
+from deepeyes_env.trainers.verl.config import load_config
 from deepeyes_env.trajectories import read_trajectories
 from tests import realistic
 from tests.trainers.faults import tear
@@ -26,7 +27,7 @@ HARD = "val-core/visual_search/hard/acc/mean@1"
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("verl") / "short", steps=3)
+    run = Run(tmp_path_factory.mktemp("verl") / "short", steps=3, settings=("test_every=0",))
     return run, run.play()
 
 
@@ -109,7 +110,7 @@ def test_a_broken_row_is_masked_and_reported(tmp_path):
     write_parquet(rows, path)
     tear(path, 0)
     view = tuple(f"loop.{name}={112 * 112}" for name in ("min_pixels", "max_pixels"))
-    run = Run(tmp_path / "run", 1, settings=view, train=str(path))
+    run = Run(tmp_path / "run", 1, settings=(f"train=[{path}]", "test_every=0", *view))
     (step,) = run.play()
     failed = [row for row in step.rows if row["extra_fields"]["deepeyes"]["error"]]
     assert step.metrics["deepeyes/rollouts/failed"] == len(failed) == 8
@@ -129,12 +130,14 @@ def test_a_realistic_directory(tmp_path):
     write_parquet(photos, tmp_path / "rows.parquet")
     settings = (
         f"model={model}",
+        f"train=[{tmp_path / 'rows.parquet'}]",
+        "test_every=0",
         *(f"loop.{name}={532 * 532}" for name in ("min_pixels", "max_pixels")),
         "loop.max_new_tokens=24",
         *("prompts=2", "mini_batch=2", "group_size=2"),
         *("prompt_tokens=1536", "response_tokens=512", "micro_batch_tokens=2048"),
     )
-    run = Run(tmp_path / "run", 3, settings=settings, train=str(tmp_path / "rows.parquet"))
+    run = Run(tmp_path / "run", 3, settings=settings)
     steps = run.play()
     chat = VisionPolicy.load(model).chat
     recorded = [each for folder in (run.out / "episodes").iterdir() for each in read_trajectories(folder)]
@@ -156,7 +159,7 @@ def noise(seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_tiny_policy_learns_to_zoom(tmp_path, seed):
     began = time.perf_counter()
-    run = Run(tmp_path / "long", 30, seed, settings=("test_every=30",))
+    run = Run(tmp_path / "long", load_config().steps, seed)
     steps = run.play()
     minutes = (time.perf_counter() - began) / 60
     before, after = (each[HARD] for each in (run.validations[0], run.validations[-1]))

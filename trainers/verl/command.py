@@ -15,7 +15,7 @@ from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.extras import needs_extra
 from deepeyes_env.files import replacing
 from deepeyes_env.trainers.verl.config import ESTIMATORS, VerlConfig
-from deepeyes_env.trainers.verl.sources import absolute
+from deepeyes_env.trainers.verl.sources import absolute, drawn_by
 
 with needs_extra("verl"):
     import yaml
@@ -66,7 +66,7 @@ def overrides(config: VerlConfig) -> list[str]:
 
 def _of_data(config: VerlConfig) -> dict[str, Any]:
     return {
-        "data.train_files": [absolute(name) for name in config.train],
+        "data.train_files": [absolute(drawn_by(config.seed, name)) for name in config.train],
         "data.val_files": [absolute(name) for name in config.test],
         "data.custom_cls.path": "pkg://deepeyes_env.trainers.verl.dataset",
         "data.custom_cls.name": "DeepEyesDataset",

@@ -10,9 +10,11 @@ import yaml
 
 from deepeyes_env.errors import UnknownNameError, UsageError
 from deepeyes_env.trainers.grpo.config import load_config as load_own_config
+from deepeyes_env.trainers.grpo.questions import Questions
 from deepeyes_env.trainers.verl.command import agents_text, as_written, overrides, shell_text, variables
 from deepeyes_env.trainers.verl.config import ESTIMATORS, PRESETS, load_config
 from deepeyes_env.trainers.verl.settings import LoopSettings
+from deepeyes_env.trainers.verl.sources import open_source
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
@@ -65,6 +67,20 @@ def test_the_tiny_preset_is_that_of_our_own_trainer():
     adam = config.verl["actor_rollout_ref"]["actor"]["optim"]
     assert (tuple(adam["betas"]), adam["weight_decay"]) == (own.optim.betas, own.optim.weight_decay)
     assert config.verl["actor_rollout_ref"]["rollout"]["val_kwargs"]["temperature"] == own.evaluation.temperature
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_tiny_preset_has_the_scenes_of_our_own_trainer(seed):
+    config, own = preset("tiny", f"seed={seed}"), load_own_config([f"seed={seed}"])
+    questions = Questions(own)
+    train, test = (open_source(*as_list(written(config)[f"data.{name}_files"])) for name in ("train", "val"))
+    assert [each.id for each in test] == [each.id for each in questions.held_out]
+    assert train[17].images[0].digest == questions.dataset[17].images[0].digest
+    assert test.view == train.view == questions.dataset.view
+
+
+def as_list(text):
+    return [name.strip("'") for name in text.strip("[]").split(",")]
 
 
 @pytest.mark.parametrize("name", NAMES)

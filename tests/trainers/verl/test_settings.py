@@ -16,7 +16,7 @@ from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import DataError, UnknownNameError, UsageError
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.trainers.verl.settings import LoopSettings, family_of_processor
-from deepeyes_env.trainers.verl.sources import absolute, open_source, seed_of
+from deepeyes_env.trainers.verl.sources import absolute, drawn_by, open_source, seed_of
 
 PROCESSOR = SimpleNamespace(
     patch_size=14, merge_size=2, size={"shortest_edge": 4 * 28 * 28, "longest_edge": 1280 * 28 * 28}
@@ -71,6 +71,25 @@ def test_a_built_in_task_is_named_by_a_file_of_its_settings(tmp_path):
     found = open_source(absolute(str(path)))
     assert [sample.id for sample in found] == [sample.id for sample in task]
     assert found.view == task.view
+
+
+def test_scenes_of_a_built_in_task_are_chosen_in_its_name():
+    name = "pattern_search#split=test&length=9"
+    assert absolute(name) == name
+    assert [sample.id for sample in open_source(name)] == [sample.id for sample in pattern_search("test", length=9)]
+    assert len(open_source("pattern_search")) == len(pattern_search())
+
+
+def test_a_run_draws_its_scenes_by_its_seed_unless_they_say_another():
+    assert open_source(drawn_by(4, "pattern_search#length=3"))[0].id == pattern_search(seed=4)[0].id
+    assert open_source(drawn_by(4, "pattern_search#seed=5"))[0].id == pattern_search(seed=5)[0].id
+    assert drawn_by(4, "rows.parquet") == "rows.parquet"
+
+
+@pytest.mark.parametrize("choice", ["lenght=3", "length", "length=many", "seed=1;length=2"])
+def test_a_choice_of_scenes_that_is_none_is_told(choice):
+    with pytest.raises(UsageError, match=r"pattern_search#.*: scenes are chosen as in"):
+        open_source(f"pattern_search#{choice}")
 
 
 def test_a_file_is_named_the_same_wherever_a_process_works(tmp_path, monkeypatch):
