@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PILImage
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.budget import Budget
@@ -21,6 +20,7 @@ from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra, needs_extra
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.frames import Frame
 
 with needs_extra("vllm"):
@@ -161,7 +161,7 @@ def prompt_of(tokens: TokenSequence, image_token: int, factor: int) -> dict[str,
     """Write a conversation as a prompt of vLLM: one image token for each image, which vLLM multiplies itself."""
     prompt: dict[str, Any] = {"prompt_token_ids": folded(tokens, image_token, factor).tolist()}
     if tokens.images:
-        prompt["multi_modal_data"] = {"image": [PILImage.fromarray(image.pixels()) for image in tokens.images]}
+        prompt["multi_modal_data"] = {"image": [to_pil(image.pixels()) for image in tokens.images]}
         prompt["multi_modal_uuids"] = {"image": [image.digest for image in tokens.images]}
     return prompt
 

@@ -50,6 +50,7 @@ class Chat:
         self.end_of_turn: int = self._ids(self._after_assistant([{"role": "user", "content": "?"}]))[0]
         self._ends = frozenset({self.end_of_turn, *tokenizer.all_special_ids})
         self._encoded = lru_cache(_CACHED)(self._encode)
+        self._rendered = lru_cache(_CACHED)(self._render)
 
     def prompt(self, trajectory: Trajectory) -> TokenSequence:
         """Return the system prompt and the first user message, with the generation prompt at the end."""
@@ -57,11 +58,7 @@ class Chat:
 
     def opening(self, system_prompt: str, message: Message) -> TokenSequence:
         """Return a system prompt, if there is one, and a user message, with the generation prompt at the end."""
-        messages: list[dict[str, Any]] = [_user(self.plain(message.text))]
-        if system_prompt:
-            messages.insert(0, {"role": "system", "content": self.plain(system_prompt)})
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self._context(text, message)
+        return self._context(self._rendered(message.text, system_prompt), message)
 
     def message(self, text: str) -> NDArray[np.int64]:
         """Return a message of the assistant's that was not sampled here: its ids, and the one that ends it.
@@ -80,8 +77,7 @@ class Chat:
 
         What the next message is begun with comes last.
         """
-        text = self._after_assistant([_user(self.plain(message.text))]) + self.plain(message.prefill)
-        context = self._context(text, message)
+        context = self._context(self._rendered(message.text) + self.plain(message.prefill), message)
         if last_token != self.end_of_turn:
             return context
         return TokenSequence.context(context.ids[1:], context.images)
@@ -114,6 +110,15 @@ class Chat:
         ``<|`` is broken up wherever it stands, as in what our OpenAI agent sends: it cannot know a server's tokens.
         """
         return broken_up(text, self._specials)
+
+    def _render(self, text: str, system_prompt: str | None = None) -> str:
+        """Return a user message as the template writes it: the first one, or without a system prompt a later one."""
+        messages: list[dict[str, Any]] = [_user(self.plain(text))]
+        if system_prompt is None:
+            return self._after_assistant(messages)
+        if system_prompt:
+            messages.insert(0, {"role": "system", "content": self.plain(system_prompt)})
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def _context(self, text: str, message: Message) -> TokenSequence:
         sizes = tuple(image.size for image in message.images)

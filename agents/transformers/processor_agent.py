@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from deepeyes_env.agents.agent import AgentError, Reply
 from deepeyes_env.agents.families import frame_of
@@ -22,6 +21,7 @@ from deepeyes_env.checksums import verify_checksums
 from deepeyes_env.conversation import ChatMessage, content_parts, messages_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import DataError, MissingExtraError, UsageError
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.frames import Frame
 from deepeyes_env.images.ref import ImageRef
 
@@ -109,7 +109,7 @@ class ProcessorAgent:
         text = self._processor.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
         last = episode.turns[-1].observation if episode.turns else None
         text += broken_up(last.prefill, self._specials) if last is not None else ""
-        images = [Image.fromarray(image.pixels()) for message in messages for image in message.images]
+        images = [to_pil(image.pixels()) for message in messages for image in message.images]
         # The template has written what begins a text already.
         made = self._processor(text=[text], images=[images], return_tensors="pt", add_special_tokens=False)
         return made.to(self._model.device, self._model.dtype)

@@ -134,6 +134,19 @@ def to_rgb_array(image: PILImage.Image) -> Image:
     return _to_rgb(image, orientation_of(image) if image.format else 1)
 
 
+def to_pil(pixels: Image) -> PILImage.Image:
+    """Return a ``(H, W, 3)`` array as a PIL image, as ``PIL.Image.fromarray`` does, but with one copy of a crop."""
+    height, width, _ = pixels.shape
+    row, *within = pixels.strides
+    if row < 0 or within != [3, 1]:
+        return PILImage.fromarray(pixels)
+    # The rows of a crop lie apart in the image that it was cut from; Pillow's decoder steps from one to the next.
+    rows = np.lib.stride_tricks.as_strided(pixels, ((height - 1) * row + 3 * width,), (1,), writeable=False)
+    image = PILImage.new("RGB", (width, height), None)
+    image.frombytes(rows, "raw", "RGB", row, 1)  # type: ignore[arg-type]  # any buffer will do
+    return image
+
+
 def as_rgb_array(array: NDArray[Any]) -> Image:
     """Check an array and make it a read-only ``(H, W, 3)`` one; RGBA is laid on white.
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from deepeyes_env.conversation import content_parts
 from deepeyes_env.core import Message, ToolCall, Trajectory
@@ -15,6 +14,7 @@ from deepeyes_env.data import load
 from deepeyes_env.envs.toolbox import Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.trl.methods import method_of
 
@@ -140,7 +140,7 @@ def blocks_of(message: Message) -> Blocks:
 
 def image_block(pixels: np.ndarray) -> dict[str, Any]:
     """Return an image as a content block."""
-    return {"type": "image", "image": Image.fromarray(pixels)}
+    return {"type": "image", "image": to_pil(pixels)}
 
 
 def text_block(text: str) -> dict[str, Any]:

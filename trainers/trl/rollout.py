@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
-from PIL import Image
 from trl import GRPOTrainer
 
 from deepeyes_env.agents.transformers.generator import Generator, Sampling
@@ -19,6 +18,7 @@ from deepeyes_env.data import load
 from deepeyes_env.envs.toolbox import Toolbox
 from deepeyes_env.envs.vector import ThreadVectorEnv
 from deepeyes_env.errors import UsageError
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec, PlayedEpisode, Rollouts
 from deepeyes_env.trainers.trl.rows import question_of
@@ -169,6 +169,6 @@ def _row(policy: VisionPolicy, played: PlayedEpisode) -> _Row:
         whole.ids[start:].tolist(),
         whole.logprobs[start:].tolist(),
         whole.mask[start:].astype(int).tolist(),
-        [Image.fromarray(image.pixels()) for image in whole.images],
+        [to_pil(image.pixels()) for image in whole.images],
         episode,
     )

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from uuid import uuid4
+
+from PIL import Image as PILImage
 
 from deepeyes_env.extras import needs_extra
 
@@ -22,6 +23,7 @@ with needs_extra("verl"):
     )
 
 from deepeyes_env.core import PolicyTokens
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.verl.episode import Episode, PlayedRollout
 from deepeyes_env.trainers.verl.report import reward_extra_info
@@ -80,8 +82,7 @@ class DeepEyesAgentLoop(AgentLoopBase):
         began = time.perf_counter()
         env = None
         try:
-            dataset = await self._in_thread(partial(open_source, where["source"]))
-            env = await self._in_thread(partial(worker.make_env, dataset))
+            env = await self._in_thread(lambda: worker.make_env(open_source(where["source"])))
             episode = Episode(env, worker.chat, self._limits(), worker.vision, server.generate, self._in_thread)
             index = int(where["index"])
             rollout = await episode.play(seed_of(worker.settings.seed, index), {"index": index})
@@ -94,9 +95,8 @@ class DeepEyesAgentLoop(AgentLoopBase):
 
     def _limits(self) -> TokenLimits:
         config, most = self.rollout_config, self._worker.settings.max_new_tokens
-        response = int(config.response_length)
-        context = int(config.max_model_len or config.prompt_length + response)
-        return TokenLimits(int(config.prompt_length), response, context, most or response)
+        prompt, response = int(config.prompt_length), int(config.response_length)
+        return TokenLimits(prompt, response, int(config.max_model_len or prompt + response), most or response)
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._worker.threads, call)
@@ -109,7 +109,7 @@ class DeepEyesAgentLoop(AgentLoopBase):
         if finished is not None:
             self._worker.write(replace(finished, metadata={**finished.metadata, "episode": episode}))
         prompt, response = rollout.prompt, rollout.response
-        images = [self._worker.picture(image) for image in (*prompt.images, *response.images)]
+        images = server.pictures((*prompt.images, *response.images))
         steps = {"min_global_steps": _version(row), "max_global_steps": _version(row)}
         return AgentLoopOutput(
             prompt_ids=prompt.ids.tolist(),
@@ -150,15 +150,16 @@ class _Server:
         bias = {str(token) if backend == "sglang" else token: _UNREACHABLE for token in sorted(worker.vision)}
         self._sampling = {**sampling, "logit_bias": bias}
         self._request = uuid4().hex
+        self._pictures: list[PILImage.Image] = []
 
-    async def generate(self, ids: Sequence[int], images: Sequence[ImageRef], room: int) -> PolicyTokens:
+    async def generate(self, ids: list[int], images: Sequence[ImageRef], room: int) -> PolicyTokens:
         """Return the next message."""
         began = time.perf_counter()
         output = await self._manager.generate(
             request_id=self._request,
-            prompt_ids=list(ids),
+            prompt_ids=ids,
             sampling_params={**self._sampling, "max_tokens": room},
-            image_data=[self._worker.picture(image) for image in images] or None,
+            image_data=self.pictures(images) or None,
         )
         self.seconds += time.perf_counter() - began
         if output.num_preempted is not None:
@@ -169,6 +170,16 @@ class _Server:
             self.extra_fields["min_global_steps"] = first
         written = tuple(output.token_ids[:room])
         return PolicyTokens(written, tuple(output.log_probs[:room]) if output.log_probs else (), (1,) * len(written))
+
+    def pictures(self, images: Sequence[ImageRef]) -> list[PILImage.Image]:
+        """Return the images so far as servers and processors take them; those behind the prompt are this rollout's own.
+
+        Args:
+            images: All of them: those that were asked for before, and what has come since.
+        """
+        made, prompt = self._pictures, not self._pictures
+        made += (self._worker.picture(each) if prompt else to_pil(each.pixels()) for each in images[len(made) :])
+        return made[: len(images)]
 
 
 def _version(row: Mapping[str, Any]) -> int:

@@ -19,7 +19,7 @@ from deepeyes_env.trainers.verl.settings import TokenLimits
 
 T = TypeVar("T")
 
-Generate = Callable[[Sequence[int], Sequence[ImageRef], int], Awaitable[PolicyTokens]]
+Generate = Callable[[list[int], Sequence[ImageRef], int], Awaitable[PolicyTokens]]
 """Asks the policy for its next message: the conversation's tokens, its images, and the most new tokens."""
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]

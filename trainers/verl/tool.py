@@ -10,8 +10,6 @@ from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
-from PIL import Image as PILImage
-
 from deepeyes_env.extras import needs_extra
 
 with needs_extra("verl"):
@@ -23,6 +21,7 @@ from deepeyes_env.envs.calls import run_call
 from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ImageStore, ViewBudget
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.frames import Frame, check_frame_name
 from deepeyes_env.tools import Tool, ToolContext, get_tool
 from deepeyes_env.trainers.verl.sources import open_source
@@ -96,7 +95,7 @@ class DeepEyesTool(BaseTool):
         shown = getattr(kwargs.get("agent_data"), "image_data", None) or ()
         call = partial(self._run, dict(parameters), self._opened.get(instance_id, {}), tuple(shown))
         result: ToolResult = await asyncio.to_thread(call)
-        images = [PILImage.fromarray(image.pixels()) for image in result.images]
+        images = [to_pil(image.pixels()) for image in result.images]
         text = result.text or result.error
         response = ToolResponse(text=text, image=images) if images else ToolResponse(text=text)
         return response, float(bool(images)), {"status": result.status, "box": result.box}

@@ -22,6 +22,7 @@ from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.envs.toolbox import registered_kwargs
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.images.codec import to_pil
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.images.views import ViewBudget
@@ -90,11 +91,11 @@ class Worker:
         return make_env(self.env_kwargs, dataset)
 
     def picture(self, image: ImageRef) -> PILImage.Image:
-        """Return an image as verl's servers and processors take it; rollouts that share its pixels share it too."""
+        """Return a prompt's image as verl's servers and processors take it; rollouts that share its pixels share it."""
         pixels = image.pixels()
         kept = self._pictures.get(id(pixels))
         if kept is None or kept.source is not pixels:
-            kept = _Picture(pixels, PILImage.fromarray(pixels))
+            kept = _Picture(pixels, to_pil(pixels))
             self._pictures[id(pixels)] = kept
         return kept.picture
 
