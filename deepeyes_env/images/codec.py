@@ -143,7 +143,7 @@ def to_pil(pixels: Image) -> PILImage.Image:
     # The rows of a crop lie apart in the image that it was cut from; Pillow's decoder steps from one to the next.
     rows = np.lib.stride_tricks.as_strided(pixels, ((height - 1) * row + 3 * width,), (1,), writeable=False)
     image = PILImage.new("RGB", (width, height), None)
-    image.frombytes(rows, "raw", "RGB", row, 1)  # type: ignore[arg-type]  # any buffer will do
+    image.frombytes(rows, "raw", "RGB", row, 1)
     return image
 
 
