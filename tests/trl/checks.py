@@ -96,7 +96,19 @@ def forward(model, made, never):
 
 
 def trained(
-    folder, dataset, mode, tmp_path, *, toolbox="VisualToolbox-v2", lora=True, steps=2, message=64, batch=8, **env
+    folder,
+    dataset,
+    mode,
+    tmp_path,
+    *,
+    toolbox="VisualToolbox-v2",
+    lora=True,
+    steps=2,
+    message=64,
+    batch=8,
+    save="no",
+    resume=False,
+    **env,
 ):
     """Run steps of GRPO; returns the trainer and the reward function."""
     processor = with_tool_calls(load_processor(folder))
@@ -105,8 +117,8 @@ def trained(
     args = GRPOConfig(
         output_dir=str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, max_steps=steps,
         per_device_train_batch_size=batch, num_generations=4, max_completion_length=2000,
-        max_tool_calling_iterations=TURNS - 1, logging_steps=1, report_to="none", save_strategy="no",
-        learning_rate=1e-3, disable_tqdm=True,
+        max_tool_calling_iterations=TURNS - 1, logging_steps=1, report_to="none", save_strategy=save,
+        save_steps=1, learning_rate=1e-3, disable_tqdm=True,
         generation_kwargs={"suppress_tokens": unsampled_tokens(processor, model), "max_new_tokens": message},
     )  # fmt: skip
     given = {
@@ -131,7 +143,7 @@ def trained(
         *range(len(processor.tokenizer), model.config.text_config.vocab_size),
     ]
     before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     assert trainer.state.global_step == steps
     trainer.changed = any(
         not torch.equal(before[name], weight) for name, weight in model.named_parameters() if name in before

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deepeyes_env.data import load
+from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.trainers.tiny import BASE
 from tests.trainers import faults
@@ -31,3 +32,15 @@ def test_a_run_goes_on_and_counts_its_faults(tmp_path, mode):
     for made, _ in trainer.batches:
         assert np.isfinite(made["advantages"].numpy()).all()
         assert int((made["advantages"] == 0).sum()) >= 2 * GROUP
+
+
+def test_a_resumed_run_has_the_same_next_batch(tmp_path):
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    data = pattern_search(length=16)
+    trained(BASE, data, "environment", parted, steps=1, save="steps")
+    first, _ = trained(BASE, data, "environment", whole, steps=2)
+    again, _ = trained(BASE, data, "environment", parted, steps=2, resume=True)
+    asked = [[episode.sample.id for episode in episodes] for _, episodes in first.batches]
+    assert len(asked) == 2
+    assert asked[0] != asked[1]
+    assert [[episode.sample.id for episode in episodes] for _, episodes in again.batches] == asked[1:]

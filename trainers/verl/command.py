@@ -113,6 +113,7 @@ def _of_rollout(config: VerlConfig) -> dict[str, Any]:
         f"{rollout}.calculate_log_probs": True,
         f"{rollout}.agent.num_workers": config.workers,
         f"{rollout}.agent.agent_loop_config_path": str(agents_file(config)),
+        f"+{rollout}.agent.agent_loop_manager_class": "deepeyes_env.trainers.verl.manager.ReplacingLoopManager",
         **images,
     }
 

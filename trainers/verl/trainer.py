@@ -1,7 +1,7 @@
 """DeepEyesTrainer: verl's synchronous trainer, with what our rollouts report among the metrics of a step.
 
 verl 0.9 averages ``reward_extra_info`` in validation only. ``trainer.v1.trainer_mode=deepeyes`` adds ``deepeyes/NAME``
-in training: means over the rollouts that did not fail, and how many did.
+in training: means over the rollouts that did not fail, how many did, and how many workers have been replaced so far.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class DeepEyesTrainer(PPOTrainerSync):
             metrics: What verl has to say of the step.
         """
         metrics.update(rollout_metrics(reports_of(batch)))
+        metrics[f"{PREFIX}workers/replaced"] = float(getattr(self.agent_loop_manager, "replaced", 0))
 
 
 def reports_of(batch: Any) -> list[Mapping[str, float]]:
