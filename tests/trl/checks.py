@@ -96,20 +96,9 @@ def forward(model, made, never):
 
 
 def trained(
-    folder,
-    dataset,
-    mode,
-    tmp_path,
-    *,
-    toolbox="VisualToolbox-v2",
-    lora=True,
-    steps=2,
-    message=64,
-    batch=8,
-    save="no",
-    resume=False,
-    **env,
-):
+    folder, dataset, mode, tmp_path, *, toolbox="VisualToolbox-v2", lora=True, steps=2, message=64, batch=8,
+    save="no", resume=False, **env,
+):  # fmt: skip
     """Run steps of GRPO; returns the trainer and the reward function."""
     processor = with_tool_calls(load_processor(folder))
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
