@@ -8,7 +8,8 @@ from tests.verl.runs import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SMALL = ("test_every=0", "prompts=2", "mini_batch=2", "group_size=4", "plugins=[deepeyes_verl_spy,deepeyes_verl_faults]")
+PLUGINS = "plugins=[deepeyes_verl_spy,deepeyes_verl_faults]"
+SMALL = ("test_every=0", "prompts=2", "mini_batch=2", "group_size=4", PLUGINS)
 
 
 def test_a_killed_worker_is_replaced_and_a_resumed_run_has_the_same_next_batch(tmp_path, monkeypatch):
