@@ -1,11 +1,13 @@
 """Faults planted into questions, and how many of them the stages of a curation find.
 
-    python -m benchmarks.planted_faults [--questions N] [--k K] [--seed S] [--out FILE]
+    python benchmarks/planted_faults.py [--questions N] [--k K] [--seeds S ...] [--runs FOLDER]
+        [--plot PNG] [--out FILE]
 
 Scenes of the built-in task: 5 % get a wrong label, 20 % can be answered without looking closer, 10 % have their box
-elsewhere. The shipped tiny policy is asked k times without tools and with the region of the box shown, and is the
-second model too. The second model of the last lines is simulated: it is wrong in 10 % of its answers, independently.
-For each fault, the threshold of its label with the best F1, and what it finds.
+elsewhere. The shipped tiny policy is asked k times without tools, with the region of the box shown, and with tools, and
+is the second model too. The simulated second model is wrong in 10 % of its answers, at random; it is told the true
+answer by this script. For each label: precision and recall at the threshold with the best F1, which only who knows the
+faults can choose; of wrong labels also by the stage's own rule, which is ``label_ok``.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ def plant(count: int, seed: int) -> tuple[Scenes, list[str]]:
         sample = (easy if fault == "blind" else hard)[row]
         if fault == "wrong label":
             others = [each for each in sample.options if each != sample.answer]
-            sample = replace(sample, answer=dice.choice(others))
+            metadata = {**sample.metadata, "planted_over": sample.answer}
+            sample = replace(sample, answer=dice.choice(others), metadata=metadata)
         elif fault == "box elsewhere":
             sample = replace(sample, boxes=(_elsewhere(sample, dice),))
         samples.append(sample)
@@ -81,74 +84,145 @@ def _elsewhere(sample: Sample, dice: random.Random) -> tuple[float, float, float
             return (x, y, x + x2 - x1, y + y2 - y1)
 
 
-def labels_of(samples: Scenes, k: int, folder: Path) -> dict[str, dict[int, float]]:
+def labels_of(samples: Scenes, k: int, folder: Path, stages: tuple[str, ...]) -> dict[str, dict[int, float]]:
     """Return the labels that the stages give, by name and row."""
     curation = Curation(folder, samples, {"open": False})
     label_format(samples, folder, progress=False)
     agent = TransformersAgent(
         str(BASE), sampling=Sampling(1.0, 48), seed=0, frame=None, device="cpu", dtype=torch.float32
     )
-    asking = Asking(agent, Scoring(RuleJudge(), "rules"), k=k, num_envs=32, episodes=False, progress=False)
+    asking = Asking(agent, Scoring(RuleJudge(), "rules"), k=k, num_envs=64, episodes=False, progress=False)
     label_answers(curation, asking)
-    for stage in ("difficulty", "utility"):
+    for stage in stages:
         label_by_model(curation, stage, asking)
     found: dict[str, dict[int, float]] = {}
-    for stage in ("label", "difficulty", "utility"):
+    for stage in ("label", *stages):
         for each in read_labels(label_path(folder, stage)):
             for name, value in each.labels.items():
                 found.setdefault(name, {})[each.row] = value
     return found
 
 
-def best(scores: Mapping[int, float], bad: set[int]) -> dict[str, object]:
-    """Return the threshold at or above which most faults and little else is found, and the whole curve."""
+def simulated(samples: Scenes, faults: list[str], k: int, seed: int) -> dict[int, float]:
+    """Return the share of the label among the answers of a model that is wrong in 10 % of them, at random."""
+    dice = random.Random(seed)
+    shares = {}
+    for row, (sample, fault) in enumerate(zip(samples, faults, strict=True)):
+        true = sample.answer
+        if fault == "wrong label":  # this script knows which answer was there before
+            true = str(sample.metadata["planted_over"])
+        others = [each for each in sample.options if each != true]
+        said = [true if dice.random() >= ERROR else dice.choice(others) for _ in range(k)]
+        shares[row] = said.count(sample.answer) / k
+    return shares
+
+
+def curve_of(scores: Mapping[int, float], bad: set[int]) -> list[dict[str, float]]:
+    """Return precision and recall at each threshold."""
     curve = []
     for threshold in sorted(set(scores.values())):
         found = {row for row, score in scores.items() if score >= threshold}
         right = len(found & bad)
-        precision, recall = right / len(found), right / len(bad)
-        f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-        curve.append({"threshold": threshold, "precision": precision, "recall": recall, "f1": f1})
-    return {**max(curve, key=lambda each: each["f1"]), "curve": curve}
+        curve.append({"threshold": threshold, "precision": right / len(found), "recall": right / len(bad)})
+    return curve
+
+
+def at(found: set[int], bad: set[int]) -> dict[str, float]:
+    """Return precision and recall of what a rule finds."""
+    right = len(found & bad)
+    return {"precision": right / len(found) if found else 1.0, "recall": right / len(bad)}
+
+
+def best(curve: list[dict[str, float]]) -> dict[str, float]:
+    """Return the point with the highest F1."""
+    return max(
+        curve, key=lambda each: each["precision"] * each["recall"] / max(each["precision"] + each["recall"], 1e-9)
+    )
 
 
 def _negative(scores: Mapping[int, float]) -> dict[int, float]:
     return {row: -score for row, score in scores.items()}
 
 
+def results_of(found: dict[str, dict[int, float]], bad: Mapping[str, set[int]]) -> dict[str, object]:
+    """Return what each label finds of its fault: by the stage's own rule, where it has one, and as a curve."""
+    results: dict[str, object] = {}
+    for name, fault, scores in (
+        ("agreement", "wrong label", _negative(found["agreement"])),
+        ("simulated, asked once", "wrong label", _negative(found["once"])),
+        ("simulated, asked k times", "wrong label", _negative(found["often"])),
+        ("utility", "box elsewhere", _negative(found.get("utility", {}))),
+        ("agreement with the region", "box elsewhere", _negative(found["agreement"])),
+        ("difficulty", "blind", found.get("difficulty", {})),
+        ("unaided", "blind", found.get("unaided", {})),
+    ):
+        if not scores:
+            continue
+        curve = curve_of(scores, bad[fault])
+        rule = None
+        if name == "agreement":
+            rule = at({row for row, ok in found["label_ok"].items() if not ok}, bad[fault])
+        results[name] = {"fault": fault, "rule": rule, "best": best(curve), "curve": curve}
+    return results
+
+
+def plot(results: Mapping[int, Mapping[str, dict]], out: Path) -> None:
+    """Draw the curves of precision against recall, a panel a fault."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, fault in zip(figure.subplots(1, 3), SHARES, strict=True):
+        names = dict.fromkeys(name for each in results.values() for name in each if each[name]["fault"] == fault)
+        for colour, name in enumerate(names):
+            for first, each in enumerate(result for result in results.values() if name in result):
+                points = each[name]["curve"]
+                axes.plot(
+                    [point["recall"] for point in points],
+                    [point["precision"] for point in points],
+                    color=f"C{colour}",
+                    label=None if first else name,
+                )
+        axes.set(title=fault, xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="lower left")
+    figure.savefig(out, dpi=100)
+
+
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=200)
-    parser.add_argument("--k", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--k", type=int, default=16)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--stages", nargs="+", default=["difficulty", "utility", "gain"])
+    parser.add_argument("--runs", type=Path, help="folder that keeps the answers, to go on from")
+    parser.add_argument("--plot", type=Path, help="a PNG file")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "planted_faults.json")
     args = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     torch.set_num_threads(1)
-    samples, faults = plant(args.questions, args.seed)
-    bad = {name: {row for row, fault in enumerate(faults) if fault == name} for name in SHARES}
-    with tempfile.TemporaryDirectory() as folder:
-        found = labels_of(samples, args.k, Path(folder))
-    dice = random.Random(args.seed)
-    wrong = bad["wrong label"]
-    rows = range(len(faults))
-    simulated = {row: float((row in wrong) == (dice.random() >= ERROR)) for row in rows}
-    agreed = {
-        row: sum(dice.random() < (ERROR / 3 if row in wrong else 1 - ERROR) for _ in range(args.k)) for row in rows
-    }
-    results = {
-        "wrong label, by agreement": best(_negative(found["agreement"]), wrong),
-        "wrong label, by label_ok": best(_negative(found["label_ok"]), wrong),
-        "blind, by difficulty": best(found["difficulty"], bad["blind"]),
-        "box elsewhere, by utility": best(_negative(found["utility"]), bad["box elsewhere"]),
-        "wrong label, second model asked once (simulated)": best(simulated, wrong),
-        f"wrong label, second model asked {args.k} x (simulated)": best(_negative(agreed), wrong),
-    }
-    for name, each in results.items():
-        print(f"{name:52}  precision {each['precision']:.2f}  recall {each['recall']:.2f}  at {each['threshold']:g}")
+    results = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for seed in args.seeds:
+            samples, faults = plant(args.questions, seed)
+            bad = {name: {row for row, fault in enumerate(faults) if fault == name} for name in SHARES}
+            found = labels_of(samples, args.k, Path(args.runs or temporary) / str(seed), tuple(args.stages))
+            found["once"] = simulated(samples, faults, 1, seed)
+            found["often"] = simulated(samples, faults, args.k, seed)
+            results[seed] = results_of(found, bad)
+            for name, each in results[seed].items():
+                told = " ".join(
+                    f"{way} {point['precision']:.2f} {point['recall']:.2f}"
+                    for way in ("rule", "best")
+                    if (point := each[way])
+                )
+                print(f"seed {seed}  {each['fault']:14} {name:26} {told}", flush=True)
+    if args.plot:
+        plot(results, args.plot)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"settings": vars(args) | {"out": ""}, "results": results}, indent=1) + "\n")
+    settings = {"questions": args.questions, "k": args.k, "seeds": args.seeds, "stages": args.stages}
+    args.out.write_text(json.dumps({"settings": settings, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

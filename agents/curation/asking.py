@@ -70,6 +70,7 @@ class Tally:
         known: Bits of those that were answered and judged.
         error: Why another was not.
         votes: How often each answer was given.
+        uncalled: How many answers were given without a call, and how many of these were right.
         ious: IoU of the best zoom box of each episode that zoomed, where there are boxes.
     """
 
@@ -77,6 +78,7 @@ class Tally:
     known: int = 0
     error: str = ""
     votes: Counter[str] = field(default_factory=Counter)
+    uncalled: tuple[int, int] = (0, 0)
     ious: list[float] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -87,6 +89,8 @@ class Tally:
         self.known |= 1 << outcome.repeat
         self.right |= bool(outcome.right) << outcome.repeat
         self.votes[outcome.vote] += 1
+        if not outcome.calls:
+            self.uncalled = (self.uncalled[0] + 1, self.uncalled[1] + bool(outcome.right))
         if outcome.iou is not None:
             self.ious.append(outcome.iou)
 

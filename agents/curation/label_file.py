@@ -29,6 +29,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "difficulty": ("difficulty", "share of right answers without tools: 0 hard, 1 easy"),
     "utility": ("utility", "share right with the true region shown, minus without"),
     "gain": ("gain", "share right with tools, minus without"),
+    "unaided": ("gain", "share of right answers of those that it gave with tools at hand, and no call"),
     "gain_low": ("gain", "lower end of the 95 % interval of gain"),
     "gain_high": ("gain", "upper end of it"),
 }

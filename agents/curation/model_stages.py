@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deepeyes_env.agents.curation.asking import Asking, Questions, Tally, ask, lacking
+from deepeyes_env.agents.curation.asking import LEAST_SHARE, Asking, Questions, Tally, ask, lacking
 from deepeyes_env.agents.curation.curation import Curation
 from deepeyes_env.agents.curation.format_stage import unreadable
 from deepeyes_env.agents.curation.keep import Keep
@@ -80,7 +80,11 @@ def _labelled(stage: str, row: int, id: str, tallies: Mapping[str, Tally], k: in
         return Labelled(row, id, {"utility": change}, found={**found, **ends})
     if other.ious:
         found["ious"] = [round(each, 4) for each in other.ious]
-    return Labelled(row, id, {"gain": change, "gain_low": interval.low, "gain_high": interval.high}, found=found)
+    labels = {"gain": change, "gain_low": interval.low, "gain_high": interval.high}
+    count, right = other.uncalled
+    if count >= LEAST_SHARE * k:
+        labels["unaided"] = right / count
+    return Labelled(row, id, labels, found=found)
 
 
 def change_interval(without: Tally, other: Tally) -> Interval:

@@ -120,6 +120,24 @@ def test_only_those_for_which_a_condition_holds_are_asked(tmp_path):
     assert len(agent.asked) == 6 * K + 2 * K
 
 
+def test_answers_with_tools_at_hand_and_no_call_are_counted_apart(tmp_path):
+    class Seldom(Looker):
+        """Does not zoom for samples 0 to 2, and is right about the first of them only."""
+
+        def act(self, episodes):
+            return [self._seldom(each, said) for each, said in zip(episodes, super().act(episodes), strict=True)]
+
+        @staticmethod
+        def _seldom(episode, said):
+            number = int(episode.sample.id[1:])
+            return said if number > 2 else f"<answer>{'nothing' if number else episode.sample.answer}</answer>"
+
+    begun = curation(tmp_path)
+    label_by_model(begun, "gain", asking(Seldom()))
+    unaided = {row: each.labels.get("unaided") for row, each in lines(begun, "gain").items()}
+    assert unaided == {0: 1, 1: 0, 2: 0, 3: None, 4: None, 5: None}
+
+
 def test_a_question_without_a_box_has_no_utility_and_says_why(tmp_path):
     dataset = [replace(each, boxes=()) if each.id == "s1" else each for each in samples()]
     begun, agent = curation(tmp_path, dataset), Looker()
