@@ -37,14 +37,13 @@ def test_the_image_that_is_asked_for_is_zoomed_into(tmp_path, for_pairs):
     assert sum(before < 0.4 and after > 0.7 for before, after in hard) >= 2, hard
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_tiny_qwen3_learns_as_the_shipped_policy_does(tmp_path, a_qwen3, seed):
+def test_a_tiny_qwen3_learns_as_the_shipped_policy_does(tmp_path, a_qwen3):
+    """In two of three seeds, after as many steps, within 0.1 of the shipped one's mean (docs/training.md)."""
     width, height = QWEN3.size
     scenes = [f"scenes.size=[{width},{height}]", f"scenes.view_pixels={QWEN3.side**2}"]
-    outcome = _trained(tmp_path, a_qwen3, f"seed={seed}", "steps=80", *scenes)
-    assert outcome.before["eval/accuracy/hard"] < 0.4
-    assert outcome.after["eval/accuracy/hard"] > 0.75
-    assert outcome.after["eval/tool/rate/hard"] > 0.8
+    outcomes = [_trained(tmp_path / str(seed), a_qwen3, f"seed={seed}", *scenes) for seed in range(3)]
+    learned = [(each.after["eval/accuracy/hard"], each.after["eval/tool/rate/hard"]) for each in outcomes]
+    assert sum(abs(hard - 0.89) <= 0.1 and abs(rate - 0.98) <= 0.1 for hard, rate in learned) >= 2, learned
 
 
 def _built(tmp_path_factory, task):
