@@ -94,6 +94,16 @@ class SideProcess:
                 raise EOFError
             buffer = buffer[count:]
 
+    def problem(self) -> object:
+        """Return what it says first: ``None`` when it is ready, else what is wrong; then it is killed."""
+        try:
+            problem = self.hear()
+        except EOFError:
+            problem = f"it ended with status {self.status()}"
+        if problem is not None:
+            self.end()
+        return problem
+
     def end(self) -> None:
         """Kill it."""
         self._kill()

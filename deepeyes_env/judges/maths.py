@@ -186,12 +186,6 @@ def _started(seconds: float) -> SideProcess:
         worker = SideProcess(WORKER, repr(seconds))
     except OSError as error:
         raise JudgeError(f"MathJudge: cannot start {sys.executable} to run math-verify: {error}") from error
-    problem: object
-    try:
-        problem = worker.hear()
-    except EOFError:
-        problem = f"it ended with status {worker.status()}"
-    if problem is not None:
-        worker.end()
+    if (problem := worker.problem()) is not None:
         raise JudgeError(f"MathJudge: math-verify does not start: {problem}")
     return worker

@@ -119,13 +119,8 @@ class Pdfium:
         if self._process is not None and self._process.is_ours:
             return self._process, False
         require_extra(EXTRA, "pypdfium2")
-        process, problem = SideProcess(WORKER, str(MAX_MEMORY)), None
-        try:
-            problem = process.hear()
-        except EOFError:
-            problem = f"it ended with status {process.status()}"
-        if problem is not None:
-            process.end()
+        process = SideProcess(WORKER, str(MAX_MEMORY))
+        if (problem := process.problem()) is not None:
             raise ImageError(f"image {path}: PDFium does not start ({problem})")
         self._process = process
         return process, True
