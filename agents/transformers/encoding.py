@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from deepeyes_env.agents.budget import Budget
@@ -84,6 +85,7 @@ def context_budget(tokenizer: Any, family: ModelFamily, context: int, max_new_to
             f"sampling.max_new_tokens={max_new_tokens}: must be less than the {context} tokens of the model's context"
         )
 
+    @lru_cache(maxsize=4096)  # every turn of every episode counts the same prompts and replies again
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 

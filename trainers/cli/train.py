@@ -134,6 +134,8 @@ def _profile(rows: list[dict[str, float]]) -> Table:
 
     total = mean("step")
     model = {"generation": mean("generate"), "policy updates": mean("learn")}
+    if any("time/credit" in row for row in rows):
+        model["playing on from calls"] = mean("credit")
     around = {"waiting for environments": mean("wait"), "packing": mean("pack"), "recording": mean("record")}
     around["everything else"] = total - sum(model.values()) - sum(around.values())
     table = Table("where the time goes", "seconds per step", "share")

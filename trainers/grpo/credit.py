@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -43,6 +44,7 @@ class Credit:
 
     def of(self, played: Sequence[PlayedEpisode]) -> tuple[list[PlayedEpisode], dict[str, float]]:
         """Return episodes with the effects of their calls where those were played, and metrics of it."""
+        began = time.perf_counter()
         chosen = self._chosen(played)
         labelled = {
             number: _labelled(each.finished, number, each.spec.seed)
@@ -54,7 +56,8 @@ class Credit:
             self._credited(each, effects.get(number, ())) if number in labelled else each
             for number, each in enumerate(played)
         ]
-        return credited, _metrics([effect for calls in effects.values() for effect in calls])
+        metrics = _metrics([effect for calls in effects.values() for effect in calls])
+        return credited, {**metrics, "time/credit": time.perf_counter() - began}
 
     def _chosen(self, played: Sequence[PlayedEpisode]) -> frozenset[int]:
         """Return the groups that are played on from: whole ones, since episodes of a group are compared."""

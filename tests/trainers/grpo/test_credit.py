@@ -47,6 +47,7 @@ def test_the_reward_is_what_the_calls_changed(tmp_path):
 def test_a_share_of_the_questions_is_played_on_from(tmp_path):
     episodes, row = seen_episodes(tmp_path, "credit.share=1e-9")
     assert row["credit/calls"] == 0
+    assert 0 < row["time/credit"] < row["time/step"]
     assert all(each.reward_terms["tool"].raw == 0 for each in episodes)
 
 
