@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,21 +13,64 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from tensordict import TensorDict
 from verl.tools.tool_registry import initialize_tools_from_config
 from verl.trainer.ppo.core_algos import get_adv_estimator_fn
 from verl.utils.dataset.rl_dataset import collate_fn, get_dataset_class
+from verl.utils.tensordict_utils import index_select_tensor_dict
 
 from deepeyes_env import Sample
+from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.data.parquet import write_parquet
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.errors import UsageError
 from deepeyes_env.tools import Tool, register_tool
-from deepeyes_env.trainers.verl import advantage
+from deepeyes_env.trainers.grpo.diagnosis import TrainingError
+from deepeyes_env.trainers.tiny import BASE
+from deepeyes_env.trainers.verl import advantage, mends
 from deepeyes_env.trainers.verl.dataset import DeepEyesDataset
+from deepeyes_env.trainers.verl.mends import ROWS, name_tokens_ragged
 from deepeyes_env.trainers.verl.tool import DeepEyesTool
-from deepeyes_env.trainers.verl.trainer import rollout_metrics
+from deepeyes_env.trainers.verl.trainer import Failing, rollout_metrics
 
 pytestmark = pytest.mark.slow
+
+
+# --- mends -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lengths", [(5, 7, 3), (2, 2), (2,) * 20, (4,), (4, 4), (9,), (80,) * 20, (8, 8)])
+def test_positions_can_be_taken_apart_whatever_the_lengths(lengths):
+    """Also those that have lost on their way which dimension is ragged."""
+    sizes = [torch.Size((ROWS, length)) for length in lengths]
+    wanted = [torch.arange(size.numel()).reshape(size) + 1000 * n for n, size in enumerate(sizes)]
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    lost = torch.nested.nested_tensor_from_jagged(torch.cat(wanted, 1), offsets)
+    for positions in (torch.nested.as_nested_tensor(wanted, layout=torch.jagged), lost):
+        batch = TensorDict({"position_ids": positions}, batch_size=len(lengths))
+        for _ in range(2):  # verl does it at several places
+            name_tokens_ragged(batch)
+            chosen = index_select_tensor_dict(batch, list(range(len(lengths))))["position_ids"]
+            assert all(map(torch.equal, chosen.unbind(), wanted))
+
+
+def test_a_batch_without_positions_of_images_is_left_alone():
+    wanted = [torch.arange(3), torch.arange(4)]
+    text = TensorDict({"position_ids": torch.nested.as_nested_tensor(wanted, layout=torch.jagged)}, 2)
+    name_tokens_ragged(text)
+    name_tokens_ragged(TensorDict({}, 2))
+    assert all(map(torch.equal, text["position_ids"].unbind(), wanted))
+
+
+def test_a_micro_batch_without_images_is_embedded_as_one_with_them():
+    """The weights of the vision tower take part, with a gradient of 0."""
+    model = VisionPolicy.load(BASE).model.model
+    ids, mask = torch.tensor([[5, 6, 7]]), torch.ones(1, 3)
+    embeds, same = mends.embed(model, ids, mask, *[None] * 4)  # as verl calls it
+    assert torch.equal(embeds, model.get_input_embeddings()(ids))
+    assert same is mask
+    embeds.sum().backward()
+    assert not any(weight.grad.any() for weight in model.visual.parameters() if weight.requires_grad)
 
 
 # --- advantages ------------------------------------------------------------------------------------------------------
@@ -194,6 +238,19 @@ def test_a_tool_that_keeps_state_is_refused():
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def test_steps_in_which_all_rollouts_fail_are_put_up_with_for_a_while(caplog):
+    failing = Failing(patience=0.2)
+    failing.note(1, played=False, errors=["JudgeError: gone"] * 3 + ["ImageError: torn"])
+    assert failing
+    assert "3 x JudgeError: gone; 1 x ImageError: torn" in caplog.text
+    failing.note(2, played=True, errors=[])
+    assert not failing
+    failing.note(3, played=False, errors=[])
+    time.sleep(0.3)
+    with pytest.raises(TrainingError, match="no rollout was played for 0 seconds, up to step 4: 1 x torn; mend that"):
+        failing.note(4, played=False, errors=["torn"])
 
 
 def test_failed_rollouts_are_counted_apart():

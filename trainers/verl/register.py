@@ -4,6 +4,8 @@
 with toolboxes and rubrics of one's own stand behind it, after a comma.
 """
 
-from deepeyes_env.trainers.verl import advantage, agent_loop, reward_manager, trainer
+from deepeyes_env.trainers.verl import advantage, agent_loop, mends, reward_manager, trainer
 
-__all__ = ["advantage", "agent_loop", "reward_manager", "trainer"]
+__all__ = ["advantage", "agent_loop", "mends", "reward_manager", "trainer"]
+
+mends.mend_verl()

@@ -20,7 +20,7 @@ class SpyTrainer(DeepEyesTrainer):
         data = transfer_queue.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
         rows = []
         for number in range(len(batch.keys)):
-            row = {name: data[name][number].tolist() for name in FIELDS}
+            row = {name: data[name][number].tolist() for name in FIELDS if name in data}
             row["reward"] = float(data["rm_scores"][number].sum())
             for name in ("extra_fields", "uid", "deepeyes"):
                 value = list(data[name])[number]
