@@ -55,10 +55,10 @@ class Scenes(list[Sample]):
     view = pattern_search().view
 
 
-def plant(count: int, seed: int) -> tuple[Scenes, list[str]]:
+def plant(count: int, seed: int, shares: Mapping[str, float] = SHARES) -> tuple[Scenes, list[str]]:
     """Return questions, and the fault of each; empty for none."""
     dice = random.Random(seed)
-    faults = [name for name, share in SHARES.items() for _ in range(round(share * count))]
+    faults = [name for name, share in shares.items() for _ in range(round(share * count))]
     faults += [""] * (count - len(faults))
     dice.shuffle(faults)
     hard, easy = (pattern_search(split="test", easy=share, seed=seed) for share in (0.0, 1.0))
@@ -84,9 +84,9 @@ def _elsewhere(sample: Sample, dice: random.Random) -> tuple[float, float, float
             return (x, y, x + x2 - x1, y + y2 - y1)
 
 
-def labels_of(samples: Scenes, k: int, folder: Path, stages: tuple[str, ...]) -> dict[str, dict[int, float]]:
-    """Return the labels that the stages give, by name and row."""
-    curation = Curation(folder, samples, {"open": False})
+def curated(samples: Scenes, k: int, folder: Path, stages: tuple[str, ...]) -> Curation:
+    """Return a curation of questions, labelled by the shipped tiny policy."""
+    curation = Curation(folder, samples, {"open": False, "data": ""})
     label_format(samples, folder, progress=False)
     agent = TransformersAgent(
         str(BASE), sampling=Sampling(1.0, 48), seed=0, frame=None, device="cpu", dtype=torch.float32
@@ -95,6 +95,12 @@ def labels_of(samples: Scenes, k: int, folder: Path, stages: tuple[str, ...]) ->
     label_answers(curation, asking)
     for stage in stages:
         label_by_model(curation, stage, asking)
+    return curation
+
+
+def labels_of(samples: Scenes, k: int, folder: Path, stages: tuple[str, ...]) -> dict[str, dict[int, float]]:
+    """Return the labels that the stages give, by name and row."""
+    curated(samples, k, folder, stages)
     found: dict[str, dict[int, float]] = {}
     for stage in ("label", *stages):
         for each in read_labels(label_path(folder, stage)):
@@ -185,7 +191,7 @@ def plot(results: Mapping[int, Mapping[str, dict]], out: Path) -> None:
                     label=None if first else name,
                 )
         axes.set(title=fault, xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)  # curves fill the panels
     figure.savefig(out, dpi=100)
 
 
