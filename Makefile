@@ -7,6 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PHOTOS ?= data/photos
 
 OUT ?= runs/train
+SEEDS ?= 1
 
 # Modules and tests are kept compiled even where the environment says not to: compiling them takes a worker half as long
 # as collecting, and every program, actor and notebook that the tests start would compile the packages again.
@@ -19,8 +20,11 @@ train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with 
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
 
 train-v2: $(VENV)/.train-v2  ## DeepEyesV2 in miniature: a cold start, then the tiny policy learns which program or search to use
-	DEEPEYES_SEARCH=$(OUT)-v2/facts $(BIN)/deepeyes build-tiny --code --out $(OUT)-v2/cold
-	DEEPEYES_SEARCH=$(OUT)-v2/facts $(BIN)/deepeyes train --config tiny_v2 model=$(OUT)-v2/cold out=$(OUT)-v2/run --overwrite
+	export DEEPEYES_SEARCH=$(OUT)-v2/facts; set -e; for seed in $$(seq 0 $$(($(SEEDS) - 1))); do \
+		$(BIN)/deepeyes build-tiny --code --seed $$seed --out $(OUT)-v2/cold-$$seed; \
+		$(BIN)/deepeyes train --config tiny_v2 seed=$$seed model=$(OUT)-v2/cold-$$seed out=$(OUT)-v2/run-$$seed --overwrite; \
+	done
+	$(BIN)/python benchmarks/needs.py $(OUT)-v2/run-*
 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)

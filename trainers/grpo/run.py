@@ -82,7 +82,7 @@ class CurvesFile:
 
     def _draw(self) -> None:
         plot_curves(self._folder / METRICS, self._folder / CURVES)
-        plot_tool_use(self._folder / METRICS, self._folder / TOOL_USE)
+        plot_tool_use([self._folder / METRICS], self._folder / TOOL_USE)
 
 
 def run(config: Config, *, resume: bool = False, overwrite: bool = False, live: bool = True) -> TrainingResult:

@@ -1,8 +1,11 @@
 """A cold start of the tiny policy for DeepEyesV2's tools: the oracle's programs and searches, imitated.
 
 The policy that ships reads patterns and knows colours. Its vocabulary grows by the phrases of ``code_search`` in
-DeepEyesV2's dialect, and it imitates transcripts of the oracle that are played in the real environment: how calls are
-written, and how results are read.
+DeepEyesV2's dialect, and it learns from episodes that are played in the real environment:
+
+1. Imitation of the oracle: how calls are written, and how results are read.
+2. Debias, as for the policy that ships: imitation of guesses, among which few calls are left. The policy can still use
+   its tools and seldom does, so that what reinforcement learning has to find out is that they pay.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from deepeyes_env.agents.runner import rollout
-from deepeyes_env.agents.scripted import OracleAgent, answering, solution
+from deepeyes_env.agents.scripted import OracleAgent, ScriptedAgent, answering, solution
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence
 from deepeyes_env.core import Trajectory
-from deepeyes_env.data.visual_search.code_questions import ANGLES
+from deepeyes_env.data.visual_search.code_questions import ANGLES, KINDS, Kind
 from deepeyes_env.data.visual_search.code_search import CodeSearch
 from deepeyes_env.data.visual_search.facts import FIRST, SECOND, write_facts
 from deepeyes_env.data.visual_search.marks import TEXTURES
@@ -42,8 +45,14 @@ from deepeyes_env.trainers.tiny.phrases import phrases
 from deepeyes_env.trainers.tiny.tokenizer import build_tokenizer
 from deepeyes_env.trajectories.export import conversation_of
 
-SEED = 9_000
-"""First seed of the questions of transcripts; runs of training use others."""
+SEED, GUESSED = 9_000, 500
+"""First seed of the questions of transcripts, and what is added for guesses; runs of training use others."""
+
+CALLS = 0.2
+"""Share of the examples of the second stage that are transcripts with their calls."""
+
+ASKED: tuple[Kind, ...] = (*KINDS, "document", "zoom")
+"""Kinds of the questions of transcripts; two are harder to learn than the others, and are asked twice as often."""
 
 
 class WordyOracle(OracleAgent):
@@ -59,24 +68,44 @@ class WordyOracle(OracleAgent):
         return answering(episode, episode.sample.answer, DONE)
 
 
+class GuessingOracle(WordyOracle):
+    """Answers at once: what the view shows, or else a guess."""
+
+    name = "guessing_oracle"
+
+    def message(self, episode: Trajectory, random: Random) -> str:
+        """Answer."""
+        sample = episode.sample
+        return answering(episode, sample.answer if sample.metadata["easy"] else random.choice(sample.options), DONE)
+
+
 @dataclass(frozen=True, slots=True)
 class ColdStart:
     """How long a cold start is.
 
     Attributes:
-        transcripts: How many episodes are played.
-        steps: Optimizer steps.
-        lr: Largest learning rate.
-        batch: Transcripts in a step.
+        transcripts: How many episodes of the oracle are played.
+        guesses: How many of one that answers at once.
+        imitation: Of transcripts.
+        debias: Of guesses, and of transcripts with the probability ``CALLS``.
     """
 
-    transcripts: int = 600
-    steps: int = 300
-    lr: float = 1e-3
-    batch: int = 24
+    transcripts: int
+    guesses: int
+    imitation: Stage
+    debias: Stage
 
 
-def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: Report | None = None) -> float:
+PLAN = ColdStart(transcripts=1500, guesses=600, imitation=Stage(900, 1e-3, 24), debias=Stage(80, 1e-3, 24))
+
+
+def cold_start(
+    out: Path,
+    seed: int = 0,
+    plan: ColdStart = PLAN,
+    report: Report | None = None,
+    imitated: ScriptedAgent | None = None,
+) -> float:
     """Play transcripts, imitate them, and write the policy as a model directory.
 
     The documents are written to the folder that the variable ``DEEPEYES_SEARCH`` names.
@@ -86,6 +115,7 @@ def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: 
         seed: Decides transcripts, new embeddings and the order of examples.
         plan: How long.
         report: Progress callback.
+        imitated: Whose transcripts; the oracle's by default.
 
     Returns:
         The seconds that it took.
@@ -101,24 +131,29 @@ def cold_start(out: Path, seed: int = 0, plan: ColdStart | None = None, report: 
         write_facts(folder)
     else:
         raise UsageError(f"{SEARCH_VARIABLE} is not set: name the folder that the documents are to be written to")
-    began, plan = time.perf_counter(), plan or ColdStart()
+    began = time.perf_counter()
     report = report or (lambda *_: None)
     policy = grown(VisionPolicy.load(BASE), code_fragments(), seed)
     report("transcripts", 0, 1)
-    examples = [_example(policy, each) for each in transcripts(plan.transcripts, seed)]
+    oracle, guesser = imitated or WordyOracle(seed), GuessingOracle(seed)
+    solved = [_example(policy, each) for each in transcripts(oracle, plan.transcripts, SEED + seed)]
+    guessed = [_example(policy, each) for each in transcripts(guesser, plan.guesses, SEED + GUESSED + seed)]
     report("transcripts", 1, 1)
     rng = np.random.default_rng(seed)
-    stage = Stage(plan.steps, plan.lr, plan.batch)
+
+    def drawn(examples: Sequence[Example]) -> Example:
+        return examples[int(rng.integers(len(examples)))]
+
     with deterministic():
-        imitate(policy, stage, lambda _: examples[int(rng.integers(len(examples)))], "imitation", report)
+        imitate(policy, plan.imitation, lambda _: drawn(solved), "imitation", report)
+        imitate(policy, plan.debias, lambda _: drawn(solved if rng.random() < CALLS else guessed), "debias", report)
     write(policy, out)
     return time.perf_counter() - began
 
 
-def transcripts(episodes: int, seed: int) -> tuple[Trajectory, ...]:
-    """Play the oracle's episodes, which are imitated."""
-    dataset = CodeSearch(seed=SEED + seed, length=episodes)
-    agent = WordyOracle(seed)
+def transcripts(agent: ScriptedAgent, episodes: int, seed: int) -> tuple[Trajectory, ...]:
+    """Play the episodes that are imitated, on questions of a seed."""
+    dataset = CodeSearch(seed=seed, length=episodes, kinds=ASKED)
     return rollout(ENV, agent, dataset=dataset, episodes=episodes, in_order=True, progress=False).trajectories
 
 

@@ -96,7 +96,7 @@ def plot_curves(metrics: Path, out: Path) -> None:
         f"moving average of {SMOOTHED} batches": {"color": "#666666", "linewidth": 1.8},
         "held-out questions": {"color": "#666666", "marker": "o", "linestyle": "", "markersize": 5},
     }
-    _legend_below(figure, axes[0], marks)
+    legend_below(figure, axes[0], marks)
     save(figure, out)
 
 
@@ -112,24 +112,45 @@ def plot_bands(arms: Mapping[str, Sequence[Path]], out: Path) -> None:
     for axis, panel in zip(axes, compared(), strict=True):
         shown: list[float] = []
         for colour, seeds in zip(COLOURS, runs.values(), strict=False):
-            tables = [dict(zip(*_points(rows, f"{names.HELD_OUT}{panel.metric}"), strict=True)) for rows in seeds]
-            steps = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
-            values = np.array([[table[step] for step in steps] for table in tables])
-            if steps:
-                axis.plot(steps, values.mean(0), "o-", color=colour, linewidth=1.8, markersize=3)
-                axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
-                shown += values.ravel().tolist()
+            shown += draw_band(axis, seeds, f"{names.HELD_OUT}{panel.metric}", colour)
         if panel.metric.startswith(names.ACCURACY):
             _draw_chance(axis, [row for seeds in runs.values() for rows in seeds for row in rows])
         _finish(axis, panel, shown)
-    most = max(map(len, arms.values()), default=0)
     marks: dict[str, dict[str, Any]] = {
         arm: {"color": colour, "linewidth": 1.8} for colour, arm in zip(COLOURS, arms, strict=False)
     }
-    if most > 1:
-        marks[f"lowest to highest of {most} seeds"] = {"color": "#666666", "linewidth": 7, "alpha": 0.25}
-    _legend_below(figure, axes[0], marks)
+    legend_below(figure, axes[0], marks | band_mark(max(map(len, arms.values()), default=0)))
     save(figure, out)
+
+
+def draw_band(axis: Any, seeds: Sequence[Rows], name: str, colour: str, style: str = "-") -> list[float]:
+    """Draw a metric as the mean of some runs and the band from the lowest to the highest one.
+
+    Args:
+        axis: The axis.
+        seeds: The metrics of each run; steps that not all of them have are left out.
+        name: The metric.
+        colour: Of line and band.
+        style: Of the line.
+
+    Returns:
+        What is drawn.
+    """
+    tables = [dict(zip(*_points(rows, name), strict=True)) for rows in seeds]
+    steps = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+    if not steps:
+        return []
+    values = np.array([[table[step] for step in steps] for table in tables])
+    axis.plot(steps, values.mean(0), f"o{style}", color=colour, linewidth=1.8, markersize=3)
+    axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.18, linewidth=0)
+    shown: list[float] = values.ravel().tolist()
+    return shown
+
+
+def band_mark(seeds: int) -> dict[str, dict[str, Any]]:
+    """Return what a legend says of bands; nothing of one run, which has none."""
+    mark = {"color": "#666666", "linewidth": 7, "alpha": 0.25}
+    return {f"lowest to highest of {seeds} seeds": mark} if seeds > 1 else {}
 
 
 def _figure(panels: int) -> tuple[Any, list[Any]]:
@@ -153,7 +174,8 @@ def _draw_chance(axis: Any, rows: Rows) -> None:
         axis.axhline(known[-1], color="#666666", linewidth=1, linestyle=":", label="chance")
 
 
-def _legend_below(figure: Any, axis: Any, marks: Mapping[str, Mapping[str, Any]]) -> None:
+def legend_below(figure: Any, axis: Any, marks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a figure one legend below its axes: what each kind of line means, by its style."""
     lines = [axis.plot([], [], **style)[0] for style in marks.values()]
     figure.legend(lines, list(marks), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 

@@ -44,12 +44,12 @@ def test_shares_are_by_task_and_by_need(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     rows = [{"step": step, **{f"eval/{name}": value for name, value in found.items()}} for step in (0, 20)]
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert plot_tool_use(metrics, tmp_path / "tool_use.png")
+    assert plot_tool_use([metrics, metrics], tmp_path / "tool_use.png")
     assert (tmp_path / "tool_use.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_other_tasks_have_none(sample, tmp_path):
     assert tool_use([episode(sample)]) == {}
     (tmp_path / "metrics.jsonl").write_text('{"step": 0, "eval/accuracy": 0.5}\n')
-    assert not plot_tool_use(tmp_path / "metrics.jsonl", tmp_path / "tool_use.png")
+    assert not plot_tool_use([tmp_path / "metrics.jsonl"], tmp_path / "tool_use.png")
     assert not (tmp_path / "tool_use.png").exists()

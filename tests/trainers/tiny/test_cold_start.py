@@ -13,10 +13,11 @@ from deepeyes_env.data.visual_search import CodeSearch, write_facts  # noqa: E40
 from deepeyes_env.errors import UsageError  # noqa: E402
 from deepeyes_env.sandbox import get_sandbox  # noqa: E402
 from deepeyes_env.trainers.tiny import BASE  # noqa: E402
-from deepeyes_env.trainers.tiny.build import TINY_POLICY  # noqa: E402
+from deepeyes_env.trainers.tiny.build import TINY_POLICY, Stage  # noqa: E402
 from deepeyes_env.trainers.tiny.code_phrases import ENV, code_fragments  # noqa: E402
 from deepeyes_env.trainers.tiny.cold_start import (  # noqa: E402
     ColdStart,
+    GuessingOracle,
     WordyOracle,
     cold_start,
     copies,
@@ -83,13 +84,22 @@ def test_the_documents_need_a_folder(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_a_short_cold_start_is_written_and_plays(facts, tmp_path):
     seen = []
-    plan = ColdStart(transcripts=12, steps=4, batch=8)
+    plan = ColdStart(transcripts=12, guesses=12, imitation=Stage(4, 1e-3, 8), debias=Stage(2, 1e-3, 8))
     cold_start(tmp_path / "cold", plan=plan, report=lambda *told: seen.append(told))
     assert TINY_POLICY.is_at(tmp_path / "cold")
     assert [told for told in seen if told[1] == told[2]] == [
         ("transcripts", 1, 1),
         ("imitation", 4, 4),
+        ("debias", 2, 2),
     ]
     assert len(VisionPolicy.load(tmp_path / "cold").tokenizer) > 600
-    (played,) = transcripts(1, 0)
-    assert played.correct == 1.0
+
+
+@pytest.mark.integration
+def test_transcripts_call_and_guesses_do_not(facts):
+    solved, guessed = (transcripts(agent(), 24, 0) for agent in (WordyOracle, GuessingOracle))
+    assert all(each.correct == 1.0 for each in solved)
+    assert {bool(each.results) for each in solved if not each.sample.metadata["easy"]} == {True}
+    assert not any(each.results for each in guessed)
+    assert {each.correct for each in guessed} == {0.0, 1.0}
+    assert all(each.correct == 1.0 for each in guessed if each.sample.metadata["easy"])
