@@ -1,4 +1,4 @@
-"""Whole training runs of tiny policies that are built first: over two images, and of another family."""
+"""Whole training runs of tiny policies that are built first: over two images, of another family, and with code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from deepeyes_env.sandbox import get_sandbox
 from deepeyes_env.trainers.grpo.config import load_config
 from deepeyes_env.trainers.grpo.run import run
 from deepeyes_env.trainers.tiny.build import build
+from deepeyes_env.trainers.tiny.cold_start import cold_start
 from deepeyes_env.trainers.tiny.task import PAIRS, TASKS
+from tests.sandbox.conftest import local_sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.learning, pytest.mark.timeout(3600)]
 
@@ -44,6 +47,19 @@ def test_a_tiny_qwen3_learns_as_the_shipped_policy_does(tmp_path, a_qwen3):
     outcomes = [_trained(tmp_path / str(seed), a_qwen3, f"seed={seed}", *scenes) for seed in range(3)]
     learned = [(each.after["eval/accuracy/hard"], each.after["eval/tool/rate/hard"]) for each in outcomes]
     assert sum(abs(hard - 0.89) <= 0.1 and abs(rate - 0.98) <= 0.1 for hard, rate in learned) >= 2, learned
+
+
+@pytest.mark.ray
+def test_programs_are_learned(tmp_path, monkeypatch):
+    """What ``make train-v2`` does: programs where they are needed, crops and searches likewise, nothing elsewhere."""
+    local_sandbox(get_sandbox())
+    monkeypatch.setenv("DEEPEYES_SEARCH", str(tmp_path / "facts"))
+    cold_start(tmp_path / "cold")
+    outcome = run(load_config([f"model={tmp_path}/cold", f"out={tmp_path}/run"], Path("tiny_v2")), live=False)
+    assert outcome.before["eval/needs/code/accuracy"] < 0.4
+    assert outcome.after["eval/needs/code/accuracy"] > 0.75
+    uses = {need: outcome.after[f"eval/needs/{need}/code"] for need in ("code", "zoom", "search", "nothing")}
+    assert uses["code"] > 0.9 > 0.2 > max(uses["zoom"], uses["search"], uses["nothing"])
 
 
 def _built(tmp_path_factory, task):

@@ -48,11 +48,14 @@ from deepeyes_env.trajectories.export import conversation_of
 SEED, GUESSED = 9_000, 500
 """First seed of the questions of transcripts, and what is added for guesses; runs of training use others."""
 
-CALLS = 0.2
+CALLS = 0.1
 """Share of the examples of the second stage that are transcripts with their calls."""
 
 ASKED: tuple[Kind, ...] = (*KINDS, "document", "zoom")
 """Kinds of the questions of transcripts; two are harder to learn than the others, and are asked twice as often."""
+
+EASY = 0.2
+"""Share of the questions of transcripts that can be answered from the view."""
 
 
 class WordyOracle(OracleAgent):
@@ -153,7 +156,7 @@ def cold_start(
 
 def transcripts(agent: ScriptedAgent, episodes: int, seed: int) -> tuple[Trajectory, ...]:
     """Play the episodes that are imitated, on questions of a seed."""
-    dataset = CodeSearch(seed=seed, length=episodes, kinds=ASKED)
+    dataset = CodeSearch(seed=seed, length=episodes, kinds=ASKED, easy=EASY)
     return rollout(ENV, agent, dataset=dataset, episodes=episodes, in_order=True, progress=False).trajectories
 
 
