@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import torch
 
 from deepeyes_env.agents.runner import rollout
 from deepeyes_env.agents.scripted import OracleAgent, ScriptedAgent, answering, solution
@@ -135,6 +136,7 @@ def cold_start(
     else:
         raise UsageError(f"{SEARCH_VARIABLE} is not set: name the folder that the documents are to be written to")
     began = time.perf_counter()
+    torch.set_num_threads(1)  # a step is too small for two, which wait for each other where other work is done
     report = report or (lambda *_: None)
     policy = grown(VisionPolicy.load(BASE), code_fragments(), seed)
     report("transcripts", 0, 1)
