@@ -43,3 +43,9 @@ def test_without_bubblewrap_nothing_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(IsolationError, match="apt-get install bubblewrap libseccomp2"):
         Session(sandbox=LocalSandbox()).run("print(1)")
+
+
+def test_a_start_that_takes_too_long_is_told_as_such(monkeypatch, sandbox):
+    monkeypatch.setattr("deepeyes_env.sandbox.local.sandbox.START_SECONDS", 0.001)
+    with pytest.raises(IsolationError, match=r"did not start in 0\.001 s; is the machine overloaded"):
+        Session(sandbox=LocalSandbox()).run("print(1)")

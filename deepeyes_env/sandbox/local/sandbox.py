@@ -183,6 +183,10 @@ class _WarmParent:
             self.close()
             errors.seek(0)
             told = errors.read().decode(errors="replace") or str(error)
+            if isinstance(error, TimeoutError):
+                raise IsolationError(
+                    f"the warm parent did not start in {START_SECONDS:g} s; is the machine overloaded? It wrote: {told}"
+                ) from None
             raise IsolationError(remedy(told, line)) from None
         self.memory = int(ready["memory"])
         self.seconds = float(ready["ready"])
