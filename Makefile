@@ -24,7 +24,7 @@ train-v2: $(VENV)/.train-v2  ## DeepEyesV2 in miniature: a cold start, then the 
 		$(BIN)/deepeyes build-tiny --code --seed $$seed --out $(OUT)-v2/cold-$$seed; \
 		$(BIN)/deepeyes train --config tiny_v2 seed=$$seed model=$(OUT)-v2/cold-$$seed out=$(OUT)-v2/run-$$seed --overwrite; \
 	done
-	$(BIN)/python benchmarks/needs.py $(OUT)-v2/run-*
+	$(BIN)/python benchmarks/learned_tools.py $(OUT)-v2/run-*
 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)

@@ -14,7 +14,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.needs import table
+from benchmarks.learned_tools import table
 from deepeyes_env.agents.scripted import ScriptedAgent, answering
 from deepeyes_env.core import Sample, ToolCall, Trajectory
 from deepeyes_env.data.visual_search.code_programs import crop_program
