@@ -1,7 +1,8 @@
 """What several seeds learned of ``code_search``: a table of held-out accuracy and tool use by task, and their curves.
 
-``python benchmarks/learned_tools.py RUN...`` reads the folders of training runs, prints a Markdown table with the mean and the
-lowest and highest seed before and after, and draws ``tool_use.png`` beside the runs. ``make train-v2`` ends with it.
+``python benchmarks/learned_tools.py RUN...`` reads the folders of training runs, prints a Markdown table with the mean
+and the lowest and highest seed before and after, and draws ``tool_use.png`` beside the runs. ``make train-v2`` ends
+with it.
 """
 
 from __future__ import annotations
