@@ -128,7 +128,10 @@ class PlainConnection:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                self._http.receive_data(await reader.read(_READ))
+                try:
+                    self._http.receive_data(await reader.read(_READ))
+                except ConnectionError as error:  # also one that was met in sending
+                    raise h11.RemoteProtocolError(str(error)) from error
             elif isinstance(event, h11.Response):
                 status = event.status_code
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}

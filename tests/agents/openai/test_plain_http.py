@@ -1,6 +1,7 @@
 """Requests without TLS against sockets that say what they like, and the way round proxies."""
 
 import asyncio
+import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +15,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class Talker:
-    """A server that gives a connection the next of its sayings for each request, and closes it after the last."""
+    """A server that gives a connection the next of its sayings for each request, and closes it after the last.
 
-    def __init__(self, *connections):
-        self.heard, self.connections = [], 0
+    It hears a request to its end, or only its head.
+    """
+
+    def __init__(self, *connections, patient=True):
+        self.heard, self.connections, self._patient = [], 0, patient
         self._sayings = connections
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/v1"
@@ -33,6 +37,10 @@ class Talker:
                     while b"\r\n\r\n" not in head:
                         head += connection.recv(2**16)
                     self.heard.append(head)
+                    told = re.search(rb"Content-Length: (\d+)", head)
+                    left = int(told[1]) - len(head.partition(b"\r\n\r\n")[2]) if told and self._patient else 0
+                    while left > 0:
+                        left -= len(connection.recv(2**16))
                     connection.sendall(saying)
 
     def __enter__(self):
@@ -94,6 +102,11 @@ def test_a_body_goes_out_in_its_pieces_and_an_error_is_an_answer():
 def test_what_is_cut_off_or_no_http_is_a_lost_connection(saying):
     with Talker([saying]) as server, pytest.raises(ConnectionResetError):
         ask(server.url)
+
+
+def test_a_server_that_hangs_up_while_it_is_spoken_to_is_a_lost_connection():
+    with Talker([b""], patient=False) as server, pytest.raises(ConnectionResetError):
+        ask(server.url, pieces=(b" " * 2**24, b"1"))
 
 
 def test_nobody_listens_and_nobody_is_known():
