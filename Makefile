@@ -8,6 +8,7 @@ PHOTOS ?= data/photos
 
 OUT ?= runs/train
 SEEDS ?= 1
+SEED_NUMBERS = $(shell seq 0 $$(($(SEEDS) - 1)))
 
 # Modules and tests are kept compiled even where the environment says not to: compiling them takes a worker half as long
 # as collecting, and every program, actor and notebook that the tests start would compile the packages again.
@@ -20,11 +21,11 @@ train: $(VENV)/.train  ## a tiny policy learns to zoom: curves, and a page with 
 	$(BIN)/deepeyes train out=$(OUT) --overwrite
 
 train-v2: $(VENV)/.train-v2  ## DeepEyesV2 in miniature: a cold start, then the tiny policy learns which program or search to use
-	export DEEPEYES_SEARCH=$(OUT)-v2/facts; set -e; for seed in $$(seq 0 $$(($(SEEDS) - 1))); do \
+	export DEEPEYES_SEARCH=$(OUT)-v2/facts; set -e; for seed in $(SEED_NUMBERS); do \
 		$(BIN)/deepeyes build-tiny --code --seed $$seed --out $(OUT)-v2/cold-$$seed; \
 		$(BIN)/deepeyes train --config tiny_v2 seed=$$seed model=$(OUT)-v2/cold-$$seed out=$(OUT)-v2/run-$$seed --overwrite; \
 	done
-	$(BIN)/python benchmarks/learned_tools.py $(OUT)-v2/run-*
+	$(BIN)/python benchmarks/learned_tools.py $(addprefix $(OUT)-v2/run-,$(SEED_NUMBERS))
 
 demo: $(VENV)/.demo  ## oracle and blind agent on the built-in task and on real photographs: table and page
 	$(BIN)/python examples/demo.py --photos $(PHOTOS)

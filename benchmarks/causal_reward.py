@@ -36,6 +36,7 @@ from deepeyes_env.judges import RuleJudge  # noqa: E402
 from deepeyes_env.rewards import Rubric, Term, register_rubric, terms  # noqa: E402
 from deepeyes_env.trainers.grpo.config import load_config  # noqa: E402
 from deepeyes_env.trainers.grpo.run import run  # noqa: E402
+from deepeyes_env.trainers.tiny import BASE  # noqa: E402
 from deepeyes_env.trajectories import read_trajectories  # noqa: E402
 
 ENV = "VisualToolbox-v2"
@@ -55,7 +56,7 @@ ARMS = {
 }
 """The settings of the phases of each arm, which share its steps."""
 
-BASE = "before training"
+BEFORE = "before training"
 FIRST_FRESH = 700
 """Seed of the first fresh scenes, which no run was trained on or looked at."""
 
@@ -124,7 +125,7 @@ def main() -> None:
     """Train, measure, and print a line for each policy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
-    parser.add_argument("--arms", nargs="+", choices=[BASE, *ARMS], default=[BASE, *ARMS])
+    parser.add_argument("--arms", nargs="+", choices=[BEFORE, *ARMS], default=[BEFORE, *ARMS])
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--questions", type=int, default=400, help="fresh scenes, for the accuracy")
     parser.add_argument("--played", type=int, default=160, help="the first of them, whose calls are played on from")
@@ -138,7 +139,7 @@ def main() -> None:
         for arm in args.arms:
             began = time.perf_counter()
             folder = args.runs / f"{arm.replace(',', '').replace(' ', '_')}_{seed}"
-            model = ROOT / "trainers" / "tiny" / "base" if arm == BASE else trained(arm, seed, args.steps, folder)
+            model = BASE if arm == BEFORE else trained(arm, seed, args.steps, folder)
             taken, began = time.perf_counter() - began, time.perf_counter()
             played = args.runs / f"{folder.name}_played"
             found = measured(model, seed, args.questions, args.played, args.plays, played)

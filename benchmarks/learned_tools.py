@@ -8,43 +8,30 @@ with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from deepeyes_env.data.visual_search.code_questions import KINDS, LOOK
+from deepeyes_env.trainers.grpo.ablate import cell, evaluations
 from deepeyes_env.trainers.grpo.run import METRICS, TOOL_USE
-from deepeyes_env.trainers.tracking import read_metrics
 from deepeyes_env.trainers.tracking.names import ACCURACY, HELD_OUT, TASK, USES
 from deepeyes_env.trainers.tracking.tool_use_curves import plot_tool_use
 
 GROUPS = {"needs code": "needs/code/"} | {f"`{kind}`": f"{TASK}{kind}/" for kind in (*KINDS, LOOK)}
 
 
-def evaluations(run: Path) -> list[dict[str, float]]:
-    """Return the rows of metrics that have held-out questions."""
-    return [row for row in read_metrics(run / METRICS) if f"{HELD_OUT}{ACCURACY}" in row]
-
-
-def spread(rows: Sequence[Mapping[str, float]], name: str) -> str:
-    """Return mean, lowest and highest of a metric."""
-    values = [row[name] for row in rows if name in row]
-    if len(values) < 2:
-        return "".join(f"{value:.2f}" for value in values)
-    return f"{fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def table(runs: Sequence[Path]) -> str:
     """Return accuracy before and after, and what is used after, by group of questions."""
-    before, after = ([evaluations(run)[place] for run in runs] for place in (0, -1))
+    before, after = ([evaluations(run / METRICS)[place] for run in runs] for place in (0, -1))
     lines = [f"| questions | accuracy before | after | {' | '.join(USES)} |", "|---" * (3 + len(USES)) + "|"]
     for group, start in GROUPS.items():
         name = f"{HELD_OUT}{start}"
         used = (f"{fmean(row.get(f'{name}{use}', 0) for row in after):.2f}" for use in USES)
-        cells = (spread(before, f"{name}{ACCURACY}"), spread(after, f"{name}{ACCURACY}"), *used)
-        lines.append(f"| {group} | {' | '.join(cells)} |")
+        right = (cell([row.get(f"{name}{ACCURACY}") for row in rows]) for rows in (before, after))
+        lines.append(f"| {group} | {' | '.join((*right, *used))} |")
     return "\n".join(lines)
 
 

@@ -10,37 +10,30 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.learned_tools import table
-from deepeyes_env.agents.scripted import ScriptedAgent, answering
 from deepeyes_env.core import Sample, ToolCall, Trajectory
 from deepeyes_env.data.visual_search.code_programs import crop_program
 from deepeyes_env.data.visual_search.scene import COLOURS
-from deepeyes_env.envs.toolbox import toolbox_of
 from deepeyes_env.tools.python import PythonTool
 from deepeyes_env.tools.text_search import SEARCH_VARIABLE
 from deepeyes_env.trainers.grpo.config import load_config
 from deepeyes_env.trainers.grpo.run import run
-from deepeyes_env.trainers.tiny.code_phrases import DONE, FINDING
-from deepeyes_env.trainers.tiny.cold_start import cold_start
+from deepeyes_env.trainers.tiny.cold_start import WordyOracle, cold_start
 
 
-class ZoomingOracle(ScriptedAgent):
+class ZoomingOracle(WordyOracle):
     """Crops what a question is about, one box a message, and gives the right answer."""
 
     name = "zooming_oracle"
 
-    def message(self, episode: Trajectory, random: Random) -> str:
-        """Crop the next box, or answer."""
-        sample, made = episode.sample, len(episode.turns)
+    def calls(self, episode: Trajectory) -> list[ToolCall]:
+        """Return the crops; none where the view shows the answer."""
+        sample = episode.sample
         crops = [] if sample.metadata["easy"] else looks(sample)
-        if made < len(crops):
-            call = ToolCall(PythonTool.name, {"code": crops[made]})
-            return toolbox_of(episode).protocol.format_message(FINDING, call)
-        return answering(episode, sample.answer, DONE)
+        return [ToolCall(PythonTool.name, {"code": crop}) for crop in crops]
 
 
 def looks(sample: Sample) -> list[str]:

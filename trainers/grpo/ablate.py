@@ -106,18 +106,20 @@ def table(arms: Mapping[str, Sequence[Path]]) -> str:
     for place, group in ((0, first), (-1, arms)):
         for name, paths in group.items():
             cells = [
-                _cell([_evaluations(path)[place].get(f"{HELD_OUT}{column}") for path in paths]) for column in COMPARED
+                cell([evaluations(path)[place].get(f"{HELD_OUT}{column}") for path in paths]) for column in COMPARED
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(values: Sequence[float | None]) -> str:
+def cell(values: Sequence[float | None]) -> str:
+    """Return the mean of what is known, and the lowest and highest of it."""
     known = [value for value in values if value is not None]
     return f"{fmean(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""
 
 
-def _evaluations(path: Path) -> list[dict[str, float]]:
+def evaluations(path: Path) -> list[dict[str, float]]:
+    """Return the rows of ``metrics.jsonl`` that are over held-out questions."""
     return [row for row in read_metrics(path) if any(name.startswith("eval/") for name in row)]
 
 

@@ -25,7 +25,7 @@ from deepeyes_env.agents.runner import rollout
 from deepeyes_env.agents.scripted import OracleAgent, ScriptedAgent, answering, solution
 from deepeyes_env.agents.transformers.policy import VisionPolicy
 from deepeyes_env.agents.transformers.sequence import TokenSequence
-from deepeyes_env.core import Trajectory
+from deepeyes_env.core import ToolCall, Trajectory
 from deepeyes_env.data.visual_search.code_questions import ANGLES, KINDS, Kind
 from deepeyes_env.data.visual_search.code_search import CodeSearch
 from deepeyes_env.data.visual_search.facts import FIRST, SECOND, write_facts
@@ -65,14 +65,18 @@ class WordyOracle(OracleAgent):
     name = "wordy_oracle"
 
     def message(self, episode: Trajectory, random: Random) -> str:
-        """Make the next call of the solution, then answer."""
-        calls, made = solution(episode), len(episode.turns)
+        """Make the next call, then answer."""
+        calls, made = self.calls(episode), len(episode.turns)
         if made < len(calls):
             return toolbox_of(episode).protocol.format_message(FINDING, calls[made])
         return answering(episode, episode.sample.answer, DONE)
 
+    def calls(self, episode: Trajectory) -> Sequence[ToolCall]:
+        """Return the calls of the solution."""
+        return solution(episode)
 
-class GuessingOracle(WordyOracle):
+
+class GuessingOracle(ScriptedAgent):
     """Answers at once: what the view shows, or else a guess."""
 
     name = "guessing_oracle"
