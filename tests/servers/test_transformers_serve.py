@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -10,10 +11,13 @@ pytest.importorskip("openai")
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from transformers import AutoTokenizer, GenerationConfig
+
 from deepeyes_env import agents
 from deepeyes_env.agents.agent import AgentError
 from deepeyes_env.agents.openai import OpenAIAgent
 from deepeyes_env.data import load
+from deepeyes_env.trainers.conformance.ways import by_transformers
 from deepeyes_env.trainers.tiny import BASE
 from tests.environments import environment
 from tests.servers.real_servers import TRANSFORMERS_SERVE, served, settings_of
@@ -21,6 +25,7 @@ from tests.servers.tiny_vlm import NATIVE, TEXT
 from tests.servers.whole_episodes import (
     assert_context_log_counts_what_the_server_reads,
     assert_looked_and_answered,
+    assert_prompts_are_those_of_the_conformance_kit,
     played,
 )
 
@@ -59,7 +64,17 @@ def test_text_protocol(server):
 
 
 def test_the_context_log_counts_what_the_server_reads(server, tiny_vlm):
-    assert_context_log_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
+    assert_context_log_counts_what_the_server_reads(server, tiny_vlm)
+
+
+def test_prompts_are_those_of_the_conformance_kit(tiny_vlm, tmp_path):
+    """The model writes no calls here: this server answers a call that it cannot read with an error."""
+    quiet = shutil.copytree(tiny_vlm, tmp_path / "quiet")
+    settings = GenerationConfig.from_pretrained(quiet)
+    settings.suppress_tokens = [AutoTokenizer.from_pretrained(quiet).convert_tokens_to_ids("<tool_call>")]
+    settings.save_pretrained(quiet)
+    with serving(quiet, tmp_path) as running:
+        assert_prompts_are_those_of_the_conformance_kit(running, quiet, by_transformers, ids=False)
 
 
 def test_a_model_that_is_not_there_is_named(server):

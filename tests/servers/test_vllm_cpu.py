@@ -19,6 +19,7 @@ from deepeyes_env.agents.transformers.attention import MaskedAttention  # noqa: 
 from deepeyes_env.agents.transformers.kv import causal_mask  # noqa: E402
 from deepeyes_env.agents.transformers.policy import VisionPolicy  # noqa: E402
 from deepeyes_env.core import PolicyTokens  # noqa: E402
+from deepeyes_env.trainers.conformance.ways import by_vllm  # noqa: E402
 from tests.environments import environment  # noqa: E402
 from tests.servers.real_servers import VLLM, served, settings_of  # noqa: E402
 from tests.servers.tiny_vlm import NATIVE, TEXT  # noqa: E402
@@ -26,6 +27,7 @@ from tests.servers.tiny_vlm import environment as episode_environment  # noqa: E
 from tests.servers.whole_episodes import (  # noqa: E402
     assert_context_log_counts_what_the_server_reads,
     assert_looked_and_answered,
+    assert_prompts_are_those_of_the_conformance_kit,
     played,
 )
 
@@ -71,7 +73,11 @@ def test_whole_episodes_with_tokens(server, tiny_vlm, toolbox):
 
 
 def test_the_context_log_counts_what_the_server_reads(server, tiny_vlm):
-    assert_context_log_counts_what_the_server_reads(server.url, server.model, tiny_vlm)
+    assert_context_log_counts_what_the_server_reads(server, tiny_vlm)
+
+
+def test_prompts_are_those_of_the_conformance_kit(server, tiny_vlm):
+    assert_prompts_are_those_of_the_conformance_kit(server, tiny_vlm, by_vllm, ids=True)
 
 
 def test_a_model_that_is_not_served_is_answered_with_what_is(server):

@@ -120,8 +120,13 @@ def _check(model: ModelDirectory, most: int) -> Report:
         if not recording.native:
             _compare_text(compare, recording, episode, most)
         elif ways.writes_calls(model):
-            for way, encode in ENDPOINTS.items():
-                compare(recording.name, way, _chained(encode(model, episode), episode))
+            calls_alone = play(recording.with_calls_alone(), model)
+            for way, played in (("vLLM endpoint", episode), ("transformers endpoint", calls_alone)):
+                compare(recording.name, way, _chained(ENDPOINTS[way](model, played), played))
+            notes.append(
+                f"{recording.name!r}, transformers endpoint: compared without what messages say beside their calls, "
+                "which transformers serve drops; play a thinking policy behind another server, or with text protocols"
+            )
         else:
             notes.append(
                 f"{recording.name!r} was not compared: the chat template writes no tool calls, so an endpoint would "

@@ -41,6 +41,14 @@ class Recording:
         """Whether tools are called by native calls."""
         return not isinstance(self.messages[0], str)
 
+    def with_calls_alone(self) -> Recording:
+        """Return it with nothing said beside native calls."""
+        messages = (
+            {**each, "content": ""} if not isinstance(each, str) and each.get("tool_calls") else each
+            for each in self.messages
+        )
+        return replace(self, messages=tuple(messages))
+
 
 def _zoom(*box: int, label: str = "mark", thought: str = "I look closer.") -> str:
     call = f'{{"name": "{ZOOM}", "arguments": {{"bbox_2d": {list(box)}, "label": "{label}"}}}}'

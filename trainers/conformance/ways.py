@@ -59,20 +59,19 @@ def in_verl(model: ModelDirectory, recording: Recording, episode: Trajectory) ->
     async def at_once(call: Callable[[], T]) -> T:
         return call()
 
-    env = VisualToolboxEnv(
-        recording.toolbox,
-        [sample_of(recording)],
-        rubric=None,
-        view=model.view,
-        frame=model.frame,
-        max_turns=len(episode.turns),
-    )
+    def make_env() -> VisualToolboxEnv:
+        return VisualToolboxEnv(
+            recording.toolbox,
+            [sample_of(recording)],
+            rubric=None,
+            view=model.view,
+            frame=model.frame,
+            max_turns=len(episode.turns),
+        )
+
     limits = TokenLimits(2**20, 2**20, 2**21, 2**20)
-    loop = Episode(env, model.chat, limits, frozenset({model.image_token}), generate, at_once)
-    try:
-        made = asyncio.run(loop.play(0, {"index": 0}))
-    finally:
-        env.close()
+    loop = Episode(make_env, model.chat, limits, frozenset({model.image_token}), generate, at_once)
+    made = asyncio.run(loop.play(0, {"index": 0}))
     return encoded(TokenSequence.concatenated([made.prompt, made.response]))
 
 
@@ -89,6 +88,7 @@ def by_transformers(model: ModelDirectory, episode: Trajectory) -> list[Encoded]
     """Return the prompt of each message as ``transformers serve`` makes it of the request of our OpenAI agent.
 
     The processor does all of it: it writes as many image tokens into the text as an image takes, and encodes the text.
+    What a message says beside native calls is dropped by the server (transformers 5.23), so that the policy forgets it.
     """
     return [_by_transformers(model, so_far) for so_far in running(episode)]
 
@@ -114,6 +114,7 @@ def _by_vllm(model: ModelDirectory, so_far: Trajectory) -> Encoded:
 
 def _by_transformers(model: ModelDirectory, so_far: Trajectory) -> Encoded:
     messages, images = _sent(so_far)
+    messages = [{**each, "content": []} if "tool_calls" in each else each for each in messages]
     processor = model.processor
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, tools=_tools(so_far))
     pictures = [Image.fromarray(image.pixels()) for image in images]

@@ -75,7 +75,8 @@ def test_native_calls_are_compared_where_the_template_writes_them(folder):
     (folder / "chat_template.jinja").write_text(PARTS + WITH_CALLS, encoding="utf-8")
     report = check(folder)
     assert report.findings == ()
-    assert report.notes == ()
+    assert len(report.notes) == 1
+    assert "which transformers serve drops" in report.notes[0]
     assert report.compared["vLLM endpoint"] == before + 2
 
 
