@@ -19,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap
@@ -28,7 +27,7 @@ from verl.utils.dataset.rl_dataset import get_dataset_class
 from verl.workers.rollout.replica import TokenOutput
 
 from benchmarks.pace import cpu_ms, serve
-from benchmarks.scripted import MOST_PIXELS, QUESTION, SIZE, boxes, messages
+from benchmarks.scripted import MOST_PIXELS, QUESTION, boxes, messages
 
 ROLLOUT = {"name": "vllm", "prompt_length": 8192, "response_length": 20480, "max_model_len": 28672}
 MULTI_TURN = {
@@ -109,6 +108,7 @@ asyncio.set_event_loop(EVENTS)
 
 def our_ways(tokenizer: Any, processor: Any, source: str) -> dict[str, Play]:
     """Return how a rollout is played in our agent loop and in an environment alone, and its crops as Pillow images."""
+    from deepeyes_env.images.codec import to_pil
     from deepeyes_env.trainers.verl.agent_loop import DeepEyesAgentLoop
     from deepeyes_env.trainers.verl.settings import LoopSettings
     from deepeyes_env.trainers.verl.sources import open_source
@@ -129,10 +129,10 @@ def our_ways(tokenizer: Any, processor: Any, source: str) -> dict[str, Play]:
             *_, info = env.step(text)
         return info
 
-    pixels = np.zeros((*SIZE[::-1], 3), np.uint8)
+    pixels = open_source(source)[0].images[0].pixels()
 
     def pictures(written: Written) -> object:
-        return [Image.fromarray(pixels[y1:y2, x1:x2]) for x1, y1, x2, y2 in written.boxes]
+        return [to_pil(pixels[y1:y2, x1:x2]) for x1, y1, x2, y2 in written.boxes]
 
     return {"loop": loop, "alone": alone, "pictures": pictures}
 

@@ -80,15 +80,17 @@ class DeepEyesAgentLoop(AgentLoopBase):
         worker, where = self._worker, row[ROW]
         server = _Server(self.server_manager, worker, sampling_params, self.rollout_config.name)
         began = time.perf_counter()
-        env = None
-        try:
-            env = await self._in_thread(lambda: worker.make_env(open_source(where["source"])))
-            episode = Episode(env, worker.chat, self._limits(), worker.vision, server.generate, self._in_thread)
-            index = int(where["index"])
-            rollout = await episode.play(seed_of(worker.settings.seed, index), {"index": index})
-        finally:
-            if env is not None:
-                await self._in_thread(env.close)
+        episode = Episode(
+            lambda: worker.make_env(open_source(where["source"])),
+            worker.chat,
+            self._limits(),
+            worker.vision,
+            server.generate,
+            self._in_thread,
+            server.show,
+        )
+        index = int(where["index"])
+        rollout = await episode.play(seed_of(worker.settings.seed, index), {"index": index})
         output = self._output(rollout, server, row)
         output.metrics.tool_calls = time.perf_counter() - began - server.seconds
         return output
@@ -150,7 +152,8 @@ class _Server:
         bias = {str(token) if backend == "sglang" else token: _UNREACHABLE for token in sorted(worker.vision)}
         self._sampling = {**sampling, "logit_bias": bias}
         self._request = uuid4().hex
-        self._pictures: list[PILImage.Image] = []
+        self._prompt: list[PILImage.Image] | None = None
+        self._shown: list[PILImage.Image] = []
 
     async def generate(self, ids: list[int], images: Sequence[ImageRef], room: int) -> PolicyTokens:
         """Return the next message."""
@@ -171,15 +174,19 @@ class _Server:
         written = tuple(output.token_ids[:room])
         return PolicyTokens(written, tuple(output.log_probs[:room]) if output.log_probs else (), (1,) * len(written))
 
+    def show(self, images: Sequence[ImageRef]) -> None:
+        """Make the images of an observation ready; it is called in a thread, since a megapixel takes a millisecond."""
+        self._shown += [to_pil(each.pixels()) for each in images]
+
     def pictures(self, images: Sequence[ImageRef]) -> list[PILImage.Image]:
-        """Return the images so far as servers and processors take them; those behind the prompt are this rollout's own.
+        """Return images as servers and processors take them; those behind the prompt are this rollout's own.
 
         Args:
-            images: All of them: those that were asked for before, and what has come since.
+            images: All of the conversation so far.
         """
-        made, prompt = self._pictures, not self._pictures
-        made += (self._worker.picture(each) if prompt else to_pil(each.pixels()) for each in images[len(made) :])
-        return made[: len(images)]
+        if self._prompt is None:
+            self._prompt = [self._worker.picture(each) for each in images]
+        return [*self._prompt, *self._shown][: len(images)]
 
 
 def _version(row: Mapping[str, Any]) -> int:

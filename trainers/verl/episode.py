@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from deepeyes_env.errors import DeepEyesError
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.verl.settings import TokenLimits
 
-T = TypeVar("T")
-
 Generate = Callable[[list[int], Sequence[ImageRef], int], Awaitable[PolicyTokens]]
 """Asks the policy for its next message: the conversation's tokens, its images, and the most new tokens."""
+
+Show = Callable[[Sequence[ImageRef]], None]
+"""Is told of images that the policy will be asked with, so that it can make them ready; it is called in a thread."""
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a call off the event loop's thread."""
@@ -63,20 +64,23 @@ class Episode:
     of them under the mask.
 
     Attributes:
-        env: Where it is played.
+        make_env: Makes the environment in which it is played, which is closed at its end.
         chat: Writes it as tokens.
         limits: How many tokens it may have.
         vision: Tokens that stand for images, or mark them: a message ends where the policy writes one.
         generate: Asks the policy.
         in_thread: Runs a call off the event loop's thread.
+        show: Makes an observation's images ready for the server.
     """
 
-    env: VisualToolboxEnv
+    make_env: Callable[[], VisualToolboxEnv]
     chat: Chat
     limits: TokenLimits
     vision: frozenset[int]
     generate: Generate
     in_thread: InThread
+    show: Show = lambda images: None
+    _env: VisualToolboxEnv | None = field(default=None, init=False)
     _prompt: TokenSequence | None = field(default=None, init=False)
     _parts: list[TokenSequence] = field(default_factory=list, init=False)
     _so_far: Trajectory | None = field(default=None, init=False)
@@ -88,18 +92,22 @@ class Episode:
         Args:
             seed: Seed of the environment.
             options: Options of its ``reset``.
+
+        Raises:
+            DeepEyesError: The environment cannot be made.
         """
         try:
             finished = await self._play(seed, options)
         except _RolloutFailedError as error:
             return self._failed(str(error))
+        finally:
+            if self._env is not None:
+                await self.in_thread(self._close)
         assert self._prompt is not None
         return PlayedRollout(self._prompt, TokenSequence.concatenated(self._parts), finished, "", self._cut)
 
     async def _play(self, seed: int, options: Mapping[str, Any]) -> Trajectory:
-        _, info = await self._in_env(partial(self.env.reset, seed=seed, options=dict(options)))
-        so_far: Trajectory = info["trajectory"]
-        self._so_far = so_far
+        so_far = self._so_far = await self.in_thread(lambda: self._begin(seed, options))
         prompt = self._prompt = self.chat.prompt(so_far)
         if len(prompt) > self.limits.prompt or self._room() < 1:
             raise _RolloutFailedError(
@@ -115,7 +123,7 @@ class Episode:
                 if observation is not None:
                     self._parts.append(observation)
                     continue
-                *_, info = await self._in_env(partial(self.env.truncate, "token_budget"))
+                info = await self.in_thread(lambda: self._take(lambda env: env.truncate("token_budget")))
             finished: Trajectory = info["trajectory"]
             return replace(finished, turns=so_far.turns)
 
@@ -127,7 +135,8 @@ class Episode:
         completion = self._usable(await self.generate(conversation.ids.tolist(), conversation.images, room))
         self._parts.append(written(completion))
         ended = completion.ids[-1] == self.chat.end_of_turn
-        *_, info = await self._in_env(partial(self.env.step, self.chat.text(completion.ids)))
+        text = self.chat.text(completion.ids)
+        info = await self.in_thread(lambda: self._take(lambda env: env.step(text)))
         return replace(info["turn"], tokens=completion, finish_reason="stop" if ended else "length"), info
 
     def _observation(self, turn: Turn) -> TokenSequence | None:
@@ -163,9 +172,38 @@ class Episode:
             self._prompt if begun and self._prompt is not None else nothing, response, self._so_far, error, self._cut
         )
 
-    async def _in_env(self, call: Callable[[], T]) -> T:
-        try:
-            made: T = await self.in_thread(call)
-        except Exception as error:
-            raise _RolloutFailedError(f"{type(error).__name__}: {error}") from error
-        return made
+    # What follows runs in threads. Each way into one costs the event loop about a tenth of a millisecond, so that there
+    # is one for each message.
+
+    def _begin(self, seed: int, options: Mapping[str, Any]) -> Trajectory:
+        env = self._env = self.make_env()
+        with _fails_the_rollout():
+            _, info = env.reset(seed=seed, options=dict(options))
+        begun: Trajectory = info["trajectory"]
+        return begun
+
+    def _take(self, step: Callable[[VisualToolboxEnv], tuple[Any, ...]]) -> dict[str, Any]:
+        """Take a step; returns its ``info``."""
+        assert self._env is not None
+        with _fails_the_rollout():
+            *_, info = step(self._env)
+        told: dict[str, Any] = info
+        if "trajectory" in told:
+            self._close()
+        else:
+            self.show(told["turn"].observation.images)
+        return told
+
+    def _close(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+
+@contextmanager
+def _fails_the_rollout() -> Iterator[None]:
+    """What an environment raises fails the rollout."""
+    try:
+        yield
+    except Exception as error:
+        raise _RolloutFailedError(f"{type(error).__name__}: {error}") from error

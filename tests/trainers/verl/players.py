@@ -56,7 +56,12 @@ def play(policy, writer, *, limits=LIMITS, env=None, number=0, **kwargs):
         with ThreadPoolExecutor(1, thread_name_prefix="deepeyes-test") as threads:
             loop = asyncio.get_running_loop()
             episode = Episode(
-                env, policy.chat, limits, vision, writer.generate, lambda call: loop.run_in_executor(threads, call)
+                lambda: env,
+                policy.chat,
+                limits,
+                vision,
+                writer.generate,
+                lambda call: loop.run_in_executor(threads, call),
             )
             return await episode.play(7, {"index": number})
 
