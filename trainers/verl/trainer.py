@@ -51,10 +51,8 @@ class DeepEyesTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: Any, metrics: dict[str, Any]) -> Any:
         batch = super()._balance_batch(batch, metrics=metrics)
-        fields = ["response_mask", "extra_fields"]
-        data = transfer_queue.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
-        played = any(bool(mask.any()) for mask in data["response_mask"].unbind())
-        self._failing.note(self.global_steps, played, [] if played else errors_of(data))
+        played = any(bool(mask.any()) for mask in _fetched(batch, batch.keys, "response_mask").unbind())
+        self._failing.note(self.global_steps, played, [] if played else errors_of(batch))
         return batch
 
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
@@ -93,18 +91,21 @@ class DeepEyesTrainer(PPOTrainerSync):
 
 def reports_of(batch: Any) -> list[Mapping[str, float]]:
     """Return the reports of the rollouts of a step; those that pad it are left out."""
+    return [each["reward_extra_info"] for each in _extra_fields(batch) if "reward_extra_info" in each]
+
+
+def errors_of(batch: Any) -> list[str]:
+    """Return why rollouts of a step failed, of those that did."""
+    return [error for each in _extra_fields(batch) if (error := each.get(REPORT, {}).get("error"))]
+
+
+def _extra_fields(batch: Any) -> list[Mapping[str, Any]]:
     keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-    data = transfer_queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-    return [each["reward_extra_info"] for each in _extra_fields(data) if "reward_extra_info" in each]
+    return [getattr(each, "data", each) for each in _fetched(batch, keys, "extra_fields")]
 
 
-def errors_of(data: Any) -> list[str]:
-    """Return why rollouts failed, of those that did."""
-    return [error for each in _extra_fields(data) if (error := each.get(REPORT, {}).get("error"))]
-
-
-def _extra_fields(data: Any) -> list[Mapping[str, Any]]:
-    return [getattr(each, "data", each) for each in list(data["extra_fields"])]
+def _fetched(batch: Any, keys: Sequence[str], field: str) -> Any:
+    return transfer_queue.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=[field])[field]
 
 
 class Failing:
