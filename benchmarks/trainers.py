@@ -21,11 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +56,18 @@ def write_question(folder: Path) -> tuple[Path, Path]:
 
 
 def turn_about(asked: Mapping[str, tuple[Child, dict[str, Any]]], rounds: int) -> dict[str, list[float]]:
-    """Ask all children in each round; returns their answers, without those of a round that warms up."""
+    """Ask all children in each round; returns their answers, without those of a round that warms up.
+
+    What an answer says of Pillow images stands under ``NAME, pictures``.
+    """
     seen: dict[str, list[float]] = {name: [] for name in asked}
     for number in range(rounds + 1):
         for name, (child, request) in asked.items():
             found = child.ask({**request, "seed": 1000 * number})
             if number:
                 seen[name].append(found["ms"])
+                if "pictures" in found:
+                    seen.setdefault(f"{name}, pictures", []).append(found["pictures"])
     return seen
 
 
@@ -80,7 +87,6 @@ def loop_rows(verl: str, older: str | None, model: str, rounds: int, rollouts: i
             "ours": (ours, {"way": "loop", "calls": CALLS, "rollouts": rollouts}),
             "ours, no call": (ours, {"way": "loop", "calls": 0, "rollouts": rollouts}),
             "alone": (ours, {"way": "alone", "calls": CALLS, "rollouts": rollouts}),
-            "pictures": (ours, {"way": "pictures", "calls": CALLS, "rollouts": rollouts}),
         }
         if older is not None:
             theirs = stack.enter_context(Child([older, *command, "verl", *arguments], path=[SHIM]))
@@ -88,13 +94,12 @@ def loop_rows(verl: str, older: str | None, model: str, rounds: int, rollouts: i
             asked["verl, no call"] = (theirs, {"way": "loop", "calls": 0, "rollouts": max(1, rollouts // 16)})
         seen = turn_about(asked, rounds)
     added = [(loop - alone) / TURNS for loop, alone in zip(seen["ours"], seen["alone"], strict=True)]
-    pictures = [each / TURNS for each in seen["pictures"]]
+    pictures = [each / TURNS for each in seen["ours, pictures"]]
     name = f"verl {ours.facts['verl']}: our agent loop beyond environment and model"
-    detail = f"of them {statistics.median(pictures):.2f} ms for crops as Pillow images; {spread(added)}"
+    detail = (
+        f"of them {statistics.median(pictures):.2f} ms for crops as Pillow images, which verl takes; {spread(added)}"
+    )
     yield Measurement(name, statistics.median(added), "ms of CPU a turn", "< 2", detail)
-    rest = [both - made for both, made in zip(added, pictures, strict=True)]
-    name = f"{name}, without the Pillow images that verl takes and keeps"
-    yield Measurement(name, statistics.median(rest), "ms of CPU a turn", None, spread(rest))
     if older is None:
         return
     calls = {
@@ -130,14 +135,19 @@ def adapter_rows(trl: str, model: str, rounds: int, rollouts: int) -> Iterator[M
     yield Measurement(name, steps["adapter"], "ms of CPU a turn", "< 2", detail)
 
 
-def trainers(settings: Settings, args: argparse.Namespace, trl: str | None) -> list[Contestant]:
+def trainers(policy: Path, args: argparse.Namespace, trl: str | None, temporary: Path) -> list[Contestant]:
     """Return those who take turns at training."""
-    entered = contestants(settings, trl, args.quick)
+    entered = contestants(Settings(str(policy)), trl, args.quick)
     if args.before is not None:
+        # The tiny policy's tokenizer has one token for the whole prompt of its own commit; any other is spelled out.
+        before = args.before.resolve()
+        shutil.copytree(policy, temporary, dirs_exist_ok=True)
+        shutil.copy(before / "trainers" / "tiny" / "base" / "tokenizer.json", temporary)
         command = [args.before_python, "-m", "benchmarks.grpo_child"]
         for each in (RAY, IN_PROCESS):
             own = next(one for one in entered if one.name == each)
-            entered.append(Contestant(f"before, {each}", command, own.settings, folder=args.before.resolve()))
+            settings = replace(own.settings, model=str(temporary))
+            entered.append(Contestant(f"before, {each}", command, settings, folder=before))
     return entered
 
 
@@ -145,8 +155,9 @@ def training_rows(args: argparse.Namespace, trl: str | None, rounds: int, steps:
     """Yield what a step of training takes."""
     policies = {"base policy": BASE} | ({"trained policy": args.trained.resolve()} if args.trained else {})
     for policy, folder in policies.items():
-        entered = trainers(Settings(str(folder)), args, trl)
-        measure(entered, rounds, steps)
+        with tempfile.TemporaryDirectory() as temporary:
+            entered = trainers(folder, args, trl, Path(temporary))
+            measure(entered, rounds, steps)
         by_name = {each.name: each for each in entered}
         now = [each for each in entered if not each.name.startswith("before")]
         yield from rows(now, policy)
