@@ -172,8 +172,7 @@ class Episode:
             self._prompt if begun and self._prompt is not None else nothing, response, self._so_far, error, self._cut
         )
 
-    # What follows runs in threads. Each way into one costs the event loop about a tenth of a millisecond, so that there
-    # is one for each message.
+    # What follows runs in threads, one call for each message: the event loop pays for each way there and back.
 
     def _begin(self, seed: int, options: Mapping[str, Any]) -> Trajectory:
         env = self._env = self.make_env()
@@ -185,13 +184,13 @@ class Episode:
     def _take(self, step: Callable[[VisualToolboxEnv], tuple[Any, ...]]) -> dict[str, Any]:
         """Take a step; returns its ``info``."""
         assert self._env is not None
+        told: dict[str, Any]
         with _fails_the_rollout():
-            *_, info = step(self._env)
-        told: dict[str, Any] = info
+            *_, told = step(self._env)
+            if "trajectory" not in told:
+                self.show(told["turn"].observation.images)
         if "trajectory" in told:
             self._close()
-        else:
-            self.show(told["turn"].observation.images)
         return told
 
     def _close(self) -> None:

@@ -46,7 +46,7 @@ class Writer:
         return PolicyTokens(tokens.ids[:room], tokens.logprobs[:room], tokens.mask[:room])
 
 
-def play(policy, writer, *, limits=LIMITS, env=None, number=0, **kwargs):
+def play(policy, writer, *, limits=LIMITS, env=None, number=0, show=lambda images: None, **kwargs):
     """Play one question of the laptop's task to its end."""
     dataset = pattern_search("test", length=16, easy=0)
     env = env or VisualToolboxEnv("VisualToolbox-v2", dataset, **{"max_turns": 3, **kwargs})
@@ -62,6 +62,7 @@ def play(policy, writer, *, limits=LIMITS, env=None, number=0, **kwargs):
                 vision,
                 writer.generate,
                 lambda call: loop.run_in_executor(threads, call),
+                show,
             )
             return await episode.play(7, {"index": number})
 

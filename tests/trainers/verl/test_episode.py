@@ -11,6 +11,7 @@ from deepeyes_env.core import PolicyTokens
 from deepeyes_env.data import load
 from deepeyes_env.data.visual_search import pattern_search
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
+from deepeyes_env.errors import ImageError
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.trainers.tracking.names import STOP_REASONS
 from deepeyes_env.trainers.verl.report import reward_extra_info, term_names
@@ -108,6 +109,28 @@ def test_a_message_ends_where_the_policy_writes_a_vision_token(policy):
     assert rollout.trajectory.stop_reason == "format_error"
 
 
+def test_images_of_observations_are_made_ready_in_a_thread(policy):
+    shown = []
+    rollout = play(
+        policy,
+        Writer(tokens_of(policy, ZOOM), tokens_of(policy, ANSWER)),
+        show=lambda images: shown.append((threading.current_thread().name, images)),
+    )
+    ((thread, images),) = shown
+    assert thread.startswith("deepeyes-test")
+    assert images == rollout.response.images
+    assert len(images) == 1
+
+
+def test_an_image_that_cannot_be_made_ready_costs_its_own_rollout_only(policy):
+    def show(images):
+        raise ImageError("the crop is gone")
+
+    rollout = play(policy, Writer(tokens_of(policy, ZOOM)), show=show)
+    assert rollout.error == "ImageError: the crop is gone"
+    assert not rollout.response.mask.any()
+
+
 @pytest.mark.parametrize("nothing", [(), (5,)])
 def test_a_message_of_nothing_is_an_end_that_is_not_trained_on(policy, nothing):
     rollout = play(policy, Writer(PolicyTokens(nothing, (-1.0,) * len(nothing), (1,) * len(nothing))))
@@ -159,7 +182,7 @@ def test_a_prompt_that_is_too_long_says_what_to_change(policy):
     assert len(rollout.prompt) == 1
 
 
-def test_the_environment_works_in_other_threads(policy):
+def test_the_environment_works_and_is_closed_in_other_threads(policy):
     seen = []
 
     class Watched(VisualToolboxEnv):
@@ -171,9 +194,13 @@ def test_the_environment_works_in_other_threads(policy):
             seen.append(threading.current_thread().name)
             return super().step(action)
 
+        def close(self):
+            seen.append(threading.current_thread().name)
+            super().close()
+
     env = Watched("VisualToolbox-v2", pattern_search("test", length=16, easy=0))
     play(policy, Writer(tokens_of(policy, ZOOM), tokens_of(policy, ANSWER)), env=env)
-    assert len(seen) == 3
+    assert len(seen) == 4
     assert all(name.startswith("deepeyes-test") for name in seen)
 
 
