@@ -48,8 +48,8 @@ class Slide(RegionSource):
     @property
     def size(self) -> Size:
         """``(width, height)`` of the finest level."""
-        width, height = _opened(Stamp.of(self.path)).dimensions
-        return (width, height)
+        opened: _Opened = _opened(Stamp.of(self.path))
+        return opened.size
 
     @property
     def address(self) -> tuple[str, str]:
@@ -58,7 +58,22 @@ class Slide(RegionSource):
 
     def read(self, box: PixelBox, size: Size) -> Image:
         """Read a part from the coarsest level that still has ``size`` pixels; see ``RegionSource.read``."""
-        slide = _opened(Stamp.of(self.path))
+        stamp = Stamp.of(self.path)
+        try:
+            return self._read(_opened(stamp).slide, box, size)
+        except ImageError:
+            raise
+        except Exception:
+            # A handle that has failed once fails for good, also for whoever reads another part by it at the same time.
+            _opened.cache_clear()  # type: ignore[attr-defined]
+        try:
+            return self._read(_open(stamp), box, size)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise unreadable(self.path, error) from error
+
+    def _read(self, slide: Any, box: PixelBox, size: Size) -> Image:
         x1, y1, x2, y2 = box
         level = slide.get_best_level_for_downsample(max(1.0, min((x2 - x1) / size[0], (y2 - y1) / size[1])))
         scale = slide.level_downsamples[level]
@@ -71,21 +86,31 @@ class Slide(RegionSource):
         factor = reduction(stored, size)
         rows = max(1, STRIP // stored[0] // factor) * factor
         strips = []
-        try:
-            for top in range(0, stored[1], rows):
-                at = (x1, y1 + round(top * scale))
-                strip = slide.read_region(at, level, (stored[0], min(rows, stored[1] - top)))
-                strips.append(reduced(_on_white(strip), factor))
-        except Exception as error:
-            _opened.cache_clear()  # type: ignore[attr-defined]  # a handle that has failed once fails for good
-            raise unreadable(self.path, error) from error
+        for top in range(0, stored[1], rows):
+            at = (x1, y1 + round(top * scale))
+            strip = slide.read_region(at, level, (stored[0], min(rows, stored[1] - top)))
+            strips.append(reduced(_on_white(strip), factor))
         pixels = strips[0] if len(strips) == 1 else np.concatenate(strips)
         pixels.flags.writeable = False
         return pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A handle, and what is asked of it whether or not it has failed since."""
+
+    slide: Any
+    size: Size
+
+
 @shared_handle
-def _opened(stamp: Stamp) -> Any:
+def _opened(stamp: Stamp) -> _Opened:
+    slide = _open(stamp)
+    width, height = slide.dimensions
+    return _Opened(slide, (width, height))
+
+
+def _open(stamp: Stamp) -> Any:
     openslide = import_extra("openslide", EXTRA)
     try:
         slide = openslide.OpenSlide(stamp.path)

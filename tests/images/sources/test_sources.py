@@ -3,6 +3,7 @@
 import json
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -175,6 +176,31 @@ def test_a_broken_tile_fails_alone(tmp_path):
         with pytest.raises(ImageError, match=r"broken\.svs: cannot be read"):
             store.part(ref, (500, 0, 800, 256), BUDGET)
         assert store.part(ref, (0, 0, 300, 200), BUDGET).any()
+
+
+def test_a_broken_tile_fails_alone_among_threads(tmp_path):
+    """They share a handle, and one that has failed once fails for good."""
+    good = jpeg_tile(PHOTO[:256, :256])
+    level = Level((512, 256), lambda column, row: good if column == 0 else b"\xff\xd8\xff\xe0")
+    write_slide(tmp_path / "broken.svs", [level], 256)
+    slide = Slide(tmp_path / "broken.svs")
+    unexpected = []
+
+    def look(damaged):
+        for _ in range(60):
+            try:
+                assert slide.size == (512, 256)
+                slide.read((300, 0, 500, 200) if damaged else (0, 0, 200, 200), (200, 200))
+                failed = False
+            except ImageError:
+                failed = True
+            if failed != damaged:
+                unexpected.append(damaged)
+
+    with ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(look, number == 0) for number in range(4)]:
+            future.result()
+    assert not unexpected
 
 
 def test_gigapixels_without_levels_are_recognised_and_read_in_parts(tmp_path):
