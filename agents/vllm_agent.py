@@ -20,7 +20,7 @@ from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra, needs_extra
-from deepeyes_env.images.codec import to_pil
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.frames import Frame
 
 with needs_extra("vllm"):

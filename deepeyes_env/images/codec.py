@@ -134,19 +134,6 @@ def to_rgb_array(image: PILImage.Image) -> Image:
     return _to_rgb(image, orientation_of(image) if image.format else 1)
 
 
-def to_pil(pixels: Image) -> PILImage.Image:
-    """Return a ``(H, W, 3)`` array as a PIL image, as ``PIL.Image.fromarray`` does, but with one copy of a crop."""
-    height, width, _ = pixels.shape
-    row, *within = pixels.strides
-    if row < 0 or within != [3, 1]:
-        return PILImage.fromarray(pixels)
-    # The rows of a crop lie apart in the image that it was cut from; Pillow's decoder steps from one to the next.
-    rows = np.lib.stride_tricks.as_strided(pixels, ((height - 1) * row + 3 * width,), (1,), writeable=False)
-    image = PILImage.new("RGB", (width, height), None)
-    image.frombytes(rows, "raw", "RGB", row, 1)
-    return image
-
-
 def as_rgb_array(array: NDArray[Any]) -> Image:
     """Check an array and make it a read-only ``(H, W, 3)`` one; RGBA is laid on white.
 
@@ -165,7 +152,7 @@ def as_rgb_array(array: NDArray[Any]) -> Image:
         return to_rgb_array(PILImage.fromarray(array))
     if channels == 1:
         return _freeze(np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2))
-    return array if _is_frozen(array) else _freeze(array.copy(order="C"))
+    return array if is_frozen(array) else _freeze(array.copy(order="C"))
 
 
 def chroma_of(data: bytes) -> Chroma:
@@ -331,7 +318,7 @@ def _freeze(array: Image) -> Image:
     return array
 
 
-def _is_frozen(array: NDArray[Any]) -> bool:
+def is_frozen(array: NDArray[Any]) -> bool:
     """Whether neither the array nor one that it is a view of can be written to."""
     owner: Any = array
     while isinstance(owner, np.ndarray):

@@ -116,33 +116,6 @@ def test_read_only_arrays_are_shared_unless_something_below_is_writable():
 
 
 @pytest.mark.parametrize(
-    "part",
-    [
-        np.s_[:, :],
-        np.s_[7:20, 5:31],
-        np.s_[-1:, -1:],
-        np.s_[:0, :],
-        np.s_[::2, :],
-        np.s_[::-1, :],
-        np.s_[:, ::2],
-        np.s_[:, :, ::-1],
-        np.s_[:1, 3:],
-    ],
-)
-def test_an_array_becomes_the_pil_image_of_it(part):
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)[part]
-    assert codec.to_pil(pixels).tobytes() == PILImage.fromarray(pixels).tobytes()
-    assert codec.to_pil(pixels).size == PILImage.fromarray(pixels).size
-
-
-def test_a_pil_image_keeps_what_it_was_made_of():
-    pixels = np.zeros((40, 50, 3), np.uint8)
-    image = codec.to_pil(pixels[3:9])
-    pixels[:] = 9
-    assert not np.asarray(image).any()
-
-
-@pytest.mark.parametrize(
     "array",
     [
         np.zeros((4, 4, 3), np.float32),

@@ -14,7 +14,7 @@ from deepeyes_env.data import load
 from deepeyes_env.envs.toolbox import Toolbox, get_toolbox
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.codec import to_pil
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.trl.methods import method_of
 

@@ -18,7 +18,7 @@ from deepeyes_env.data import load
 from deepeyes_env.envs.toolbox import Toolbox
 from deepeyes_env.envs.vector import ThreadVectorEnv
 from deepeyes_env.errors import UsageError
-from deepeyes_env.images.codec import to_pil
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.seeds import MAX_SEED
 from deepeyes_env.trainers.grpo.rollouts import EpisodeSpec, PlayedEpisode, Rollouts
 from deepeyes_env.trainers.trl.rows import question_of

@@ -23,7 +23,7 @@ with needs_extra("verl"):
     )
 
 from deepeyes_env.core import PolicyTokens
-from deepeyes_env.images.codec import to_pil
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.trainers.verl.episode import Episode, PlayedRollout
 from deepeyes_env.trainers.verl.report import reward_extra_info
@@ -111,7 +111,7 @@ class DeepEyesAgentLoop(AgentLoopBase):
         if finished is not None:
             self._worker.write(replace(finished, metadata={**finished.metadata, "episode": episode}))
         prompt, response = rollout.prompt, rollout.response
-        images = server.pictures((*prompt.images, *response.images))
+        images = server.pictures(len(prompt.images) + len(response.images))
         steps = {"min_global_steps": _version(row), "max_global_steps": _version(row)}
         return AgentLoopOutput(
             prompt_ids=prompt.ids.tolist(),
@@ -148,12 +148,11 @@ class _Server:
         self.preempted = -1
         self.logprobs = bool(sampling.get("logprobs"))
         self.extra_fields: dict[str, Any] = {}
-        self._manager, self._worker = manager, worker
+        self._manager = manager
         bias = {str(token) if backend == "sglang" else token: _UNREACHABLE for token in sorted(worker.vision)}
         self._sampling = {**sampling, "logit_bias": bias}
         self._request = uuid4().hex
-        self._prompt: list[PILImage.Image] | None = None
-        self._shown: list[PILImage.Image] = []
+        self._pictures: list[PILImage.Image] = []
 
     async def generate(self, ids: list[int], images: Sequence[ImageRef], room: int) -> PolicyTokens:
         """Return the next message."""
@@ -162,7 +161,7 @@ class _Server:
             request_id=self._request,
             prompt_ids=ids,
             sampling_params={**self._sampling, "max_tokens": room},
-            image_data=self.pictures(images) or None,
+            image_data=self.pictures(len(images)) or None,
         )
         self.seconds += time.perf_counter() - began
         if output.num_preempted is not None:
@@ -175,18 +174,12 @@ class _Server:
         return PolicyTokens(written, tuple(output.log_probs[:room]) if output.log_probs else (), (1,) * len(written))
 
     def show(self, images: Sequence[ImageRef]) -> None:
-        """Make the images of an observation ready; it is called in a thread, since a megapixel takes a millisecond."""
-        self._shown += [to_pil(each.pixels()) for each in images]
+        """Make further images of the conversation ready."""
+        self._pictures += [to_pil(each.pixels()) for each in images]
 
-    def pictures(self, images: Sequence[ImageRef]) -> list[PILImage.Image]:
-        """Return images as servers and processors take them; those behind the prompt are this rollout's own.
-
-        Args:
-            images: All of the conversation so far.
-        """
-        if self._prompt is None:
-            self._prompt = [self._worker.picture(each) for each in images]
-        return [*self._prompt, *self._shown][: len(images)]
+    def pictures(self, count: int) -> list[PILImage.Image]:
+        """Return the first images of the conversation, as servers and processors take them."""
+        return self._pictures[:count]
 
 
 def _version(row: Mapping[str, Any]) -> int:

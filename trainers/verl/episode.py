@@ -21,7 +21,7 @@ Generate = Callable[[list[int], Sequence[ImageRef], int], Awaitable[PolicyTokens
 """Asks the policy for its next message: the conversation's tokens, its images, and the most new tokens."""
 
 Show = Callable[[Sequence[ImageRef]], None]
-"""Is told of images that the policy will be asked with, so that it can make them ready; it is called in a thread."""
+"""Is told of each further image of the conversation, in order, before the policy is asked with it."""
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a call off the event loop's thread."""
@@ -70,7 +70,7 @@ class Episode:
         vision: Tokens that stand for images, or mark them: a message ends where the policy writes one.
         generate: Asks the policy.
         in_thread: Runs a call off the event loop's thread.
-        show: Makes an observation's images ready for the server.
+        show: Makes images ready for the server; those of observations in a thread.
     """
 
     make_env: Callable[[], VisualToolboxEnv]
@@ -115,6 +115,8 @@ class Episode:
                 f"{self.limits.prompt} (with a response of up to {self.limits.response} in a context of "
                 f"{self.limits.context}): raise it, or lower max_pixels"
             )
+        with _fails_the_rollout():
+            self.show(prompt.images)
         while True:
             turn, info = await self._turn()
             so_far = self._so_far = so_far.extended(turn)

@@ -7,32 +7,23 @@ import os
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image as PILImage
-
 from deepeyes_env.agents.families import ModelFamily
 from deepeyes_env.agents.transformers.chat import Chat
-from deepeyes_env.byte_cache import ByteCache
 from deepeyes_env.core import Trajectory
 from deepeyes_env.data import Dataset
 from deepeyes_env.envs.toolbox import registered_kwargs
 from deepeyes_env.envs.visual_toolbox import VisualToolboxEnv
-from deepeyes_env.images.codec import to_pil
-from deepeyes_env.images.ref import ImageRef
 from deepeyes_env.images.store import ImageStore
 from deepeyes_env.images.views import ViewBudget
 from deepeyes_env.judges import Judge, make_judge
 from deepeyes_env.trainers.verl.report import term_names
 from deepeyes_env.trainers.verl.settings import LoopSettings, family_of_processor
 from deepeyes_env.trajectories import TrajectoryWriter
-
-PICTURES = 256 * 2**20
-"""Bytes of Pillow images that are kept, for prompts that several rollouts share."""
 
 _VISION = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TEXTS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
@@ -59,10 +50,6 @@ class Worker:
     threads: ThreadPoolExecutor
     env_kwargs: dict[str, Any]
     writer: TrajectoryWriter | None
-    _pictures: ByteCache[int, _Picture] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._pictures = ByteCache(PICTURES, lambda picture: picture.source.nbytes)
 
     @classmethod
     def of(cls, settings: LoopSettings, tokenizer: Any, processor: Any, model_type: str | None) -> Worker:
@@ -89,15 +76,6 @@ class Worker:
     def make_env(self, dataset: Dataset) -> VisualToolboxEnv:
         """Make the environment of one rollout."""
         return make_env(self.env_kwargs, dataset)
-
-    def picture(self, image: ImageRef) -> PILImage.Image:
-        """Return a prompt's image as verl's servers and processors take it; rollouts that share its pixels share it."""
-        pixels = image.pixels()
-        kept = self._pictures.get(id(pixels))
-        if kept is None or kept.source is not pixels:
-            kept = _Picture(pixels, to_pil(pixels))
-            self._pictures[id(pixels)] = kept
-        return kept.picture
 
     def write(self, trajectory: Trajectory) -> None:
         """Write an episode, if they are written."""
@@ -132,12 +110,6 @@ def make_env(kwargs: Mapping[str, Any], dataset: Dataset) -> VisualToolboxEnv:
     """Make the environment of one rollout; a data set that recommends a view is shown in that."""
     view = getattr(dataset, "view", None) or kwargs["view"]
     return VisualToolboxEnv(**{**kwargs, "dataset": dataset, "view": view})
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    source: np.ndarray
-    picture: PILImage.Image
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -109,25 +110,29 @@ def test_a_message_ends_where_the_policy_writes_a_vision_token(policy):
     assert rollout.trajectory.stop_reason == "format_error"
 
 
-def test_images_of_observations_are_made_ready_in_a_thread(policy):
+def test_images_are_made_ready_before_they_are_asked_with_those_of_observations_in_a_thread(policy):
     shown = []
     rollout = play(
         policy,
         Writer(tokens_of(policy, ZOOM), tokens_of(policy, ANSWER)),
         show=lambda images: shown.append((threading.current_thread().name, images)),
     )
-    ((thread, images),) = shown
+    (_, first), (thread, second) = shown
     assert thread.startswith("deepeyes-test")
-    assert images == rollout.response.images
-    assert len(images) == 1
+    assert (first, second) == (rollout.prompt.images, rollout.response.images)
+    assert len(first) == len(second) == 1
 
 
-def test_an_image_that_cannot_be_made_ready_costs_its_own_rollout_only(policy):
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_image_that_cannot_be_made_ready_costs_its_own_rollout_only(policy, number):
+    shown = itertools.count()
+
     def show(images):
-        raise ImageError("the crop is gone")
+        if next(shown) == number:
+            raise ImageError("it is gone")
 
     rollout = play(policy, Writer(tokens_of(policy, ZOOM)), show=show)
-    assert rollout.error == "ImageError: the crop is gone"
+    assert rollout.error == "ImageError: it is gone"
     assert not rollout.response.mask.any()
 
 

@@ -60,13 +60,9 @@ def test_an_unknown_judge_is_told(policy, processor):
         Worker.of(LoopSettings(judge="rule"), policy.tokenizer, processor, "qwen2_5_vl")
 
 
-def test_rollouts_share_pictures_and_processes_a_worker(policy, processor):
+def test_a_process_has_one_worker_for_the_same_settings(policy, processor):
     worker = shared_worker(LoopSettings(), policy.tokenizer, processor, "qwen2_5_vl")
     assert shared_worker(LoopSettings(), policy.tokenizer, processor, "qwen2_5_vl") is worker
-    one, other = (play(policy, Writer(tokens_of(policy, ANSWER)), number=2) for _ in range(2))
-    pictures = [worker.picture(each.prompt.images[0]) for each in (one, other)]
-    assert pictures[0] is pictures[1]
-    assert pictures[0].size == one.prompt.images[0].size
 
 
 def test_episodes_are_recorded_if_asked_for(policy, processor, tmp_path):
