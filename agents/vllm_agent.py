@@ -20,8 +20,8 @@ from deepeyes_env.agents.finish_reason import finish_reason_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import UsageError
 from deepeyes_env.extras import import_extra, needs_extra
-from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.frames import Frame
+from deepeyes_env.images.pil import to_pil
 
 with needs_extra("vllm"):
     from deepeyes_env.agents.transformers.chat import Chat, processor_template

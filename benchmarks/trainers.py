@@ -56,18 +56,13 @@ def write_question(folder: Path) -> tuple[Path, Path]:
 
 
 def turn_about(asked: Mapping[str, tuple[Child, dict[str, Any]]], rounds: int) -> dict[str, list[float]]:
-    """Ask all children in each round; returns their answers, without those of a round that warms up.
-
-    What an answer says of Pillow images stands under ``NAME, pictures``.
-    """
+    """Ask all children in each round; returns their answers, without those of a round that warms up."""
     seen: dict[str, list[float]] = {name: [] for name in asked}
     for number in range(rounds + 1):
         for name, (child, request) in asked.items():
             found = child.ask({**request, "seed": 1000 * number})
             if number:
                 seen[name].append(found["ms"])
-                if "pictures" in found:
-                    seen.setdefault(f"{name}, pictures", []).append(found["pictures"])
     return seen
 
 
@@ -94,12 +89,8 @@ def loop_rows(verl: str, older: str | None, model: str, rounds: int, rollouts: i
             asked["verl, no call"] = (theirs, {"way": "loop", "calls": 0, "rollouts": max(1, rollouts // 16)})
         seen = turn_about(asked, rounds)
     added = [(loop - alone) / TURNS for loop, alone in zip(seen["ours"], seen["alone"], strict=True)]
-    pictures = [each / TURNS for each in seen["ours, pictures"]]
     name = f"verl {ours.facts['verl']}: our agent loop beyond environment and model"
-    detail = (
-        f"of them {statistics.median(pictures):.2f} ms for crops as Pillow images, which verl takes; {spread(added)}"
-    )
-    yield Measurement(name, statistics.median(added), "ms of CPU a turn", "< 2", detail)
+    yield Measurement(name, statistics.median(added), "ms of CPU a turn", "< 2", spread(added))
     if older is None:
         return
     calls = {

@@ -13,7 +13,6 @@ import asyncio
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -132,29 +131,6 @@ def our_ways(tokenizer: Any, processor: Any, source: str) -> dict[str, Play]:
     return {"loop": loop, "alone": alone}
 
 
-class TimedPictures:
-    """Takes the place of what our agent loop makes Pillow images by; says what CPU time that took."""
-
-    def __init__(self) -> None:
-        from deepeyes_env.trainers.verl import agent_loop
-
-        names = vars(agent_loop)
-        self._to_pil, names["to_pil"] = names["to_pil"], self
-        self._seconds = 0.0
-
-    def __call__(self, pixels: Any) -> Image.Image:
-        """Make an image."""
-        began = time.thread_time()
-        made: Image.Image = self._to_pil(pixels)
-        self._seconds += time.thread_time() - began
-        return made
-
-    def taken_ms(self) -> float:
-        """Return the CPU milliseconds since this was asked last."""
-        taken, self._seconds = self._seconds * 1e3, 0.0
-        return taken
-
-
 def their_loop(tokenizer: Any, processor: Any, image: str) -> Play:
     """Return how a rollout is played in verl's own agent loop, which is made once: it makes its tools with it."""
     import ray
@@ -186,14 +162,12 @@ def main() -> None:
     tokenizer, processor = hf_tokenizer(model), hf_processor(model)
     ours = which == "ours"
     ways = our_ways(tokenizer, processor, source) if ours else {"loop": their_loop(tokenizer, processor, image)}
-    pictures = TimedPictures() if ours else None
 
     def answer(request: dict[str, Any]) -> dict[str, float]:
         seeds = range(request["seed"], request["seed"] + request["rollouts"])
         written = [Written.of(tokenizer, seed, request["calls"]) for seed in seeds]
         play = ways[request["way"]]
-        told = {"ms": cpu_ms(lambda: [play(each) for each in written]) / request["rollouts"]}
-        return told if pictures is None else {**told, "pictures": pictures.taken_ms() / request["rollouts"]}
+        return {"ms": cpu_ms(lambda: [play(each) for each in written]) / request["rollouts"]}
 
     serve({"verl": version("verl"), "transformers": version("transformers"), "pillow": version("pillow")}, answer)
 

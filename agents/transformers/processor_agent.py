@@ -21,8 +21,8 @@ from deepeyes_env.checksums import verify_checksums
 from deepeyes_env.conversation import ChatMessage, content_parts, messages_of
 from deepeyes_env.core import PolicyTokens, Trajectory
 from deepeyes_env.errors import DataError, MissingExtraError, UsageError
-from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.frames import Frame
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.ref import ImageRef
 
 

@@ -21,8 +21,8 @@ from deepeyes_env.envs.calls import run_call
 from deepeyes_env.envs.tool_runner import DEFAULT_TIMEOUT, ToolRunner
 from deepeyes_env.errors import UsageError
 from deepeyes_env.images import ImageRef, ImageStore, ViewBudget
-from deepeyes_env.images.pil import to_pil
 from deepeyes_env.images.frames import Frame, check_frame_name
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.tools import Tool, ToolContext, get_tool
 from deepeyes_env.trainers.verl.sources import open_source
 
