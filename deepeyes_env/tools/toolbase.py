@@ -11,12 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from PIL import Image as PILImage
-
 from deepeyes_env.core import IMAGE_PLACEHOLDER, Sample
 from deepeyes_env.errors import ToolError, UsageError
 from deepeyes_env.images import ImageRef
 from deepeyes_env.images.frames import to_native
+from deepeyes_env.images.pil import to_pil
 from deepeyes_env.protocols.tags import TOOL_CALL, TOOL_RESPONSE
 from deepeyes_env.tools.context import ToolContext
 from deepeyes_env.tools.tool import Tool, ToolOutput
@@ -74,7 +73,7 @@ class ToolBaseTool(Tool):
 
     def open(self, sample: Sample) -> None:
         """Make the object and reset it with the sample's images as PIL images."""
-        images = [PILImage.fromarray(ref.pixels()) for ref in sample.images]
+        images = [to_pil(ref.pixels()) for ref in sample.images]
         self._inner = self._make()
         data = {"image": images}
         self._inner.reset([{"role": "user", "content": sample.question}], data, data)
